@@ -1,0 +1,109 @@
+"""Bilinear operations on masked wires; the private-operand form for weights that one party owns."""
+
+from math import prod
+
+from torch import Tensor
+
+from protocols.additive.sharing import opened
+from protocols.correlations import Mask, Member, Product
+from protocols.cost import Cost
+from protocols.fixedpoint import RING_BITS
+from protocols.party import Operator
+from protocols.ring.bilinear import Bilinear, Shape
+from protocols.shares import Share, Sharing, Wire
+
+__all__ = ["hide_operand", "owned_product", "owned_product_cost", "product", "product_cost"]
+
+
+async def product(op: Operator, operation: Bilinear, x: Wire, y: Wire) -> Share:
+    """[z] = x * y from the masked wires of x and y, for any bilinear *.
+
+    Beaver (CRYPTO 1991) read with the masks as names, as in ABY2.0 (USENIX Security 2021):
+
+        [z] = e x^ * y^ - x^ * [r_y] - [r_x] * y^ + [r_x * r_y]
+
+    where e is 1 at the first party. A wire that other products opened already costs nothing here.
+
+    Shapes:   x, y -> operation.output_shape
+    Scale:    adds up
+    Spends:   r_x * r_y: 64 bits per output to the last party
+    Cost:     0 rounds once x^ and y^ are open
+    Reveals:  nothing, no message is sent
+    """
+    work = operation.work(x.shape, y.shape)
+    (gamma,) = await op.material(Product(f"{op.label}/material", operation, x.mask, y.mask))
+    r_x, r_y = await op.mask(x.mask), await op.mask(y.mask)
+    x_hat, y_hat = await opened(op, x), await opened(op, y)
+
+    def kernel() -> Tensor:
+        right = y_hat - r_y if op.party.first else -r_y
+        return operation(x_hat, right) - operation(r_x, y_hat) + gamma
+
+    return Share(await op.run(2 * work, kernel), op.depth)
+
+
+def product_cost(operation: Bilinear, x: Shape, y: Shape) -> Cost:
+    """With both wires still to open; they leave in one message."""
+    bits = RING_BITS * (prod(x) + prod(y))
+    return Cost(1, bits, RING_BITS * prod(operation.output_shape(x, y)))
+
+
+async def hide_operand(op: Operator, w: Sharing, owner: int, mask: Mask) -> Share:
+    """D = W - B for all but the owner of W; B is expanded from the owner's key.
+
+    Sent once per session and operand, ahead of time: no later product sends W again.
+
+    Shapes:   W (...) -> D (...)
+    Cost:     offline, 64 bits an element from the owner to each peer
+    Reveals:  nothing; only the owner and the dealer know B, and the dealer does not see D
+    """
+    if op.party.rank == owner:
+        share = await op.read(w.share)
+        op.post(op.party.peers, "operand", share.value - await op.mask(mask), offline=True)
+        return share
+    (hidden,) = await op.take(owner, "operand", Member(w.shape))
+    return Share(hidden, offline=True)
+
+
+async def owned_product(
+    op: Operator, operation: Bilinear, x: Wire, w: Wire, owner: int, *, owned_first: bool
+) -> Share:
+    """[z] = x * W, where party `owner` knows W in the clear and sees x^ = x + r, nobody else.
+
+    The private-server layer, mode L1 (after MiniONN, CCS 2017, and Delphi, USENIX Security 2020, with
+    a dealer in place of homomorphic encryption). r is made of keys of the other parties, D = W - B:
+
+        owner:   [z] = x^ * W   - [t]
+        others:  [z] = - [r] * D - [t]          t = r * B from the dealer
+
+    which add up to x^ * W - r * (W - B) - r * B = x * W. The others' shares depend on no input: they
+    are computed ahead of time, and whoever opens z may send them ahead of time.
+
+    Shapes:   x, W -> operation.output_shape
+    Scale:    adds up
+    Spends:   r * B: 64 bits per output to the last party
+    Cost:     0 rounds once x^ is at the owner
+    Reveals:  nothing, no message is sent. The dealer sees neither W nor x^.
+    """
+    xs, ws = (w.shape, x.shape) if owned_first else (x.shape, w.shape)
+    masks = (w.mask, x.mask) if owned_first else (x.mask, w.mask)
+    work = operation.work(xs, ws)
+
+    def multiply(left: Tensor, right: Tensor) -> Tensor:
+        return operation(right, left) if owned_first else operation(left, right)
+
+    (t,) = await op.material(Product(f"{op.label}/material", operation, *masks))
+    rank = op.party.rank
+    if rank == owner:
+        x_hat, plain = await opened(op, x), await opened(op, w)
+        return Share(await op.run(work, lambda: multiply(x_hat, plain) - t), op.depth)
+    if rank not in x.mask.holders:
+        return Share(-t, offline=True)
+    hidden, r = await opened(op, w), await op.mask(x.mask)
+    return Share(await op.run(work, lambda: -multiply(r, hidden) - t), offline=True)
+
+
+def owned_product_cost(operation: Bilinear, x: Shape, w: Shape) -> Cost:
+    """With x still to open to the owner of w; w was hidden before."""
+    bits = RING_BITS * prod(x)
+    return Cost(1, bits, RING_BITS * prod(operation.output_shape(x, w)))

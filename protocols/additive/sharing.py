@@ -1,0 +1,81 @@
+"""Opening a secret under a mask, and revealing it."""
+
+from math import prod
+
+from torch import Tensor
+
+from protocols.correlations import Mask, Member
+from protocols.cost import Cost
+from protocols.errors import OwnershipError
+from protocols.fixedpoint import RING_BITS
+from protocols.party import Operator
+from protocols.ring.bilinear import Shape
+from protocols.shares import Share, Sharing, Wire
+
+__all__ = ["open_", "open_cost", "opened", "reveal", "reveal_cost"]
+
+
+async def open_(
+    op: Operator, x: Sharing, mask: Mask, senders: tuple[int, ...], receivers: tuple[int, ...]
+) -> Share | None:
+    """x + r, public to the receivers: a masked wire.
+
+    Shapes:   x (...) -> (...)
+    Spends:   the mask's name; its shares come from keys
+    Cost:     1 round, 64 bits an element from each sender to each receiver
+    Reveals:  nothing. Every sender's message is its share plus its own part of r, which is uniform
+              to everybody but itself and the dealer.
+    Security: semi-honest; hides x from any set of parties that lacks one of the mask's holders
+    """
+    share = await op.read(x.share)
+    rank = op.party.rank
+    total = share.value
+    if rank in senders:
+        total = total + await op.mask(mask)
+        others = [peer for peer in receivers if peer != rank]
+        op.post(others, "wire", total, offline=share.offline)
+    if rank not in receivers:
+        return None
+    for peer in senders:
+        if peer != rank:
+            (part,) = await op.take(peer, "wire", Member(x.shape))
+            total = total + part
+    return Share(total, op.depth)
+
+
+async def opened(op: Operator, wire: Wire) -> Tensor:
+    """The masked value of a wire that this party may see, once it is there."""
+    share = await op.read(wire.masked)
+    if share is None:
+        raise OwnershipError(f"{op.label} needs a wire that is not open to party {op.party.rank}")
+    return share.value
+
+
+def open_cost(shape: Shape) -> Cost:
+    """From one sender to one receiver."""
+    return Cost(rounds=1, bits=RING_BITS * prod(shape))
+
+
+async def reveal(op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None:
+    """x itself, in the ring, at the parties in `to`.
+
+    Shapes:   x (...) -> (...)
+    Cost:     1 round, 64 bits an element from each party to each receiver
+    Reveals:  x to the parties in `to`; nothing to others. The shares are re-randomized by a zero
+              sharing first, so that a receiver learns their sum and not who added what to it.
+    Security: semi-honest; up to n - 2 other parties may collude with a receiver
+    """
+    share = await op.read(x.share)
+    total = share.value + op.zero(x.shape)
+    op.post([peer for peer in to if peer != op.party.rank], "share", total)
+    if op.party.rank not in to:
+        return None
+    for peer in op.party.peers:
+        (part,) = await op.take(peer, "share", Member(x.shape))
+        total = total + part
+    return total
+
+
+def reveal_cost(shape: Shape) -> Cost:
+    """From one party to one receiver."""
+    return Cost(rounds=1, bits=RING_BITS * prod(shape))

@@ -1,0 +1,55 @@
+"""Dividing by 2^f after a product, from the one masked opening."""
+
+from math import prod
+
+from torch import Tensor
+
+from protocols.additive.sharing import opened
+from protocols.correlations import Truncation, shift_right
+from protocols.cost import Cost
+from protocols.fixedpoint import RING_BITS, VALUE_BITS
+from protocols.party import Operator
+from protocols.ring.bilinear import Shape
+from protocols.shares import Share, Wire
+
+__all__ = ["truncate", "truncate_cost", "truncated_share", "wraps"]
+
+
+async def truncate(op: Operator, x: Wire, bits: int) -> Share:
+    """[y] = [x / 2^bits], rounded up or down with the odds that make it right on average.
+
+    A truncation pair with the wrap bit (Escudero, Ghosh, Keller, Rachuri, Scholl, CRYPTO 2020):
+    with x' = x + 2^62 in [0, 2^63), the integer sum x' + r passes 2^64 exactly when r has its top
+    bit and the opened x^' has not. So the pair never goes wrong by more than the rounding, unlike
+    the local truncation of two shares (error 2^(64-f) with probability |x| / 2^64).
+
+    Shapes:   x (...) -> (...)
+    Domain:   -2^62 <= x < 2^62; error: below one step of 2^-f, unbiased
+    Spends:   r >> bits, 64 bits, and the top bit of r, 32 bits, per element to the last party
+    Cost:     0 rounds once the wire is open
+    Reveals:  nothing, no message is sent. If y itself is revealed, the parties also learn how its
+              rounding fell, which compares the lost fraction with the public, uniform x^ mod 2^bits.
+    """
+    rho, wrap = await op.material(Truncation(f"{op.label}/material", x.mask, bits))
+    x_hat = await opened(op, x)
+    first = op.party.first
+    value = await op.run(prod(x.shape), truncated_share, x_hat, rho, wrap, bits, first)
+    return Share(value, op.depth)
+
+
+def truncate_cost(shape: Shape) -> Cost:
+    """With the wire still to open, from one party to each peer."""
+    return Cost(1, RING_BITS * prod(shape), (RING_BITS + 32) * prod(shape))
+
+
+def wraps(x_hat: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """The public parts: A = floor(x^' / 2^bits) less the shift, and where a top bit of r wraps."""
+    shifted = x_hat + (1 << VALUE_BITS)
+    return shift_right(shifted, bits) - (1 << (VALUE_BITS - bits)), shifted >= 0
+
+
+def truncated_share(x_hat: Tensor, rho: Tensor, wrap: Tensor, bits: int, first: bool) -> Tensor:
+    """e A - [rho] + c 2^(64-bits) [top bit of r]; (...) -> (...)."""
+    public, unwrapped = wraps(x_hat, bits)
+    lifted = (wrap.to(public.dtype) << (RING_BITS - bits)) * unwrapped
+    return lifted - rho + public if first else lifted - rho

@@ -1,0 +1,112 @@
+"""Comparing a public number with one that only the dealer knows, by small one-time tables.
+
+A window of d bits is cut into m chunks of at most six bits. For a chunk of the dealer's number,
+rho, the *thermometer* (1 << rho) - 1 has bit c set exactly where c < rho; so bit c of an XOR-shared
+thermometer is a share of [c < rho], bit c - 1 one of [c <= rho], and the XOR of both one of
+[c = rho], all without talking. (One-time truth tables: Ishai, Kushilevitz, Meldgaard, Orlandi,
+Paskin-Cherniavsky, TCC 2013.) The chunks are joined, most significant last, by
+
+    [x < r] = XOR_i  less_i * PROD_{j > i} equal_j
+
+in one round: the bits are opened under masks less_i ^ lam_i and equal_j ^ mu_j, and the dealer has
+shared every product of masks that the expansion needs (multi-input gates: Patra, Schneider, Suresh,
+Yalame, ABY2.0, USENIX Security 2021). Everything after the look-up is bit-sliced, 64 elements a word.
+
+Index of a product of mu's: bit j - 1 of the row number says whether mu_j is in it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from protocols.ring.bits import pack
+
+__all__ = ["CHUNK_BITS", "chunk_bits", "combine", "look_up", "mask_products", "table", "table_dtype"]
+
+CHUNK_BITS = 6
+
+
+def chunk_bits(window: int) -> tuple[int, ...]:
+    """Sizes of the chunks of a window of `window` bits, least significant first, as even as can be."""
+    count = -(-window // CHUNK_BITS)
+    return tuple((window + i) // count for i in range(count))
+
+
+def table_dtype(bits: int) -> torch.dtype:
+    """The integer that holds the 2^bits - 1 entries of one table."""
+    return torch.int64 if bits == CHUNK_BITS else torch.int32
+
+
+def table(chunk: Tensor, bits: int) -> Tensor:
+    """Thermometers (N,) of the dealer's chunks (N,): bit c is set where c < chunk."""
+    return ((torch.ones_like(chunk) << chunk) - 1).to(table_dtype(bits))
+
+
+def look_up(
+    tables: Sequence[Tensor], x: Tensor, low: int, widths: Sequence[int], first: bool
+) -> tuple[Tensor, Tensor]:
+    """Shares of each chunk's order against the public x (N,), as planes of ceil(N / 64) words.
+
+    Args:
+        tables: this party's XOR shares of the thermometers, (N,) each.
+        x: public ring elements, (N,) int64.
+        low: where the window begins.
+        widths: bits of each chunk.
+        first: whether this party is the one that adds public constants.
+
+    Returns:
+        less (m, words) for all chunks, equal (m - 1, words) for chunks 1 and up.
+    """
+    less, equal = [], []
+    position = low
+    for i, (shares, bits) in enumerate(zip(tables, widths, strict=True)):
+        chunk = (x >> position).bitwise_and_((1 << bits) - 1)
+        below = pack(shares >> chunk)
+        less.append(below)
+        if i:
+            not_above = pack(((shares << 1) | int(first)) >> chunk)
+            equal.append(below ^ not_above)
+        position += bits
+    words = less[0].shape[-1]
+    return torch.stack(less), torch.stack(equal) if equal else less[0].new_empty(0, words)
+
+
+def mask_products(lam: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
+    """What the dealer shares of the masks lam (m, words) and mu (m - 1, words).
+
+    Returns:
+        mixed (2^m - 1, words): for i = 0..m-1 the 2^(m-1-i) products of lam_i with mu's above i;
+        pure (2^(m-1) - 1, words): the products of mu's without the empty one.
+    """
+    pure = torch.full_like(lam[:1], -1)  # the empty product is one, in every bit
+    for plane in mu:
+        pure = torch.cat([pure, pure & plane])
+    mixed = torch.cat([lam[i] & pure[:: 2**i] for i in range(lam.shape[0])])
+    return mixed, pure[1:]
+
+
+def combine(less: Tensor, equal: Tensor, mixed: Tensor, pure: Tensor, first: bool) -> Tensor:
+    """A share of [x < r], one plane (words,), from the opened bits and the shared products.
+
+    Args:
+        less: opened less_i ^ lam_i, (m, words).
+        equal: opened equal_j ^ mu_j, (m - 1, words).
+        mixed: this party's shares as `mask_products` orders them, (2^m - 1, words).
+        pure: likewise, (2^(m-1) - 1, words).
+        first: whether this party is the one that adds public constants.
+    """
+    one = torch.full_like(less[:1], -1 if first else 0)
+    pure = torch.cat([one, pure])
+    begin = 0
+    terms: Tensor | None = None
+    for i, opened in enumerate(less):
+        rows = pure.shape[0] >> i
+        fresh = mixed[begin : begin + rows] ^ (opened & pure[:: 2**i])
+        if terms is not None:  # (a)(E ^ mu) = aE ^ a mu: rows without mu_i, rows with it
+            fresh = fresh ^ (terms[0::2] & equal[i - 1]) ^ terms[1::2]
+        terms = fresh
+        begin += rows
+    if terms is None:
+        raise ValueError("a comparison has at least one chunk")
+    return terms[0]

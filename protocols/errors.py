@@ -1,0 +1,69 @@
+"""What can go wrong in a protocol.
+
+    ProtocolError
+    ├── EncodingError      a number does not fit the fixed-point range
+    ├── ShapeError         operands do not fit each other
+    ├── OwnershipError     an operand was given, or missing, at the wrong party
+    ├── MessageError       a peer's message is not what the protocol expects
+    └── RequestError       the dealer refuses a request
+
+No error ever carries a share, a mask, a key or a secret: shapes, ranks and names only.
+"""
+
+__all__ = [
+    "EncodingError",
+    "MessageError",
+    "OwnershipError",
+    "ProtocolError",
+    "RequestError",
+    "ShapeError",
+]
+
+
+class ProtocolError(Exception):
+    """Base of everything that a protocol raises itself."""
+
+
+class EncodingError(ProtocolError):
+    """Numbers that the fixed-point encoding cannot hold.
+
+    The numbers are secrets, so the message says how many there were and what would fit.
+    """
+
+    def __init__(self, count: int, bound: float, scale_bits: int) -> None:
+        self.count = count
+        self.bound = bound
+        self.scale_bits = scale_bits
+        super().__init__(count, bound, scale_bits)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.count} value(s) are not finite or not below {self.bound:g} in magnitude, which "
+            f"{self.scale_bits} fractional bits leave room for: rescale the input, or choose a "
+            f"smaller scale_bits"
+        )
+
+
+class ShapeError(ProtocolError):
+    """Operands whose shapes do not fit the operation."""
+
+
+class OwnershipError(ProtocolError):
+    """A value given where it is not owned, or missing where it is."""
+
+
+class MessageError(ProtocolError):
+    """A peer sent something that the protocol does not expect at this point."""
+
+    def __init__(self, peer: int, operator: str, why: str) -> None:
+        self.peer = peer
+        self.operator = operator
+        self.why = why
+        super().__init__(peer, operator, why)
+
+    def __str__(self) -> str:
+        return f"party {self.peer} sent a wrong message for {self.operator}: {self.why}"
+
+
+class RequestError(ProtocolError):
+    """A request for correlated randomness that the dealer does not answer."""

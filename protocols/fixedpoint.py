@@ -1,0 +1,49 @@
+"""Real numbers in the ring Z_2^64: x is held as round(x * 2^f) in two's complement.
+
+A product has scale 2f. Truncation and comparison need its magnitude below 2^62 in the ring, so
+every value in a computation, intermediate results included, must stay below 2^(62 - 2f): about
+four million at the default f = 20.
+"""
+
+import torch
+from torch import Tensor
+
+from protocols.errors import EncodingError
+
+__all__ = ["RING_BITS", "SCALE_BITS", "VALUE_BITS", "bound", "decode", "encode"]
+
+RING_BITS = 64
+VALUE_BITS = 62
+"""Magnitudes stay below 2^62: the slack that truncation with the wrap bit asks for."""
+
+SCALE_BITS = 20
+"""Default fractional bits f: steps of 1e-6, values up to 4e6, a comparison window of 42 bits."""
+
+
+def bound(scale_bits: int) -> float:
+    """Values at scale f must stay below this in magnitude, so that their products fit."""
+    return float(2 ** (VALUE_BITS - 2 * scale_bits))
+
+
+def encode(x: Tensor, scale_bits: int, *, limit: float | None = None) -> Tensor:
+    """Nearest fixed-point integers of a real tensor, as int64 of the same shape.
+
+    Args:
+        x: any real or integer tensor.
+        scale_bits: fractional bits of the result.
+        limit: largest magnitude allowed, exclusive; by default `bound(scale_bits)`.
+
+    Raises:
+        EncodingError: some values are not finite or too large.
+    """
+    limit = bound(scale_bits) if limit is None else limit
+    real = x.detach().to(torch.float64)
+    bad = int((~(real.abs() < limit)).sum())  # NaN fails every comparison, so it counts as bad
+    if bad:
+        raise EncodingError(bad, limit, scale_bits)
+    return (real * 2.0**scale_bits).round_().to(torch.int64)
+
+
+def decode(x: Tensor, scale_bits: int) -> Tensor:
+    """Real numbers (float32) of fixed-point integers."""
+    return (x.to(torch.float64) * 2.0**-scale_bits).to(torch.float32)

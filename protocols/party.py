@@ -1,0 +1,205 @@
+"""One party of a session, and its view of one running operator."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from math import prod
+from typing import ParamSpec, TypeVar
+
+import msgspec
+import torch
+from torch import Tensor
+
+from protocols.correlations import Mask, Member, Request, expand
+from protocols.device import Device
+from protocols.errors import MessageError
+from protocols.label import Label
+from protocols.prg import Key
+from protocols.ring.bilinear import Shape
+from protocols.shares import Share
+from transports import Exchange
+
+__all__ = ["Operator", "Party"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+S = TypeVar("S", Share, Share | None)
+
+
+class Party:
+    """Rank, keys, links and device: what every operator of a session shares.
+
+    Attributes:
+        rank: 0 to size - 1.
+        size: number of computing parties; the dealer, if any, has rank `size`.
+        key: shared with the dealer alone.
+        pairs: a key shared with each peer alone, for zero sharings.
+    """
+
+    def __init__(self, exchange: Exchange, rank: int, size: int, device: Device) -> None:
+        self.exchange = exchange
+        self.rank = rank
+        self.size = size
+        self.device = device
+        self.key = Key.fresh()
+        self.pairs: dict[int, Key] = {}
+        self.pending_offline = 0
+        self._requests = 0
+
+    @property
+    def peers(self) -> list[int]:
+        """Ranks of all other computing parties."""
+        return [rank for rank in range(self.size) if rank != self.rank]
+
+    @property
+    def dealer(self) -> int:
+        """The dealer's place on the exchange."""
+        return self.size
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the party that adds public constants."""
+        return self.rank == 0
+
+    @property
+    def last(self) -> bool:
+        """Whether this is the party that receives the dealer's corrections."""
+        return self.rank == self.size - 1
+
+    async def join(self, *, dealer: bool = True) -> None:
+        """Hands out this session's keys, all fresh: one to the dealer, one to each higher peer."""
+        if dealer:
+            self.exchange.post(
+                self.dealer, Label(f"key/{self.rank}").tag, self.key.reveal(), offline=True
+            )
+        for peer in self.peers:
+            if peer > self.rank:
+                self.pairs[peer] = Key.fresh()
+                tag = Label(f"pair/{self.rank}/{peer}").tag
+                self.exchange.post(peer, tag, self.pairs[peer].reveal(), offline=True)
+        for peer in self.peers:
+            if peer < self.rank:
+                tag = Label(f"pair/{peer}/{self.rank}").tag
+                message = await self.exchange.take(peer, tag, what="session key")
+                if len(message.payload) != Key.SIZE_BYTES:
+                    raise MessageError(peer, "session key", f"{len(message.payload)} bytes")
+                self.pairs[peer] = Key(bytes(message.payload))
+
+    def request(self, request: Request) -> None:
+        """Asks the dealer; the corrections come back under the request's own label."""
+        tag = Label(f"request/{self._requests}").tag
+        self._requests += 1
+        self.exchange.post(self.dealer, tag, msgspec.json.encode(request), offline=True)
+
+    def leave(self) -> None:
+        """Tells the dealer that no more requests will come."""
+        if self.last:
+            tag = Label(f"request/{self._requests}").tag
+            self.exchange.post(self.dealer, tag, b"", offline=True)
+
+
+class Operator:
+    """A party's view of one running operator: names, messages, randomness, depth.
+
+    Attributes:
+        label: where the operator stands in the program; names everything it uses.
+        depth: the longest chain of online messages behind what it has read so far.
+    """
+
+    def __init__(self, party: Party, label: Label) -> None:
+        self.party = party
+        self.label = label
+        self.depth = 0
+
+    def __repr__(self) -> str:
+        return f"Operator({self.label})"
+
+    async def read(self, future: "asyncio.Future[S]") -> S:
+        """A share once it is there; from then on the operator depends on it."""
+        share = await asyncio.shield(future)
+        if share is not None and not share.offline:
+            self.depth = max(self.depth, share.depth)
+        return share
+
+    async def run(
+        self, work: int, kernel: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Runs a kernel of about `work` ring operations on the party's device."""
+        return await self.party.device.run(work, kernel, *args, **kwargs)
+
+    def post(
+        self, peers: Iterable[int], part: str, *tensors: Tensor, offline: bool = False
+    ) -> None:
+        """Sends tensors as one message to each of `peers`. They must not change afterwards."""
+        payload = [memoryview(t.contiguous().numpy()) for t in tensors]
+        depth = 0 if offline else self.depth + 1
+        for peer in peers:
+            tag = self._tag(part, self.party.rank)
+            self.party.exchange.post(peer, tag, payload, depth=depth, offline=offline)
+
+    async def take(self, peer: int, part: str, *members: Member) -> list[Tensor]:
+        """The tensors of one message, checked against the shapes that the protocol expects."""
+        what = f"{self.label} ({part})"
+        message = await self.party.exchange.take(peer, self._tag(part, peer), what=what)
+        expected = sum(member.size_bytes for member in members)
+        if len(message.payload) != expected:
+            why = f"{len(message.payload)} bytes instead of {expected}"
+            raise MessageError(peer, what, why)
+        if not message.offline:
+            self.depth = max(self.depth, message.depth)
+        return _split(message.payload, members)
+
+    async def broadcast(
+        self, part: str, *tensors: Tensor, offline: bool = False
+    ) -> list[list[Tensor]]:
+        """Sends tensors to all peers and takes the like from each; in order of rank, without ours."""
+        self.post(self.party.peers, part, *tensors, offline=offline)
+        members = [Member(tuple(t.shape), t.dtype) for t in tensors]
+        return [await self.take(peer, part, *members) for peer in self.party.peers]
+
+    def new_mask(self, shape: Shape, holders: Iterable[int], *, kept: bool = False) -> Mask:
+        """The name of this operator's mask; an operator opens one wire at most."""
+        return Mask(f"{self.label}/mask", shape, tuple(holders), kept)
+
+    async def mask(self, mask: Mask) -> Tensor:
+        """This party's share of a mask."""
+        return await self.run(prod(mask.shape), mask.share, self.party.rank, self.party.key)
+
+    def zero(self, shape: Shape) -> Tensor:
+        """A share of zero, fresh, without talking: what hides the shares that a reveal sends.
+
+        Cramer, Damgård, Ishai (TCC 2005): each pair draws one tensor; one adds it, one subtracts it.
+        """
+        total = torch.zeros(shape, dtype=torch.int64)
+        for peer, key in self.party.pairs.items():
+            drawn = key.stream(self.label / "zero").words(shape)
+            total += drawn if peer > self.party.rank else -drawn
+        return total
+
+    async def material(self, request: Request) -> list[Tensor]:
+        """This party's shares of correlated randomness; corrections if it is the last party."""
+        members = request.members()
+        if self.party.last:
+            self.party.request(request)
+            return await self.take(self.party.dealer, request.label, *members)
+        work = sum(member.size_bytes for member in members) // 8
+        return await self.run(work, expand, request, self.party.key)
+
+    def _tag(self, part: str, sender: int) -> bytes:
+        if sender == self.party.dealer:
+            return Label(part).tag
+        return (self.label / part / str(sender)).tag
+
+
+def _split(payload: memoryview, members: Iterable[Member]) -> list[Tensor]:
+    whole = torch.frombuffer(payload, dtype=torch.uint8) if len(payload) else torch.empty(0)
+    tensors, start = [], 0
+    for member in members:
+        if not member.size_bytes:
+            tensors.append(torch.empty(member.shape, dtype=member.dtype))
+            continue
+        part = whole[start : start + member.size_bytes]
+        if start % member.dtype.itemsize:
+            part = part.clone()
+        tensors.append(part.view(member.dtype).view(member.shape))
+        start += member.size_bytes
+    return tensors

@@ -1,0 +1,90 @@
+"""Cryptographic randomness: AES-128 in counter mode under keys from the operating system.
+
+`Key.stream(label)` is a pseudorandom function from labels to streams: BLAKE2b keyed with the 32-byte
+key (a PRF, RFC 7693 section 2.9) gives each label an AES key of its own, and AES-CTR (NIST SP 800-38A)
+expands it. Two labels give independent streams and one label always the same stream, so whoever
+holds the key can name a random tensor instead of sending it. With 2^32 labels under one key, two AES
+keys coincide with probability below 2^-64.
+
+torch's and numpy's generators are statistical: from some outputs their state, and so all other
+outputs, can be computed. Shares are such outputs, sent to the adversary. They are never used here.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+import torch
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+from protocols.label import Label
+
+__all__ = ["Key", "Stream"]
+
+_SLICE = 1 << 18
+"""Bytes per call to the cipher: stays in the second-level cache, which is where AES-NI is fastest."""
+
+_ZEROS = bytes(_SLICE)
+_BLOCK = 16
+
+
+class Key:
+    """A 32-byte key that never shows itself."""
+
+    SIZE_BYTES = 32
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) != self.SIZE_BYTES:
+            raise ValueError(f"a key has {self.SIZE_BYTES} bytes, not {len(secret)}")
+        self._secret = secret
+
+    @classmethod
+    def fresh(cls) -> "Key":
+        """A new key from the operating system."""
+        return cls(os.urandom(cls.SIZE_BYTES))
+
+    def __repr__(self) -> str:
+        return "Key(hidden)"
+
+    def reveal(self) -> bytes:
+        """The key's bytes, for the one message that hands it to whom it is shared with."""
+        return self._secret
+
+    def stream(self, label: Label) -> "Stream":
+        """The stream that belongs to `label`; the same for whoever holds this key."""
+        digest = hashlib.blake2b(
+            label.path.encode(), key=self._secret, digest_size=_BLOCK, person=b"mpcnet stream"
+        )
+        return Stream(digest.digest())
+
+
+class Stream:
+    """A pseudorandom byte stream, read front to back."""
+
+    __slots__ = ("_encryptor",)
+
+    def __init__(self, key: bytes) -> None:
+        self._encryptor = Cipher(AES(key), CTR(bytes(_BLOCK))).encryptor()
+
+    def __repr__(self) -> str:
+        return "Stream(hidden)"
+
+    def words(self, shape: Sequence[int], dtype: torch.dtype = torch.int64) -> torch.Tensor:
+        """The next uniform integers as a tensor of `shape`; dtype int64 or int32."""
+        return torch.from_numpy(self._bytes(prod(shape) * dtype.itemsize)).view(dtype).view(*shape)
+
+    def _bytes(self, size: int) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
+        # update_into asks for room of one block less a byte behind what it writes.
+        buffer = np.empty(size + _BLOCK, dtype=np.uint8)
+        view = memoryview(buffer)
+        for start in range(0, size, _SLICE):
+            length = min(_SLICE, size - start)
+            source = _ZEROS if length == _SLICE else _ZEROS[:length]
+            self._encryptor.update_into(source, view[start : start + length + _BLOCK])
+        return buffer[:size]

@@ -1,0 +1,142 @@
+"""The bilinear operations: elementwise product, matrix product, convolution; exact modulo 2^64.
+
+A bilinear operation is a value (it travels in requests to the dealer), a function of two tensors,
+and a rule for shapes. Matrix products run through `torch.mm`, whose int64 kernel wraps as the ring
+does; convolutions are unfolded into one matrix product per group.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+import torch
+from torch import Tensor
+
+from protocols.errors import ShapeError
+
+__all__ = ["Bilinear", "Convolution", "MatrixProduct", "Multiply", "Shape"]
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+class Multiply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="mul"):
+    """Elementwise product with broadcasting."""
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        return x * y
+
+    def output_shape(self, x: Shape, y: Shape) -> Shape:
+        return _shape_of(self, x, y)
+
+    def work(self, x: Shape, y: Shape) -> int:
+        """Ring products computed."""
+        return _numel(self.output_shape(x, y))
+
+
+class MatrixProduct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="matmul"):
+    """``x @ y`` with torch's rules: vectors, matrices and broadcast batches."""
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        if x.dim() <= 2 and y.dim() <= 2:
+            return torch.matmul(x, y)
+        return _batched(x, y)
+
+    def output_shape(self, x: Shape, y: Shape) -> Shape:
+        return _shape_of(self, x, y)
+
+    def work(self, x: Shape, y: Shape) -> int:
+        return _numel(self.output_shape(x, y)) * x[-1]
+
+
+class Convolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="conv"):
+    """Convolution over one or two spatial dimensions, as `torch.nn.functional.conv1d` and `conv2d`.
+
+    Shapes: x (batch, channels, *size), y (outputs, channels / groups, *kernel)
+            -> (batch, outputs, *output size)
+    """
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        size = self.output_shape(tuple(x.shape), tuple(y.shape))[2:]
+        windows = self._unfold(x, tuple(y.shape[2:]), size)  # (groups, C/g * kernel, B * out)
+        filters = y.reshape(self.groups, y.shape[0] // self.groups, -1)  # (groups, O/g, C/g * kernel)
+        out = torch.stack([f @ w for f, w in zip(filters, windows, strict=True)])
+        out = out.reshape(y.shape[0], x.shape[0], *size)
+        return out.transpose(0, 1).contiguous()
+
+    def _unfold(self, x: Tensor, kernel: Shape, size: Shape) -> Tensor:
+        """Every window of x as a column: (groups, channels/groups * kernel, batch * output size)."""
+        pads = [pad for p in reversed(self.padding) for pad in (p, p)]
+        x = torch.nn.functional.pad(x, pads)
+        strides = x.stride()
+        spatial = strides[2:]
+        windows = x.as_strided(
+            (x.shape[1], *kernel, x.shape[0], *size),
+            (
+                strides[1],
+                *(d * s for d, s in zip(self.dilation, spatial, strict=True)),
+                strides[0],
+                *(t * s for t, s in zip(self.stride, spatial, strict=True)),
+            ),
+        )
+        columns = x.shape[0] * _numel(size)
+        return windows.reshape(self.groups, -1, columns)
+
+    def output_shape(self, x: Shape, y: Shape) -> Shape:
+        self._check(x, y)
+        size = tuple(
+            (x[2 + i] + 2 * self.padding[i] - self.dilation[i] * (y[2 + i] - 1) - 1)
+            // self.stride[i]
+            + 1
+            for i in range(len(self.stride))
+        )
+        if min(size) < 1:
+            raise ShapeError(f"a kernel of {y[2:]} does not fit an input of {x[2:]}: {self}")
+        return (x[0], y[0], *size)
+
+    def _check(self, x: Shape, y: Shape) -> None:
+        dims = len(self.stride)
+        lengths = {len(self.padding), len(self.dilation), dims, len(x) - 2, len(y) - 2}
+        if lengths != {dims}:
+            raise ShapeError(f"convolution over {dims} dimension(s) of {x} with {y}: {self}")
+        if x[1] != y[1] * self.groups or y[0] % self.groups:
+            raise ShapeError(f"{x[1]} channels do not fit filters {y} in {self.groups} group(s)")
+        if min(*self.stride, *self.dilation, self.groups) < 1 or min(self.padding) < 0:
+            raise ShapeError(f"stride, dilation and groups start at 1, padding at 0: {self}")
+
+    def work(self, x: Shape, y: Shape) -> int:
+        return _numel(self.output_shape(x, y)) * _numel(y[1:])
+
+
+Bilinear: TypeAlias = Multiply | MatrixProduct | Convolution
+
+
+def _batched(x: Tensor, y: Tensor) -> Tensor:
+    # torch.bmm of int64 is a plain loop, several times slower than mm.
+    if y.dim() == 2:
+        return (x.reshape(-1, x.shape[-1]) @ y).reshape(*x.shape[:-1], y.shape[-1])
+    if x.dim() == 1 or y.dim() == 1:
+        return torch.matmul(x, y)
+    batch = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    xs = x.expand(*batch, *x.shape[-2:]).reshape(-1, *x.shape[-2:])
+    ys = y.expand(*batch, *y.shape[-2:]).reshape(-1, *y.shape[-2:])
+    out = x.new_empty(xs.shape[0], x.shape[-2], y.shape[-1])
+    for i in range(xs.shape[0]):
+        torch.mm(xs[i], ys[i], out=out[i])
+    return out.reshape(*batch, x.shape[-2], y.shape[-1])
+
+
+def _shape_of(operation: Callable[[Tensor, Tensor], Tensor], x: Shape, y: Shape) -> Shape:
+    try:
+        out = torch.matmul if isinstance(operation, MatrixProduct) else torch.mul
+        return tuple(out(torch.empty(x, device="meta"), torch.empty(y, device="meta")).shape)
+    except RuntimeError as error:
+        raise ShapeError(f"shapes {x} and {y} do not fit: {error}") from None
+
+
+def _numel(shape: Shape) -> int:
+    return torch.Size(shape).numel()

@@ -1,0 +1,62 @@
+"""What a party holds of a secret, and handles on what it will hold."""
+
+from asyncio import Future
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from protocols.correlations import Mask
+from protocols.ring.bilinear import Shape
+
+__all__ = ["Share", "Sharing", "Wire"]
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Share:
+    """One party's piece, here and now: int64 ring elements.
+
+    Attributes:
+        depth: the longest chain of online messages that led to it.
+        offline: whether it depends on no input at all, so that it may be sent ahead of time.
+    """
+
+    value: Tensor
+    depth: int = 0
+    offline: bool = False
+
+    def __repr__(self) -> str:
+        return f"Share(shape={tuple(self.value.shape)}, depth={self.depth})"
+
+
+@dataclass(slots=True, repr=False, eq=False)
+class Wire:
+    """The masked value x + r: to the parties that may see it a public number, to all others None."""
+
+    shape: Shape
+    scale_bits: int
+    mask: Mask
+    masked: "Future[Share | None]"
+
+
+@dataclass(slots=True, repr=False, eq=False)
+class Sharing:
+    """[x]: a secret as all parties together hold it; this party's share may still be on its way.
+
+    Attributes:
+        scale_bits: fractional bits; twice the suite's while a product waits for its truncation.
+        owner: the one party that knows x in the clear, if there is one. Then its share is x and
+            every other share is zero.
+    """
+
+    shape: Shape
+    scale_bits: int
+    share: "Future[Share]"
+    owner: int | None = None
+    # One opening serves all later uses of the same value, so what was made of it is kept with it.
+    wires: dict[int | None, Wire] = field(default_factory=dict)
+    operand: Wire | None = None
+    truncated: "Sharing | None" = None
+
+    def __repr__(self) -> str:
+        owner = "" if self.owner is None else f", owner={self.owner}"
+        return f"Sharing(shape={self.shape}, scale_bits={self.scale_bits}{owner})"
