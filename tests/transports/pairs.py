@@ -1,0 +1,63 @@
+"""Parties in one event loop, for tests of everything above the transports."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from transports import Address, Exchange, Hello, Limits, open_mesh
+
+__all__ = ["addresses", "hello_of", "local_exchanges", "open_all"]
+
+_meshes = itertools.count()
+
+
+def hello_of(address: Address, **changes: Any) -> Hello:
+    """What a party of a test says; `changes` make it disagree with the others."""
+    fields: dict[str, Any] = {
+        "rank": address.rank,
+        "party": address.name,
+        "session": "test",
+        "configuration": "c0",
+        "program": "d0",
+    }
+    return Hello(**(fields | changes))
+
+
+def addresses(n: int) -> list[Address]:
+    """`n` parties on `mem://`, named as such that no other mesh of this process meets them."""
+    mesh = next(_meshes)
+    return [Address(rank, f"p{rank}", f"mem://{mesh}-{rank}") for rank in range(n)]
+
+
+async def open_all(
+    parties: Sequence[Address], *, limits: Limits | None = None, **options: Any
+) -> list[Exchange]:
+    """Opens one mesh at all parties at once; in rank order."""
+    return await asyncio.gather(
+        *(
+            open_mesh(
+                me,
+                [peer for peer in parties if peer.rank != me.rank],
+                hello=hello_of(me),
+                limits=limits or Limits(),
+                **options,
+            )
+            for me in parties
+        )
+    )
+
+
+@asynccontextmanager
+async def local_exchanges(
+    n: int, *, limits: Limits | None = None, **options: Any
+) -> AsyncIterator[list[Exchange]]:
+    """Exchanges of `n` parties over `mem://`, in rank order; closed together at the end."""
+    exchanges = await open_all(addresses(n), limits=limits, **options)
+    try:
+        yield exchanges
+    finally:
+        await asyncio.gather(*(exchange.close() for exchange in exchanges))

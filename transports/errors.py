@@ -1,0 +1,255 @@
+"""What can go wrong between parties, as one tree.
+
+::
+
+    TransportError
+    ├── AddressError        an address cannot be used: scheme, form, port, plaintext not asked for
+    ├── Unreachable         nobody answers at an address just now; dialling again may help
+    ├── IdentityError       a key, a certificate or a pin is not what it has to be
+    ├── HandshakeError      two parties do not agree on a field of their greeting
+    ├── FrameError          a peer broke the rules of the wire
+    ├── LimitError          a size limit of this party would be passed
+    ├── TagError            a tag was used twice
+    ├── ConnectionClosed    one connection ended; above it this becomes PeerLost
+    ├── ExchangeClosed      the exchange was closed by its owner
+    ├── PeerAbsent          a peer never came
+    ├── PeerLost            a peer was here and is gone
+    └── PeerAborted         a peer said that it stopped, and why
+
+Errors hold plain values; ``str`` makes the sentence: what, where, and what to do. None holds a
+payload, a key or anything else that has to stay inside this party.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "AddressError",
+    "ConnectionClosed",
+    "ExchangeClosed",
+    "FrameError",
+    "HandshakeError",
+    "IdentityError",
+    "LimitError",
+    "PeerAborted",
+    "PeerAbsent",
+    "PeerLost",
+    "TagError",
+    "TransportError",
+    "Unreachable",
+    "printable",
+]
+
+_ADVICE: Final = {
+    "version": "install the same version of mpcnet at both parties",
+    "rank": "give every party one rank, the same in all configurations",
+    "party": "use the same names in all configurations",
+    "session": "start all parties for the same session",
+    "configuration": "compare the agreed parts of the two configuration files",
+    "program": "run the same program and the same model description at both parties",
+}
+
+
+def printable(text: str, limit: int = 1024) -> str:
+    """Text of a peer, made safe for a terminal or a log: no control characters, bounded."""
+    clean = "".join(c if c.isprintable() else " " for c in text[:limit])
+    return clean + "…" if len(text) > limit else clean
+
+
+class TransportError(Exception):
+    """Base of all errors of this package; raised only as one of its subclasses."""
+
+
+class AddressError(TransportError):
+    """An address cannot be used as it is written."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(url, why)
+        self.url = url
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"address {self.url}: {self.why}"
+
+
+class Unreachable(TransportError):
+    """Nobody answers at an address just now."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(url, why)
+        self.url = url
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"nobody answers at {self.url}: {self.why}"
+
+
+class IdentityError(TransportError):
+    """A key, a certificate or a pin is not what it has to be.
+
+    Attributes:
+        subject: whose or which: a party, a file, an address.
+        why: what is wrong with it and what to do; never a part of a key.
+    """
+
+    def __init__(self, subject: str, why: str) -> None:
+        super().__init__(subject, why)
+        self.subject = subject
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"identity of {self.subject}: {self.why}"
+
+
+class HandshakeError(TransportError):
+    """Two parties differ in a field of their greeting; both raise this, each from its side."""
+
+    def __init__(self, peer: str, field: str, ours: str | int, theirs: str | int) -> None:
+        super().__init__(peer, field, ours, theirs)
+        self.peer = peer
+        self.field = field
+        self.ours = ours
+        self.theirs = theirs
+
+    def __str__(self) -> str:
+        advice = _ADVICE.get(self.field, "bring both to the same value")
+        return (
+            f"{self.field} differs from that of {self.peer}: "
+            f"here {self.ours!r}, there {self.theirs!r}; {advice}"
+        )
+
+
+class FrameError(TransportError):
+    """A peer broke the rules of the wire; nothing more is read from it."""
+
+    def __init__(self, peer: str, why: str) -> None:
+        super().__init__(peer, why)
+        self.peer = peer
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.peer} sent a frame that breaks the rules: {self.why}"
+
+
+class LimitError(TransportError):
+    """A size limit of this party would be passed.
+
+    Attributes:
+        what: what grew too large, in words.
+        size: its size, in bytes unless `what` says otherwise.
+        limit: the largest size allowed, in the same unit.
+    """
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        super().__init__(what, size, limit)
+        self.what = what
+        self.size = size
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what}: {self.size} passes the limit of {self.limit}; "
+            f"send smaller pieces or raise the limit at all parties"
+        )
+
+
+class TagError(TransportError):
+    """One tag was used for two things at once: two programs differ, or an operator ran twice."""
+
+    def __init__(self, peer: str, tag: str, why: str) -> None:
+        super().__init__(peer, tag, why)
+        self.peer = peer
+        self.tag = tag
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"tag {self.tag} with {self.peer}: {self.why}"
+
+
+class ConnectionClosed(TransportError):
+    """One connection ended.
+
+    Attributes:
+        why: how it ended, in words.
+        refused_us: the other side ended it because of our certificate.
+    """
+
+    def __init__(self, why: str, *, refused_us: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.refused_us = refused_us
+
+    def __str__(self) -> str:
+        return f"connection closed: {self.why}"
+
+
+class ExchangeClosed(TransportError):
+    """The exchange was closed by its owner; nothing more can be posted or taken."""
+
+    def __str__(self) -> str:
+        return "the exchange is closed; nothing more can be posted or taken"
+
+
+class PeerAbsent(TransportError):
+    """A peer never came."""
+
+    def __init__(self, peer: int, name: str, url: str, seconds: float, why: str = "") -> None:
+        super().__init__(peer, name, url, seconds, why)
+        self.peer = peer
+        self.name = name
+        self.url = url
+        self.seconds = seconds
+        self.why = why
+
+    def __str__(self) -> str:
+        last = f" ({self.why})" if self.why else ""
+        return (
+            f"party {self.name} did not come at {self.url} within {self.seconds:g} s{last}; "
+            f"check that it runs and that the address is right in both configurations"
+        )
+
+
+class PeerLost(TransportError):
+    """A peer was here and is gone.
+
+    Attributes:
+        seconds_since_heard: time since the last byte came from it.
+        why: how that was noticed.
+        waiting: labels of what was waited for from it, as far as known.
+    """
+
+    def __init__(
+        self,
+        peer: int,
+        name: str,
+        seconds_since_heard: float,
+        why: str,
+        waiting: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(peer, name, seconds_since_heard, why, waiting)
+        self.peer = peer
+        self.name = name
+        self.seconds_since_heard = seconds_since_heard
+        self.why = why
+        self.waiting = waiting
+
+    def __str__(self) -> str:
+        waited = f", while waiting for {', '.join(self.waiting)}" if self.waiting else ""
+        return (
+            f"party {self.name} is gone ({self.why}; last heard "
+            f"{self.seconds_since_heard:.1f} s ago){waited}; look at its log"
+        )
+
+
+class PeerAborted(TransportError):
+    """A peer said that it stopped, and why."""
+
+    def __init__(self, peer: int, name: str, reason: str) -> None:
+        super().__init__(peer, name, reason)
+        self.peer = peer
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"party {self.name} stopped: {self.reason or 'it gave no reason'}"

@@ -1,0 +1,163 @@
+"""The handshake, driven over a connection: who speaks when, and who ends with which error.
+
+Each side sends a HELLO and a verdict (ACCEPT or REFUSE); the listener speaks first, the dialler
+judges first. So both sides know both greetings, and when one refuses both raise, each with both
+values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from transports.base import Connection
+from transports.errors import ConnectionClosed, FrameError, HandshakeError, IdentityError
+from transports.frame import Frame, Kind, encode_control
+from transports.handshake import (
+    Hello,
+    check,
+    claimed_rank,
+    decode_hello,
+    encode_hello,
+    encode_refusal,
+    refusal_error,
+)
+from transports.identity import fingerprint
+
+__all__ = ["Expected", "Stranger", "greet_dialler", "greet_listener"]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A peer that we want to hear from.
+
+    Attributes:
+        certificate: what it has to show (DER), or None where connections have no certificates.
+    """
+
+    rank: int
+    name: str
+    certificate: bytes | None
+
+    @property
+    def label(self) -> str:
+        """Its name in a sentence."""
+        return f"party {self.name}"
+
+
+class Stranger(Exception):
+    """Somebody dialled in who is none of the expected peers; the text says why not."""
+
+
+async def greet_listener(connection: Connection, ours: Hello, expected: Expected) -> None:
+    """The dialler's side.
+
+    Raises:
+        IdentityError: who answered has not the pinned certificate, or does not accept ours.
+        HandshakeError: a field differs; the peer raises likewise.
+        FrameError: the other side broke the rules.
+        ConnectionClosed: it hung up.
+    """
+    _check_certificate(connection, expected)
+    frame = await _receive(connection, Kind.HELLO)
+    await _send(connection, Kind.HELLO, encode_hello(ours))
+    try:
+        check(ours, decode_hello(frame.body, ours, expected.label), expected.rank, expected.name)
+    except HandshakeError as error:
+        await _send(connection, Kind.REFUSE, encode_refusal(error))
+        raise
+    await _send(connection, Kind.ACCEPT)
+    await _receive_verdict(connection, expected)
+
+
+async def greet_dialler(
+    connection: Connection, ours: Hello, expected: Mapping[int, Expected]
+) -> Expected:
+    """The listener's side: finds out which of the expected peers dialled.
+
+    Raises:
+        Stranger: none of them.
+        IdentityError: one of them, with the rank of another.
+        HandshakeError: one of them, and a field differs; the peer raises likewise.
+        FrameError: one of them broke the rules.
+        ConnectionClosed: it hung up.
+    """
+    known = _by_certificate(connection, expected)
+    await _send(connection, Kind.HELLO, encode_hello(ours))
+    try:
+        frame = await _receive(connection, Kind.HELLO)
+        rank = claimed_rank(frame.body)
+        peer = expected.get(rank)
+        if peer is None:
+            await _refuse(connection, HandshakeError("the dialler", "rank", _ranks(expected), rank))
+            raise Stranger(
+                f"{connection.label} says that it has rank {rank}, which is not expected"
+            )
+    except (FrameError, ConnectionClosed) as error:
+        if known is None:
+            raise Stranger(str(error)) from None
+        raise
+    try:
+        _check_certificate(connection, peer)
+        check(ours, decode_hello(frame.body, ours, peer.label), peer.rank, peer.name)
+    except (HandshakeError, IdentityError) as error:
+        await _refuse(connection, error)
+        raise
+    await _receive_verdict(connection, peer)
+    await _send(connection, Kind.ACCEPT)
+    return peer
+
+
+def _by_certificate(connection: Connection, expected: Mapping[int, Expected]) -> Expected | None:
+    """Who it is by certificate; None where there are none."""
+    shown = connection.peer_certificate
+    if all(peer.certificate is None for peer in expected.values()):
+        return None
+    for peer in expected.values():
+        if shown is not None and peer.certificate == shown:
+            return peer
+    owner = "no certificate" if shown is None else f"certificate {fingerprint(shown)}"
+    raise Stranger(f"{connection.label} shows {owner}, which is not pinned for a peer awaited here")
+
+
+def _check_certificate(connection: Connection, peer: Expected) -> None:
+    shown = connection.peer_certificate
+    if peer.certificate is None or shown == peer.certificate:
+        return
+    found = "none" if shown is None else fingerprint(shown)
+    raise IdentityError(
+        peer.label,
+        f"certificate {fingerprint(peer.certificate)} is pinned for rank {peer.rank}, "
+        f"but {found} was shown; check addresses and pins",
+    )
+
+
+def _ranks(expected: Mapping[int, Expected]) -> str:
+    return " or ".join(str(rank) for rank in sorted(expected)) or "nobody"
+
+
+async def _receive_verdict(connection: Connection, peer: Expected) -> None:
+    frame = await _receive(connection, Kind.ACCEPT, Kind.REFUSE)
+    if frame.kind is Kind.REFUSE:
+        raise refusal_error(frame.body, peer.label)
+
+
+async def _refuse(connection: Connection, error: HandshakeError | IdentityError) -> None:
+    """Says why, and reads on until the other side has closed: unread bytes would destroy it."""
+    with contextlib.suppress(FrameError, ConnectionClosed):
+        await _send(connection, Kind.REFUSE, encode_refusal(error))
+        while True:
+            await connection.receive()
+
+
+async def _send(connection: Connection, kind: Kind, body: bytes = b"") -> None:
+    await connection.send(encode_control(kind, 0, body))
+
+
+async def _receive(connection: Connection, *allowed: Kind) -> Frame:
+    frame = await connection.receive()
+    if frame.kind not in allowed or frame.sequence != 0:
+        due = " or ".join(kind.name for kind in allowed)
+        raise FrameError(connection.label, f"{frame.kind.name} where {due} is due")
+    return frame

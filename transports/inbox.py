@@ -1,0 +1,104 @@
+"""What one peer has sent and nobody has taken yet, and who waits for what it has not sent yet."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from transports.errors import LimitError, TagError
+from transports.frame import Frame, Limits, Message
+
+__all__ = ["Inbox"]
+
+_MESSAGE_OVERHEAD: Final = 512  # bytes of bookkeeping for a message, so that empty ones count too
+_LABELS: Final = 5  # labels that an error repeats
+
+
+@dataclass(slots=True)
+class _Held:
+    """A frame whose memory stays while a message in it has not been taken."""
+
+    cost: int
+    left: int = 0
+
+
+class Inbox:
+    """Tagged messages of one peer."""
+
+    def __init__(self, name: str, limits: Limits) -> None:
+        self._name = name
+        self._limits = limits
+        self._messages: dict[bytes, tuple[Message, _Held]] = {}
+        self._waiting: dict[bytes, tuple[asyncio.Future[Message], str]] = {}
+        self.buffered_bytes = 0
+        """Memory held by messages that nobody has taken: whole frames, with bookkeeping."""
+
+    def put(self, frame: Frame) -> None:
+        """Hands messages to those who wait, keeps the others.
+
+        Raises:
+            TagError: a message with that tag is here already.
+            LimitError: the peer has sent more than may wait here.
+        """
+        held = _Held(frame.size_bytes)
+        for tag, message in frame.messages:
+            future, _ = self._waiting.pop(tag, (None, ""))
+            if future is not None and not future.done():
+                future.set_result(message)
+                continue
+            if tag in self._messages:
+                raise TagError(f"party {self._name}", tag.hex(), "it sent this tag twice")
+            self._messages[tag] = (message, held)
+            held.left += 1
+        if held.left:
+            held.cost += _MESSAGE_OVERHEAD * held.left
+            self.buffered_bytes += held.cost
+            if self.buffered_bytes > self._limits.max_buffered_bytes:
+                raise LimitError(
+                    f"bytes that party {self._name} sent and nobody here has taken",
+                    self.buffered_bytes,
+                    self._limits.max_buffered_bytes,
+                )
+
+    def pop(self, tag: bytes) -> Message | None:
+        """The message with that tag, if it is here."""
+        entry = self._messages.pop(tag, None)
+        if entry is None:
+            return None
+        message, held = entry
+        held.left -= 1
+        if not held.left:
+            self.buffered_bytes -= held.cost
+        return message
+
+    async def wait(self, tag: bytes, what: str) -> Message:
+        """The message with that tag when it comes; `what` says to people who waits.
+
+        Raises:
+            TagError: somebody waits for it already.
+        """
+        if tag in self._waiting:
+            raise TagError(f"party {self._name}", tag.hex(), "somebody here waits for it already")
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        entry = (future, what or f"tag {tag.hex()}")
+        self._waiting[tag] = entry
+        try:
+            return await future
+        finally:
+            if self._waiting.get(tag) is entry:
+                del self._waiting[tag]
+
+    def fail(self, error: BaseException) -> None:
+        """All who wait get this error; what is here is dropped."""
+        for future, _ in self._waiting.values():
+            if not future.done():
+                future.set_exception(error)
+        self._messages.clear()
+        self.buffered_bytes = 0
+
+    def waiting(self, at_most: int = _LABELS) -> tuple[str, ...]:
+        """Labels of those who wait, the longest first; the number of the others at the end."""
+        labels = [what for _, what in self._waiting.values()]
+        more = (f"{len(labels) - at_most} more",) if len(labels) > at_most else ()
+        return (*labels[:at_most], *more)

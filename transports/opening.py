@@ -1,0 +1,251 @@
+"""Opening a mesh: dial, listen, greet, until every channel is open or one error ends it all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import structlog
+
+from transports.base import Connection, Listener, Security
+from transports.channel import Channel
+from transports.errors import (
+    ConnectionClosed,
+    FrameError,
+    HandshakeError,
+    IdentityError,
+    PeerAbsent,
+    TransportError,
+    Unreachable,
+)
+from transports.frame import Limits
+from transports.greeting import Expected, Stranger, greet_dialler, greet_listener
+from transports.handshake import Hello
+from transports.registry import transport_for
+
+__all__ = ["Event", "Opening", "Timing"]
+
+Event: TypeAlias = Callable[[str, dict[str, Any]], None]
+
+_log = structlog.get_logger(__name__)
+
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 2.0
+_GREETING_S: Final = 10.0
+_STRANGERS: Final = 32  # greetings of unknown diallers at the same time
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long to wait for peers, in seconds."""
+
+    connect_timeout_s: float
+    heartbeat_s: float
+    silence_timeout_s: float
+
+
+@dataclass
+class Opening:
+    """One attempt to open all channels of a party.
+
+    Attributes:
+        dialled: peers that we dial, with their addresses.
+        awaited: peers that dial us, by rank.
+        listen_url: where; needed if anybody is awaited.
+    """
+
+    ours: Hello
+    dialled: Sequence[tuple[str, Expected]]
+    awaited: Mapping[int, Expected]
+    listen_url: str | None
+    security: Security
+    limits: Limits
+    timing: Timing
+    on_event: Event | None
+    channels: dict[int, Channel] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._failure: asyncio.Future[None] = loop.create_future()
+        self._came = {rank: asyncio.Event() for rank in self.awaited}
+        self._greetings: set[asyncio.Task[None]] = set()
+        self._told: set[str] = set()
+        self._last_refusal = ""
+
+    async def run(self) -> dict[int, Channel]:
+        """All channels, by rank.
+
+        Raises:
+            TransportError: the first thing that went wrong; peers whose channels were open have
+                been told.
+        """
+        listener: Listener | None = None
+        try:
+            if self.awaited and self.listen_url is not None:
+                listener = await self._listen(self.listen_url)
+            await self._until_all_are_here()
+        except BaseException as error:
+            reason = str(error) if isinstance(error, TransportError) else "it was stopped"
+            await self._give_up(reason)
+            raise
+        finally:
+            if listener is not None:
+                await listener.close()
+            await self._stop_greetings()
+        return self.channels
+
+    async def _until_all_are_here(self) -> None:
+        peers: list[Coroutine[Any, Any, None]] = [
+            *(self._dial(url, peer) for url, peer in self.dialled),
+            *(self._wait(peer) for peer in self.awaited.values()),
+        ]
+        everybody = asyncio.gather(*(asyncio.create_task(peer) for peer in peers))
+        try:
+            both: set[asyncio.Future[Any]] = {everybody, self._failure}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                self._failure.result()
+            everybody.result()
+        finally:
+            everybody.cancel()
+            with contextlib.suppress(asyncio.CancelledError, TransportError):
+                await everybody
+
+    async def _give_up(self, reason: str) -> None:
+        if self._failure.done():
+            self._failure.exception()
+        for channel in self.channels.values():
+            channel.abort(reason)
+        await asyncio.gather(*(channel.wait_closed() for channel in self.channels.values()))
+
+    async def _stop_greetings(self) -> None:
+        for task in self._greetings:
+            task.cancel()
+        await asyncio.gather(*self._greetings, return_exceptions=True)
+
+    def _fail(self, error: TransportError) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
+
+    def _opened(self, peer: Expected, connection: Connection) -> None:
+        channel = Channel(
+            connection,
+            peer=peer.rank,
+            name=peer.name,
+            limits=self.limits,
+            heartbeat_s=self.timing.heartbeat_s,
+            silence_timeout_s=self.timing.silence_timeout_s,
+        )
+        self.channels[peer.rank] = channel
+        channel.ended.add_done_callback(self._channel_ended)
+        self._tell("connected", party=peer.name, rank=peer.rank)
+
+    def _channel_ended(self, ended: asyncio.Future[TransportError | None]) -> None:
+        error = ended.result()
+        if error is not None:
+            self._fail(error)
+
+    def _tell(self, event: str, **fields: Any) -> None:
+        """Logs an event; one that was told in the same words before is not told again."""
+        key = f"{event} {fields}"
+        if key in self._told:
+            return
+        self._told.add(key)
+        log = _log.warning if event in ("refused", "retrying") else _log.info
+        log(event, **fields)
+        if self.on_event is not None:
+            self.on_event(event, fields)
+
+    # Dialling
+
+    async def _dial(self, url: str, peer: Expected) -> None:
+        last = ""
+        pause_s = _FIRST_PAUSE_S
+        seconds = self.timing.connect_timeout_s
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    try:
+                        return await self._dial_once(url, peer)
+                    except (Unreachable, ConnectionClosed, FrameError) as error:
+                        last = error.why
+                    except TimeoutError:
+                        last = f"it answered, but did not greet within {_GREETING_S:g} s"
+                    self._tell("retrying", party=peer.name, url=url, why=last)
+                    await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        except TimeoutError:
+            raise PeerAbsent(peer.rank, peer.name, url, seconds, last) from None
+
+    async def _dial_once(self, url: str, peer: Expected) -> None:
+        connection = await transport_for(url).dial(url, self.security, self.limits)
+        try:
+            async with asyncio.timeout(_GREETING_S):
+                await greet_listener(connection, self.ours, peer)
+        except ConnectionClosed as error:
+            connection.abort()
+            if error.refused_us:
+                why = "it refuses our certificate; pin ours there, or use the one that is pinned"
+                raise IdentityError(peer.label, why) from None
+            raise
+        except (HandshakeError, IdentityError):
+            await connection.close()
+            raise
+        except BaseException:
+            connection.abort()
+            raise
+        self._opened(peer, connection)
+
+    # Listening
+
+    async def _listen(self, url: str) -> Listener:
+        transport = transport_for(url)
+        listener = await transport.listen(url, self.security, self.limits, self._accept)
+        self._tell("listening", url=listener.url)
+        return listener
+
+    async def _wait(self, peer: Expected) -> None:
+        seconds = self.timing.connect_timeout_s
+        try:
+            async with asyncio.timeout(seconds):
+                await self._came[peer.rank].wait()
+        except TimeoutError:
+            url = self.listen_url or ""
+            raise PeerAbsent(peer.rank, peer.name, url, seconds, self._last_refusal) from None
+
+    def _accept(self, connection: Connection) -> None:
+        if len(self._greetings) >= _STRANGERS:
+            connection.abort()
+            return
+        task = asyncio.create_task(self._greet(connection), name=f"greet {connection.label}")
+        self._greetings.add(task)
+        task.add_done_callback(self._greetings.discard)
+
+    async def _greet(self, connection: Connection) -> None:
+        missing = {rank: p for rank, p in self.awaited.items() if rank not in self.channels}
+        try:
+            async with asyncio.timeout(_GREETING_S):
+                peer = await greet_dialler(connection, self.ours, missing)
+            if peer.rank in self.channels:
+                raise Stranger(f"{connection.label} came as {peer.label}, who is here already")
+        except (HandshakeError, IdentityError) as error:
+            self._fail(error)
+            await connection.close()
+            return
+        except (Stranger, FrameError, ConnectionClosed, TimeoutError) as error:
+            connection.abort()
+            self._refused(connection, str(error) or "it did not greet in time")
+            return
+        except BaseException:
+            connection.abort()
+            raise
+        self._opened(peer, connection)
+        self._came[peer.rank].set()
+
+    def _refused(self, connection: Connection, why: str) -> None:
+        self._last_refusal = f"somebody else was refused: {why}"
+        self._tell("refused", who=connection.label, why=why)
