@@ -1,0 +1,277 @@
+"""One participant's configuration: a TOML file, checked as a whole before anything starts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from mpcnet.errors import ConfigError
+from mpcnet.tables import convert_table, read_toml
+from transports.errors import IdentityError
+from transports.identity import fingerprint, read_certificate
+
+__all__ = [
+    "Config",
+    "IdentityFiles",
+    "LinkSettings",
+    "PartyEntry",
+    "ProtocolSettings",
+    "load_config",
+    "valid_name",
+]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_NAME: Final = re.compile(r"[a-z0-9-]{1,32}")
+_PARTIES: Final = range(2, 17)
+_SOCKETS: Final = frozenset({"tcp", "ws", "wss"})
+
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class IdentityFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where this participant's own key and certificate are, as `mpcnet keygen` wrote them."""
+
+    key: Path
+    certificate: Path
+
+
+class PartyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One participant as all others know it.
+
+    Attributes:
+        name: lower-case letters, digits and hyphens.
+        url: where it listens, such as "tcp://192.0.2.7:7001"; None for one that only dials.
+        certificate: the file with the certificate that it must show; None without TLS.
+    """
+
+    name: str
+    url: str | None = None
+    certificate: Path | None = None
+
+
+class ProtocolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How secrets are computed on; the same at every participant.
+
+    Attributes:
+        suite: "additive", or "clear", which hides nothing and serves debugging.
+        scale_bits: fractional bits of the fixed-point encoding.
+    """
+
+    suite: Literal["additive", "clear"] = "additive"
+    scale_bits: Annotated[int, Meta(ge=8, le=24)] = 20
+
+
+class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """This participant's links to its peers.
+
+    Attributes:
+        connect_timeout_s: how long peers are waited for at the start.
+        heartbeat_s: a sign of life is sent when nothing else was for so long.
+        silence_timeout_s: a peer that was not heard for so long is lost.
+        plaintext: no TLS and no identities.
+        max_frame_bytes: a larger frame is refused before memory is taken for it.
+    """
+
+    connect_timeout_s: Seconds = 30.0
+    heartbeat_s: Seconds = 5.0
+    silence_timeout_s: Seconds = 30.0
+    plaintext: bool = False
+    max_frame_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 40)] = 1 << 30
+
+
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The file's own layout."""
+
+    session: Annotated[str, Meta(min_length=1, max_length=128)]
+    name: str
+    parties: tuple[PartyEntry, ...]
+    identity: IdentityFiles | None = None
+    dealer: PartyEntry | None = None
+    protocol: ProtocolSettings = ProtocolSettings()
+    link: LinkSettings = LinkSettings()
+    app: dict[str, Any] | None = None
+
+
+class Config(_Document, frozen=True, kw_only=True):
+    """A configuration that `load_config` has checked; it holds paths of keys, never keys.
+
+    Attributes:
+        path: the file it comes from.
+        session: which run this is; the same at every participant.
+        name: which entry is this process.
+        parties: the computing parties in order of rank.
+        dealer: the dealer, whose rank follows the last party's.
+        app: the [app] table as it stands; see `app_settings`.
+    """
+
+    path: Path
+
+    @property
+    def size(self) -> int:
+        """How many computing parties there are."""
+        return len(self.parties)
+
+    @property
+    def participants(self) -> tuple[PartyEntry, ...]:
+        """All of them in order of rank, the dealer last."""
+        return self.parties if self.dealer is None else (*self.parties, self.dealer)
+
+    @property
+    def rank(self) -> int:
+        """This participant's place; the dealer's is `size`."""
+        return next(r for r, entry in enumerate(self.participants) if entry.name == self.name)
+
+    @property
+    def is_dealer(self) -> bool:
+        """Whether this process deals, and computes on no share."""
+        return self.rank == self.size
+
+    @property
+    def app_name(self) -> str:
+        """Which app the parties run.
+
+        Raises:
+            ConfigError: there is no [app] table, or no name in it.
+        """
+        if self.app is None:
+            raise ConfigError(self.path, "app", "is missing; a party needs [app] with a name")
+        name = self.app.get("name")
+        if not isinstance(name, str) or not name:
+            raise ConfigError(self.path, "app.name", "is missing; it says which app to run")
+        return name
+
+    def app_settings(self, type_: type[T]) -> T:
+        """The rest of the [app] table as the app's own Struct; its paths resolve like ours.
+
+        Raises:
+            ConfigError: a key is unknown, missing or wrong.
+        """
+        table = {key: value for key, value in (self.app or {}).items() if key != "name"}
+        return convert_table(self.path, "app", table, type_)
+
+    def digest(self) -> str:
+        """Hex SHA-256 of all that the participants have to configure alike.
+
+        That is: names and certificates in order, who deals, and the protocol's settings. The
+        session is compared by itself, addresses may differ (a tunnel, another network).
+        """
+        agreed = {
+            "parties": [_agreed(entry, self.link.plaintext) for entry in self.parties],
+            "dealer": self.dealer and _agreed(self.dealer, self.link.plaintext),
+            "protocol": msgspec.to_builtins(self.protocol),
+        }
+        canonical = json.dumps(agreed, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def load_config(path: Path | str) -> Config:
+    """Reads and checks one participant's configuration.
+
+    Raises:
+        ConfigError: names the file, the key and what is wrong with it.
+    """
+    path = Path(path)
+    document = convert_table(path, "", read_toml(path), _Document)
+    config = Config(path=path, **msgspec.structs.asdict(document))
+    for key, why in _complaints(config):
+        raise ConfigError(path, key, why)
+    return config
+
+
+def valid_name(name: str) -> bool:
+    """Whether a participant may be called so: it names files and stands in logs."""
+    return _NAME.fullmatch(name) is not None
+
+
+def _agreed(entry: PartyEntry, plaintext: bool) -> dict[str, str | None]:
+    if plaintext or entry.certificate is None:
+        return {"name": entry.name, "certificate": None}
+    return {"name": entry.name, "certificate": fingerprint(read_certificate(entry.certificate))}
+
+
+def _complaints(config: Config) -> Iterator[tuple[str, str]]:
+    """What the types of the keys cannot tell: key and reason, the most helpful first."""
+    if config.size not in _PARTIES:
+        yield "parties", f"lists {config.size}; there must be 2 to {_PARTIES[-1]}"
+    if config.protocol.suite == "additive" and config.dealer is None:
+        yield "dealer", "is missing; the additive suite needs a [dealer]"
+    for key in ("connect_timeout_s", "heartbeat_s", "silence_timeout_s"):
+        if not math.isfinite(getattr(config.link, key)):
+            yield f"link.{key}", "must be a finite number of seconds"
+    if config.link.heartbeat_s >= config.link.silence_timeout_s:
+        yield "link.heartbeat_s", "must be less than silence_timeout_s, or quiet peers get lost"
+    names = [entry.name for entry in config.participants]
+    for rank, entry in enumerate(config.participants):
+        key = "dealer" if rank == config.size else f"parties[{rank}]"
+        yield from _entry_complaints(key, entry, names[:rank], config.link.plaintext)
+    unreachable = [r for r, entry in enumerate(config.participants) if entry.url is None]
+    if len(unreachable) > 1:
+        first, second = (names[rank] for rank in unreachable[:2])
+        key = "dealer" if unreachable[1] == config.size else f"parties[{unreachable[1]}]"
+        yield f"{key}.url", f"is missing; of {first} and {second} one must listen for the other"
+    if config.name not in names:
+        yield "name", f"{config.name!r} is none of the participants: {', '.join(names)}"
+    elif not config.link.plaintext:
+        yield from _identity_complaints(config)
+
+
+def _entry_complaints(
+    key: str, entry: PartyEntry, earlier: list[str], plaintext: bool
+) -> Iterator[tuple[str, str]]:
+    if not valid_name(entry.name):
+        yield f"{key}.name", "needs 1 to 32 lower-case letters, digits or hyphens"
+    if entry.name in earlier:
+        yield f"{key}.name", f"{entry.name!r} stands twice; every participant needs its own name"
+    if entry.url is not None:
+        why = _wrong_url(entry.url)
+        if why:
+            yield f"{key}.url", why
+    if plaintext:
+        return
+    if entry.certificate is None:
+        yield f"{key}.certificate", "is missing; make one with `mpcnet keygen` at its owner"
+        return
+    try:
+        read_certificate(entry.certificate)
+    except IdentityError as error:
+        yield f"{key}.certificate", f"{error.subject} {error.why}"
+
+
+def _identity_complaints(config: Config) -> Iterator[tuple[str, str]]:
+    if config.identity is None:
+        yield "identity", "is missing; it names this participant's key and certificate"
+        return
+    try:
+        own = fingerprint(read_certificate(config.identity.certificate))
+    except IdentityError as error:
+        yield "identity.certificate", f"{error.subject} {error.why}"
+        return
+    listed = config.participants[config.rank].certificate
+    if listed is not None and fingerprint(read_certificate(listed)) != own:
+        yield (
+            "identity.certificate",
+            f"is not the one listed for {config.name!r}; peers would refuse it",
+        )
+
+
+def _wrong_url(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return f"{url!r} has no valid port or host"
+    if not parts.scheme or not parts.netloc:
+        return f"{url!r} is no address; write it like tcp://host:7001"
+    if parts.scheme in _SOCKETS and (not parts.hostname or not port):
+        return f"{url!r} needs a host and a port, like {parts.scheme}://host:7001"
+    return None

@@ -1,0 +1,205 @@
+"""What can go wrong above the protocols, and the exit code of everything that ends a command.
+
+::
+
+    MpcnetError
+    ├── ConfigError            2   a configuration file, or one of its keys
+    ├── AppError               3   an app's own input: a recording, a model file
+    ├── SecretError            4   a secret used as if it had values
+    ├── UnsupportedOperator    4   torch asked for what no protocol computes
+    └── Interrupted      130, 143  SIGINT or SIGTERM
+
+`exit_code` also knows the errors of the lower packages. No error holds a share, a mask, a seed, a
+key or a secret; `describe` keeps to that for errors that other libraries wrote.
+"""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from pathlib import Path
+from typing import ClassVar, Final
+
+from protocols.errors import ProtocolError
+from transports.errors import (
+    AddressError,
+    FrameError,
+    HandshakeError,
+    IdentityError,
+    LimitError,
+    PeerAborted,
+    PeerAbsent,
+    PeerLost,
+    TagError,
+    TransportError,
+    Unreachable,
+)
+
+__all__ = [
+    "AppError",
+    "ConfigError",
+    "Interrupted",
+    "MpcnetError",
+    "SecretError",
+    "UnsupportedOperator",
+    "consequence",
+    "describe",
+    "exit_code",
+    "first_cause",
+]
+
+
+class MpcnetError(Exception):
+    """Base of everything that this package raises itself."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(MpcnetError):
+    """A configuration that cannot be used.
+
+    Attributes:
+        file: the TOML file, or "" where the value did not come from one.
+        key: dotted path of the key, such as "parties[1].url"; "" when the whole file is meant.
+        why: what is wrong with it and what would be right, as a clause.
+    """
+
+    exit_code = 2
+
+    def __init__(self, file: Path | str, key: str, why: str) -> None:
+        super().__init__(file, key, why)
+        self.file = str(file)
+        self.key = key
+        self.why = why
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.file, self.key, self.why) if part)
+
+
+class AppError(MpcnetError):
+    """An app was given something it cannot work with.
+
+    Attributes:
+        why: what, where, and what would do, as a sentence without its full stop.
+    """
+
+    exit_code = 3
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+
+class SecretError(MpcnetError):
+    """A secret was used as if its values were here.
+
+    Attributes:
+        why: what was tried, and what to do instead.
+    """
+
+    exit_code = 4
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+
+class UnsupportedOperator(MpcnetError):
+    """Torch asked for an operator, or a form of it, that no protocol computes.
+
+    Attributes:
+        operator: as ATen spells it.
+        alternative: what is supported in its place.
+    """
+
+    exit_code = 4
+
+    def __init__(self, operator: str, alternative: str) -> None:
+        super().__init__(operator, alternative)
+        self.operator = operator
+        self.alternative = alternative
+
+    def __str__(self) -> str:
+        return f"{self.operator} does not work on secrets; supported: {self.alternative}"
+
+
+class Interrupted(MpcnetError):
+    """The user, or the system, asked this process to stop.
+
+    Attributes:
+        signal: SIGINT or SIGTERM.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+    def __str__(self) -> str:
+        return f"stopped by {self.signal.name}"
+
+
+_EXIT_CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
+    (AddressError, 5),
+    (IdentityError, 5),
+    (HandshakeError, 5),
+    (PeerAbsent, 6),
+    (PeerLost, 6),
+    (Unreachable, 6),
+    (PeerAborted, 7),
+    (FrameError, 8),
+    (LimitError, 8),
+    (TagError, 8),
+    (ProtocolError, 9),
+    (KeyboardInterrupt, 130),
+)
+"""Codes of errors that do not carry their own."""
+
+_CONSEQUENCES: Final = (PeerAbsent, PeerLost, Unreachable, PeerAborted, Interrupted)
+
+
+def exit_code(error: BaseException) -> int:
+    """The status that a command ends with after `error`; never 0."""
+    error = first_cause(error)
+    if isinstance(error, Interrupted):
+        return 128 + error.signal
+    if isinstance(error, MpcnetError):
+        return error.exit_code
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)
+
+
+def consequence(code: int) -> bool:
+    """Whether an exit code tells that somebody else failed first, most likely."""
+    return code in (6, 7, 130, 143)
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """Out of a group of errors that came together the one that explains the others."""
+    while isinstance(error, BaseExceptionGroup):
+        members = error.exceptions
+        error = next((m for m in members if not isinstance(m, _CONSEQUENCES)), members[0])
+    return error
+
+
+def describe(error: BaseException) -> str:
+    """One line for people, without anything that must stay inside this party.
+
+    The text of an unexpected error was written by code that does not know what is secret here, so
+    only its type and place are told; its traceback has the rest.
+    """
+    error = first_cause(error)
+    if isinstance(error, MpcnetError | TransportError | ProtocolError):
+        return " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by SIGINT"
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        return f"{name}{error.strerror}"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"unexpected {type(error).__name__}{place}; --debug shows the traceback"
