@@ -1,0 +1,117 @@
+"""Reading a WAV file, and bringing it to the rate that a model was trained at."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import soundfile
+import torch
+from torch import Tensor
+
+__all__ = ["MAX_SECONDS", "AudioError", "read_wav", "resample"]
+
+MAX_SECONDS = 60.0
+
+_FORMATS = frozenset({"WAV", "WAVEX", "RF64"})
+_LOWEST_RATE, _HIGHEST_RATE = 1_000, 384_000
+_MAX_CHANNELS = 32
+_ZERO_CROSSINGS = 24  # of the sinc, on each side; more means a steeper edge at half the rate
+_ROLLOFF = 0.96  # the edge lies this far below half the lower rate, so that little folds back
+_BLOCK = 8192  # output samples made at a time, which bounds the memory
+
+
+class AudioError(Exception):
+    """A recording that cannot be used.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it, as a clause.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be used as a recording: {self.reason}."
+
+
+def read_wav(path: Path, *, max_seconds: float = MAX_SECONDS) -> tuple[Tensor, int]:
+    """Read a WAV file of any sample format and mix its channels down to one.
+
+    Returns:
+        The waveform (samples,) in float32, full scale at 1, and its samples per second.
+
+    Raises:
+        AudioError: if the file is absent, not a WAV, empty, longer than `max_seconds`, at a rate
+            outside 1 to 384 kHz, or holds samples that are no numbers.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise AudioError(path, "there is no such file")
+    if not path.is_file():
+        raise AudioError(path, "it is not a file")
+    if path.stat().st_size == 0:
+        raise AudioError(path, "the file is empty")
+    try:
+        with soundfile.SoundFile(path) as file:
+            _check_header(path, file, max_seconds)
+            samples = file.read(dtype="float32", always_2d=True)  # (samples, channels)
+            sample_rate = int(file.samplerate)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(path, "it is not a WAV file that can be read") from error
+    if samples.shape[0] == 0:
+        raise AudioError(path, "it holds no samples")
+    waveform = torch.from_numpy(samples).mean(dim=1)  # (samples,)
+    if not bool(waveform.isfinite().all()):
+        raise AudioError(path, "it holds samples that are not finite numbers")
+    return waveform, sample_rate
+
+
+def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
+    """Change the sample rate with a sinc filter under a Hann window.
+
+    Each output sample is a weighted sum of the inputs around its own time, after Smith,
+    "Digital Audio Resampling" (CCRMA); nothing limits the ratio of the rates.
+
+    Shapes: (samples,) -> (ceil(samples * to_rate / from_rate),)
+
+    Raises:
+        ValueError: if a rate is below 1.
+    """
+    if from_rate < 1 or to_rate < 1:
+        raise ValueError(f"sample rates must be positive, not {from_rate} and {to_rate}")
+    if from_rate == to_rate:
+        return waveform
+    samples = waveform.shape[0]
+    cutoff = min(1.0, to_rate / from_rate) * _ROLLOFF  # as a part of half the input rate
+    reach = math.ceil(_ZERO_CROSSINGS / cutoff)  # taps on each side
+    padded = torch.nn.functional.pad(waveform, (reach, reach))
+    taps = torch.arange(2 * reach + 1)  # (taps,)
+    count = -(-samples * to_rate // from_rate)
+    blocks = []
+    for start in range(0, count, _BLOCK):
+        moments = torch.arange(start, min(start + _BLOCK, count)) * from_rate
+        nearest = moments // to_rate  # (block,) input sample at or before each output sample
+        late = (moments % to_rate).double() / to_rate  # (block,)
+        distance = (taps - reach - late[:, None]) * cutoff  # (block, taps) in zero crossings
+        window = torch.cos(distance * (math.pi / 2 / _ZERO_CROSSINGS)).square()
+        window[distance.abs() > _ZERO_CROSSINGS] = 0.0
+        weights = (torch.sinc(distance) * window * cutoff).to(waveform.dtype)
+        blocks.append((padded[nearest[:, None] + taps] * weights).sum(dim=1))
+    return torch.cat(blocks) if blocks else waveform[:0]
+
+
+def _check_header(path: Path, file: soundfile.SoundFile, max_seconds: float) -> None:
+    """Refuse by what the header says, before memory for the samples is taken."""
+    if file.format not in _FORMATS:
+        raise AudioError(path, f"it is a {file.format} file, not a WAV")
+    if not _LOWEST_RATE <= file.samplerate <= _HIGHEST_RATE:
+        raise AudioError(path, f"{file.samplerate} samples per second are not usable")
+    if file.channels > _MAX_CHANNELS:
+        raise AudioError(path, f"it has {file.channels} channels, more than {_MAX_CHANNELS}")
+    if file.frames / file.samplerate > max_seconds:
+        seconds = file.frames / file.samplerate
+        raise AudioError(path, f"it lasts {seconds:.1f} s, more than the {max_seconds:g} s allowed")
