@@ -1,0 +1,173 @@
+"""Training examples without end: strings of digits, joined and disturbed at random.
+
+Example `i` of seed `s` is the same whoever asks for it, so training is repeatable with any number
+of loader processes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from apps.speech.config import SpeechConfig
+from apps.speech.features import log_mel
+from tools.speech_data import FSDD_RATE, Recording, Utterance
+
+__all__ = ["TrainingBatches", "disturb", "random_string"]
+
+_LONGEST = 9  # digits in a string
+_DIGITS_PER_BATCH = 100
+_SECONDS_PER_DIGIT = 0.7  # the limit of a string; a longer one would only pad its whole batch
+
+
+class TrainingBatches(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Batch number `step`: features, classes of the CTC targets end to end, target lengths.
+
+    Args:
+        config: says what the features are.
+        people: recordings of single digits by people.
+        voices: recordings of single digits by espeak-ng.
+        strings: strings that espeak-ng spoke in one breath.
+        steps: number of batches.
+        seed: of everything random.
+    """
+
+    def __init__(
+        self,
+        config: SpeechConfig,
+        people: Sequence[Recording],
+        voices: Sequence[Recording],
+        strings: Sequence[Utterance],
+        steps: int,
+        seed: int,
+    ) -> None:
+        self._config = config
+        self._people = _by_speaker(people)
+        self._voices = _by_speaker(voices)
+        self._strings = sorted(strings, key=_digit_count)
+        self._lengths = [_digit_count(string) for string in self._strings]
+        self._steps = steps
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Shapes: features (batch, num_features, frames), classes (digits,), lengths (batch,)"""
+        rng = np.random.default_rng((self._seed, step))
+        # Strings of like length share a batch, for the sake of padding.
+        longest = int(rng.choice([1, 2, 4, 6, _LONGEST], p=[0.2, 0.15, 0.25, 0.2, 0.2]))
+        batch = [self._example(rng, longest) for _ in range(_DIGITS_PER_BATCH // longest)]
+        samples = max(len(example.waveform) for example in batch)
+        waveforms = np.zeros((len(batch), samples), np.float32)
+        for row, example in zip(waveforms, batch, strict=True):
+            row[: len(example.waveform)] = example.waveform
+        # Class 0 is the blank, so digit d is class d + 1.
+        classes = [digit + 1 for example in batch for digit in example.digits]
+        lengths = [len(example.digits) for example in batch]
+        features = log_mel(torch.from_numpy(waveforms), self._config)
+        return features, torch.tensor(classes), torch.tensor(lengths)
+
+    def _example(self, rng: np.random.Generator, longest: int) -> Utterance:
+        if rng.random() < 0.01:
+            return Utterance((), _noise(rng, int(rng.uniform(0.3, 2.0) * FSDD_RATE)) * 0.1)
+        kind = rng.random()
+        if kind < 0.12 and longest > 1:
+            # The first is taken where none is short enough, which can only cost padding.
+            fitting = max(1, bisect_right(self._lengths, longest))
+            example = self._strings[rng.integers(fitting)]
+        elif kind < 0.25:
+            example = random_string(self._voices, rng, longest)
+        else:
+            example = random_string(self._people, rng, longest)
+        return Utterance(example.digits, disturb(example.waveform, rng))
+
+
+def random_string(
+    speakers: Sequence[Sequence[Recording]], rng: np.random.Generator, longest: int
+) -> Utterance:
+    """1 to `longest` digits of one speaker; speed, level and edges of each vary a little."""
+    own = speakers[rng.integers(len(speakers))]
+    count = int(rng.integers(max(1, 2 * longest // 3), longest + 1))
+    gap_s = float(rng.choice([0.0, 0.05, 0.15, 0.3, 0.5], p=[0.1, 0.2, 0.3, 0.25, 0.15]))
+    speed = rng.uniform(0.87, 1.15)
+    level_db = float(rng.choice([0.0, 3.0]))
+    digits: list[int] = []
+    pieces: list[np.ndarray] = []
+    seconds = 0.0
+    for _ in range(count):
+        recording = own[rng.integers(len(own))]
+        spoken = _change_speed(recording.waveform, speed * rng.uniform(0.95, 1.05))
+        spoken = spoken * 10 ** (rng.normal(0.0, level_db) / 20)
+        gap = np.zeros(int(rng.uniform(0.5, 1.5) * gap_s * FSDD_RATE), np.float32)
+        seconds += (len(spoken) + len(gap)) / FSDD_RATE
+        if digits and seconds > _SECONDS_PER_DIGIT * longest:
+            break
+        digits.append(recording.digit)
+        pieces += [gap, spoken] if digits[:-1] else [spoken]
+    return Utterance(tuple(digits), np.concatenate(pieces).astype(np.float32))
+
+
+def disturb(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Silence at the ends, an echo, a coloured channel, noise, a gain, rounding to 16 bits."""
+    ends_s = rng.uniform(0.0, 0.4, size=2) * (rng.random(2) < 0.75)
+    before, after = (ends_s * FSDD_RATE).astype(int)
+    signal = np.concatenate([np.zeros(before), waveform, np.zeros(after)])
+    loudness = float(np.sqrt(np.mean(waveform**2))) + 1e-6
+    if rng.random() < 0.5:
+        signal = _through_channel(signal, rng)
+    if rng.random() < 0.5:
+        snr_db = rng.uniform(8.0, 45.0)
+        signal = signal + _noise(rng, len(signal)) * loudness * 10 ** (-snr_db / 20)
+    signal = signal * (rng.uniform(0.05, 1.0) / (np.abs(signal).max() + 1e-6))
+    return (np.round(signal * 32767) / 32767).astype(np.float32)
+
+
+def _digit_count(utterance: Utterance) -> int:
+    return len(utterance.digits)
+
+
+def _by_speaker(recordings: Sequence[Recording]) -> list[list[Recording]]:
+    names = sorted({recording.speaker for recording in recordings})
+    return [[r for r in recordings if r.speaker == name] for name in names]
+
+
+def _change_speed(waveform: np.ndarray, speed: float) -> np.ndarray:
+    """Play faster or slower; pitch changes with it. Linear interpolation is enough here."""
+    places = np.arange(0.0, len(waveform) - 1, speed)
+    return np.interp(places, np.arange(len(waveform)), waveform)
+
+
+def _noise(rng: np.random.Generator, samples: int) -> np.ndarray:
+    """Noise of mean square 1 whose spectrum falls by 0 to 6 dB an octave."""
+    spectrum = np.fft.rfft(rng.standard_normal(samples))
+    slope = rng.uniform(0.0, 1.0)
+    spectrum *= (np.arange(len(spectrum)) + 5.0) ** -slope
+    noise = np.fft.irfft(spectrum, samples)
+    return (noise / (np.sqrt(np.mean(noise**2)) + 1e-9)).astype(np.float32)
+
+
+def _through_channel(signal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A tilt, a lower and an upper limit of the band, and sometimes a short echo."""
+    length = 1 << int(len(signal) + FSDD_RATE // 4 - 1).bit_length()
+    spectrum = np.fft.rfft(signal, length)
+    hertz = np.linspace(0.0, FSDD_RATE / 2, len(spectrum))
+    tilt_db = rng.uniform(-4.0, 4.0) * np.log2((hertz + 100.0) / 1000.0)
+    gain = 10 ** (np.clip(tilt_db, -15.0, 15.0) / 20)
+    if rng.random() < 0.4:
+        gain /= np.sqrt(1.0 + (hertz / rng.uniform(2200.0, 3800.0)) ** 12)
+    if rng.random() < 0.4:
+        gain *= np.sqrt(1.0 - 1.0 / (1.0 + (hertz / rng.uniform(50.0, 300.0)) ** 4))
+    spectrum *= gain
+    if rng.random() < 0.3:
+        tail = int(rng.uniform(0.05, 0.25) * FSDD_RATE)
+        decay = rng.standard_normal(tail) * np.exp(-6.9 * np.arange(tail) / tail)
+        echo = rng.uniform(0.1, 0.5) * decay / np.sqrt(np.sum(decay**2))
+        echo[0] += 1.0
+        spectrum *= np.fft.rfft(echo, length)
+    return np.fft.irfft(spectrum, length)[: len(signal)]

@@ -1,0 +1,104 @@
+"""Wav2Letter while it is trained: batch normalisation after the convolutions, folded in afterwards.
+
+Without normalisation the eleven layers learn some ten times slower. Wav2Letter has none, and need
+not: in evaluation a normalisation is a factor and a summand for each channel (Ioffe and Szegedy
+2015, arXiv:1502.03167), which the weights and the bias of the convolution before it take over.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from apps.speech.model import Wav2Letter
+
+__all__ = ["TrainingNetwork"]
+
+
+class TrainingNetwork(nn.Module):
+    """A Wav2Letter for features, with a normalisation after each convolution but the last.
+
+    Args:
+        model: its weights are initialised anew.
+        dropout: share of the wide layers' channels that are dropped in training.
+    """
+
+    def __init__(self, model: Wav2Letter, dropout: float) -> None:
+        super().__init__()
+        self.model = model
+        self.dropout = dropout
+        self._convolutions = [m for m in model.modules() if isinstance(m, nn.Conv1d)]
+        self.norms = nn.ModuleList(
+            nn.BatchNorm1d(convolution.out_channels) for convolution in self._convolutions[:-1]
+        )
+        for convolution in self._convolutions:
+            # He et al. 2015, arXiv:1502.01852: the variance that ReLU layers keep.
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            nn.init.zeros_(convolution.bias)
+        with torch.no_grad():
+            self._convolutions[-1].weight.mul_(0.1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The scores in front of the last ReLU.
+
+        Through that ReLU a class that has fallen to zero everywhere would get no gradient again.
+
+        Shapes: (batch, num_features, time) -> (batch, num_classes, frames)
+        """
+        narrow = self._convolutions[0].out_channels
+        x = features
+        for convolution, norm in zip(self._convolutions, self.norms, strict=False):
+            x = norm(convolution(x)).relu()  # (batch, channels, frames)
+            if convolution.out_channels > narrow:
+                # Whole channels are dropped because that is cheap to draw.
+                x = nn.functional.dropout1d(x, self.dropout, self.training)
+        scores: Tensor = self._convolutions[-1](x)
+        return scores
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
+        """Convolution weights decay; biases and normalisations do not."""
+        decaying = [convolution.weight for convolution in self._convolutions]
+        known = {id(parameter) for parameter in decaying}
+        others = [parameter for parameter in self.parameters() if id(parameter) not in known]
+        return [
+            {"params": decaying, "weight_decay": weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+
+    @torch.no_grad()
+    def follow(self, other: TrainingNetwork, decay: float) -> None:
+        """Move the weights a little towards those of `other`, for a running average."""
+        for slow, fast in zip(self.parameters(), other.parameters(), strict=True):
+            slow.lerp_(fast, 1.0 - decay)
+
+    @torch.no_grad()
+    def settle(self, batches: list[Tensor], smallest_winner: float) -> None:
+        """Measure the normalisations anew, and lift the last bias; then evaluate only.
+
+        One number is added to all biases of the last layer, which no softmax can see. The best
+        class of every frame then stands at `smallest_winner` or more, so the last ReLU cuts only
+        classes that have no chance.
+        """
+        self.dropout = 0.0
+        self.train()
+        for norm in self.norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over the batches
+        for features in batches:
+            self(features)
+        self.eval()
+        lowest = min(float(self(features).amax(dim=1).min()) for features in batches)
+        self._convolutions[-1].bias.add_(smallest_winner - lowest)
+
+    @torch.no_grad()
+    def folded(self) -> Wav2Letter:
+        """A plain Wav2Letter that computes the same as this network in evaluation mode."""
+        model = copy.deepcopy(self.model).eval()
+        convolutions = [m for m in model.modules() if isinstance(m, nn.Conv1d)]
+        for convolution, norm in zip(convolutions, self.norms, strict=False):
+            factor = norm.weight / (norm.running_var + norm.eps).sqrt()  # (channels,)
+            convolution.weight.mul_(factor[:, None, None])
+            convolution.bias.sub_(norm.running_mean).mul_(factor).add_(norm.bias)
+        return model

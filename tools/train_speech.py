@@ -1,0 +1,170 @@
+"""Train the spoken-digit model that ships with apps.speech, or measure it.
+
+    python -m tools.train_speech --data ../shared/data/fsdd/recordings.zip
+    python -m tools.train_speech --data ../shared/data/fsdd/recordings.zip --evaluate
+
+Needs espeak-ng for the synthetic voices. Takes 5-9 of every speaker are never trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from apps.speech.config import DIGITS_WEIGHTS, SpeechConfig, load_model, save_model
+from apps.speech.model import Wav2Letter
+from tools.espeak_voices import training_voices, voice_digits, voice_strings
+from tools.speech_augment import TrainingBatches
+from tools.speech_data import DIGIT_WORDS, FSDD_RATE, TRAINING_TAKES, read_fsdd
+from tools.speech_measure import report
+from tools.speech_network import TrainingNetwork
+
+_WARM_UP_STEPS = 500
+_AVERAGE_DECAY = 0.999
+_DROPOUT = 0.15
+_WEIGHT_DECAY = 0.01
+_SETTLING_BATCHES = 100
+_SMALLEST_WINNER = 8.0  # the best logit of any frame, so that the last ReLU does no harm
+
+
+def main() -> None:
+    """Read the command line; train unless asked only to measure; measure."""
+    args = _parse_arguments()
+    torch.set_num_threads(args.threads)
+    console = Console()
+    if not args.evaluate:
+        config, model = _train(args, console)
+        save_model(args.output, config, model)
+        console.print(f"wrote {args.output} ({args.output.stat().st_size / 1e6:.2f} MB)")
+    config, model = load_model(args.output)
+    report(config, model, args.data, console)
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", type=Path, required=True, help="FSDD's recordings.zip")
+    parser.add_argument("--output", type=Path, default=DIGITS_WEIGHTS, help="safetensors file")
+    parser.add_argument("--evaluate", action="store_true", help="measure --output, train nothing")
+    parser.add_argument("--steps", type=int, default=12_000, help="batches of about 100 digits")
+    parser.add_argument("--width", type=int, default=48, help="channels of the narrow layers")
+    parser.add_argument("--mel-bands", type=int, default=40, help="features of a frame")
+    parser.add_argument("--voices", type=int, default=150, help="espeak-ng voices to make")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="at its highest")
+    parser.add_argument("--seed", type=int, default=1, help="of everything random")
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--loaders", type=int, default=1, help="processes that make batches")
+    parser.add_argument("--float32", action="store_true", help="no bfloat16 in convolutions")
+    return parser.parse_args()
+
+
+def _train(args: argparse.Namespace, console: Console) -> tuple[SpeechConfig, Wav2Letter]:
+    torch.manual_seed(args.seed)
+    config = SpeechConfig(
+        input_type="power_spectrum",
+        num_features=args.mel_bands,
+        width=args.width,
+        sample_rate=FSDD_RATE,
+        alphabet=("", *DIGIT_WORDS),
+        separator=" ",
+    )
+    network = TrainingNetwork(config.build(), _DROPOUT)
+    average = copy.deepcopy(network)
+    batches = _training_batches(args, config, console)
+    loader = DataLoader(batches, batch_size=None, num_workers=args.loaders, shuffle=False)
+    optimiser = torch.optim.AdamW(network.parameter_groups(_WEIGHT_DECAY), lr=args.learning_rate)
+    with _progress(console) as progress:
+        task = progress.add_task("training", total=args.steps, loss=math.nan)
+        mean_loss, started = math.nan, time.monotonic()
+        for step, (features, classes, lengths) in enumerate(loader):
+            _set_learning_rate(optimiser, args.learning_rate, step, args.steps)
+            features = _mask(features)
+            loss = _step(network, optimiser, features, classes, lengths, bfloat16=not args.float32)
+            average.follow(network, min(_AVERAGE_DECAY, (step + 1) / (step + 10)))
+            mean_loss = loss if math.isnan(mean_loss) else 0.98 * mean_loss + 0.02 * loss
+            progress.update(task, advance=1, loss=mean_loss)
+            if (step + 1) % 500 == 0:
+                minutes = (time.monotonic() - started) / 60
+                console.print(f"step {step + 1}: loss {mean_loss:.4f} after {minutes:.1f} min")
+    spread = range(0, args.steps, max(1, args.steps // _SETTLING_BATCHES))
+    average.settle([batches[step][0] for step in spread], _SMALLEST_WINNER)
+    return config, average.folded()
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"), TimeRemainingColumn(), console=console,
+    )  # fmt: skip
+
+
+def _training_batches(
+    args: argparse.Namespace, config: SpeechConfig, console: Console
+) -> TrainingBatches:
+    people = read_fsdd(args.data, TRAINING_TAKES)
+    console.print(f"{len(people)} recordings of people; {args.voices} synthetic voices to make")
+    rng = np.random.default_rng(args.seed)
+    voices = training_voices(args.voices, rng)
+    spoken = voice_digits(voices)
+    strings = voice_strings(voices, 5, rng)
+    return TrainingBatches(config, people, spoken, strings, args.steps, args.seed)
+
+
+def _set_learning_rate(
+    optimiser: torch.optim.Optimizer, highest: float, step: int, steps: int
+) -> None:
+    """Linear warm-up, then half a cosine down to nothing."""
+    warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
+    rate = highest * warm * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def _mask(features: Tensor) -> Tensor:
+    """Blank out a few bands and short times of each example (SpecAugment, Park et al. 2019)."""
+    batch, bands, frames = features.shape
+    for size, width, dim in ((bands, 6, 1), (frames, 8, 2)):
+        start = torch.randint(0, size, (batch, 1))
+        length = torch.randint(0, width + 1, (batch, 1))
+        place = torch.arange(size)  # (size,)
+        hidden = (place >= start) & (place < start + length)  # (batch, size)
+        features = features.masked_fill(hidden.unsqueeze(3 - dim), 0.0)
+    return features
+
+
+def _step(
+    network: TrainingNetwork,
+    optimiser: torch.optim.Optimizer,
+    features: Tensor,
+    classes: Tensor,
+    lengths: Tensor,
+    *,
+    bfloat16: bool,
+) -> float:
+    """One step of gradient descent; returns the CTC loss per digit."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        scores = network(features)
+    log_probs = scores.float().log_softmax(dim=1).permute(2, 0, 1)  # (frames, batch, classes)
+    frames = torch.full_like(lengths, log_probs.shape[0])
+    total = nn.functional.ctc_loss(
+        log_probs, classes, frames, lengths, reduction="sum", zero_infinity=True
+    )
+    loss = total / max(1, int(lengths.sum()))
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimiser.step()
+    return float(loss.detach())
+
+
+if __name__ == "__main__":
+    main()
