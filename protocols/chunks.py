@@ -9,8 +9,9 @@ Paskin-Cherniavsky, TCC 2013.) The chunks are joined, most significant last, by
     [x < r] = XOR_i  less_i * PROD_{j > i} equal_j
 
 in one round: the bits are opened under masks less_i ^ lam_i and equal_j ^ mu_j, and the dealer has
-shared every product of masks that the expansion needs (multi-input gates: Patra, Schneider, Suresh,
-Yalame, ABY2.0, USENIX Security 2021). Everything after the look-up is bit-sliced, 64 elements a word.
+shared every product of masks that the expansion needs (multi-input gates: Patra, Schneider,
+Suresh, Yalame, ABY2.0, USENIX Security 2021). All that follows the look-up is bit-sliced, 64
+elements to a word.
 
 Index of a product of mu's: bit j - 1 of the row number says whether mu_j is in it.
 """
@@ -22,13 +23,21 @@ from torch import Tensor
 
 from protocols.ring.bits import pack
 
-__all__ = ["CHUNK_BITS", "chunk_bits", "combine", "look_up", "mask_products", "table", "table_dtype"]
+__all__ = [
+    "CHUNK_BITS",
+    "chunk_bits",
+    "combine",
+    "look_up",
+    "mask_products",
+    "table",
+    "table_dtype",
+]
 
 CHUNK_BITS = 6
 
 
 def chunk_bits(window: int) -> tuple[int, ...]:
-    """Sizes of the chunks of a window of `window` bits, least significant first, as even as can be."""
+    """Sizes of the chunks of `window` bits, least significant first, as even as can be."""
     count = -(-window // CHUNK_BITS)
     return tuple((window + i) // count for i in range(count))
 

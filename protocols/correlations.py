@@ -3,8 +3,8 @@
 A `Mask` is a name; its value is the sum of what the holders' keys make of that name, so the dealer,
 who holds all keys, can compute it and nobody else can. A request names masks and says which
 function of them is wanted; the answer is dealt in shares. All parties but the last expand their
-shares from their keys. The last one receives corrections: the value minus all other shares. The same
-request always has the same answer, and no name is used for two values.
+shares from their keys. The last one receives corrections: the value minus all other shares. The
+same request always has the same answer, and no name is used for two values.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +20,20 @@ from protocols.prg import Key, Stream
 from protocols.ring.bilinear import Bilinear, Shape
 from protocols.ring.bits import pack, unpack, word_count
 
-__all__ = ["MAX_WINDOW_BITS", "Comparison", "Mask", "MaskSource", "Member", "Product", "Request", "Truncation", "correct", "expand", "shift_right", "top_bit"]
+__all__ = [
+    "MAX_WINDOW_BITS",
+    "Comparison",
+    "Mask",
+    "MaskSource",
+    "Member",
+    "Product",
+    "Request",
+    "Truncation",
+    "correct",
+    "expand",
+    "shift_right",
+    "top_bit",
+]
 
 
 class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,7 +155,9 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
         for bits in widths:
             yield table((r >> position) & ((1 << bits) - 1), bits)
             position += bits
-        yield from mask_products(own.words((len(widths), words)), own.words((len(widths) - 1, words)))
+        yield from mask_products(
+            own.words((len(widths), words)), own.words((len(widths) - 1, words))
+        )
         plane = own.words((words,))
         beta = unpack(plane, r.shape[0]).to(torch.int64)
         yield pack(r >> self.high) ^ plane

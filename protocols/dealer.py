@@ -50,7 +50,7 @@ class Dealer:
         self._bytes = 0
 
     async def serve(self) -> None:
-        """Answers the last party's requests, in their order, until it says that no more will come."""
+        """Answers the last party's requests, in their order, until it says that it is done."""
         keys = [await self._key(rank) for rank in range(self._size)]
         last = self._size - 1
         while True:
@@ -60,7 +60,7 @@ class Dealer:
                 return
             request = self._check(bytes(message.payload))
             corrections = await self._device.run(1 << 62, self._deal, request, keys)
-            payload = [memoryview(c.contiguous().numpy()) for c in corrections]
+            payload = [c.contiguous().numpy().data for c in corrections]
             self._exchange.post(last, Label(request.label).tag, payload, offline=True)
             self._answers += 1
             self._bytes += sum(view.nbytes for view in payload)

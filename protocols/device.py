@@ -27,9 +27,7 @@ class Device:
         self._busy = busy
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="shares")
 
-    async def run(
-        self, work: int, kernel: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def run(self, work: int, kernel: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The kernel's result; `work` is about how many ring operations it does."""
         if work < INLINE_WORK:
             return kernel(*args, **kwargs)

@@ -1,7 +1,8 @@
 """One party of a session, and its view of one running operator."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import ParamSpec, TypeVar
 
@@ -24,6 +25,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S", Share, Share | None)
 
+_QUIET_PASSES = 20
+
 
 class Party:
     """Rank, keys, links and device: what every operator of a session shares.
@@ -42,8 +45,10 @@ class Party:
         self.device = device
         self.key = Key.fresh()
         self.pairs: dict[int, Key] = {}
-        self.pending_offline = 0
         self._requests = 0
+        self._working = 0
+        self._rested = asyncio.Event()
+        self._rested.set()
 
     @property
     def peers(self) -> list[int]:
@@ -84,6 +89,30 @@ class Party:
                     raise MessageError(peer, "session key", f"{len(message.payload)} bytes")
                 self.pairs[peer] = Key(bytes(message.payload))
 
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """While entered, this party computes, or waits for what will come without any input."""
+        self._working += 1
+        self._rested.clear()
+        try:
+            yield
+        finally:
+            self._working -= 1
+            if not self._working:
+                self._rested.set()
+
+    async def idle(self) -> None:
+        """Waits until every operator waits for an input or for a peer.
+
+        An operator that got what it waited for goes on within a few passes of the loop, so a run
+        of passes without work means that nothing is left to do ahead of time.
+        """
+        quiet = 0
+        while quiet < _QUIET_PASSES:
+            await self._rested.wait()
+            await asyncio.sleep(0)
+            quiet = 0 if self._working else quiet + 1
+
     def request(self, request: Request) -> None:
         """Asks the dealer; the corrections come back under the request's own label."""
         tag = Label(f"request/{self._requests}").tag
@@ -115,22 +144,23 @@ class Operator:
 
     async def read(self, future: "asyncio.Future[S]") -> S:
         """A share once it is there; from then on the operator depends on it."""
-        share = await asyncio.shield(future)
+        if not future.done():  # waiting for it must not cancel it when this operator is cancelled
+            await asyncio.wait([future])
+        share = future.result()
         if share is not None and not share.offline:
             self.depth = max(self.depth, share.depth)
         return share
 
-    async def run(
-        self, work: int, kernel: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def run(self, work: int, kernel: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a kernel of about `work` ring operations on the party's device."""
-        return await self.party.device.run(work, kernel, *args, **kwargs)
+        with self.party.working():
+            return await self.party.device.run(work, kernel, *args, **kwargs)
 
     def post(
         self, peers: Iterable[int], part: str, *tensors: Tensor, offline: bool = False
     ) -> None:
         """Sends tensors as one message to each of `peers`. They must not change afterwards."""
-        payload = [memoryview(t.contiguous().numpy()) for t in tensors]
+        payload = [t.contiguous().numpy().data for t in tensors]
         depth = 0 if offline else self.depth + 1
         for peer in peers:
             tag = self._tag(part, self.party.rank)
@@ -151,14 +181,10 @@ class Operator:
     async def broadcast(
         self, part: str, *tensors: Tensor, offline: bool = False
     ) -> list[list[Tensor]]:
-        """Sends tensors to all peers and takes the like from each; in order of rank, without ours."""
+        """Sends tensors to all peers and takes the like from each; in order of rank."""
         self.post(self.party.peers, part, *tensors, offline=offline)
         members = [Member(tuple(t.shape), t.dtype) for t in tensors]
         return [await self.take(peer, part, *members) for peer in self.party.peers]
-
-    def new_mask(self, shape: Shape, holders: Iterable[int], *, kept: bool = False) -> Mask:
-        """The name of this operator's mask; an operator opens one wire at most."""
-        return Mask(f"{self.label}/mask", shape, tuple(holders), kept)
 
     async def mask(self, mask: Mask) -> Tensor:
         """This party's share of a mask."""
@@ -167,7 +193,8 @@ class Operator:
     def zero(self, shape: Shape) -> Tensor:
         """A share of zero, fresh, without talking: what hides the shares that a reveal sends.
 
-        Cramer, Damgård, Ishai (TCC 2005): each pair draws one tensor; one adds it, one subtracts it.
+        Cramer, Damgård, Ishai (TCC 2005): each pair draws one tensor; one adds it, the other
+        subtracts it.
         """
         total = torch.zeros(shape, dtype=torch.int64)
         for peer, key in self.party.pairs.items():
@@ -180,7 +207,8 @@ class Operator:
         members = request.members()
         if self.party.last:
             self.party.request(request)
-            return await self.take(self.party.dealer, request.label, *members)
+            with self.party.working():
+                return await self.take(self.party.dealer, request.label, *members)
         work = sum(member.size_bytes for member in members) // 8
         return await self.run(work, expand, request, self.party.key)
 

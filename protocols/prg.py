@@ -1,10 +1,10 @@
 """Cryptographic randomness: AES-128 in counter mode under keys from the operating system.
 
-`Key.stream(label)` is a pseudorandom function from labels to streams: BLAKE2b keyed with the 32-byte
-key (a PRF, RFC 7693 section 2.9) gives each label an AES key of its own, and AES-CTR (NIST SP 800-38A)
-expands it. Two labels give independent streams and one label always the same stream, so whoever
-holds the key can name a random tensor instead of sending it. With 2^32 labels under one key, two AES
-keys coincide with probability below 2^-64.
+`Key.stream(label)` is a pseudorandom function from labels to streams: BLAKE2b keyed with the
+32-byte key (a PRF, RFC 7693 section 2.9) gives each label an AES key of its own, and AES-CTR (NIST
+SP 800-38A) expands it. Two labels give independent streams and one label always the same stream, so
+whoever holds the key can name a random tensor instead of sending it. With 2^32 labels under one
+key, two AES keys coincide with probability below 2^-64.
 
 torch's and numpy's generators are statistical: from some outputs their state, and so all other
 outputs, can be computed. Shares are such outputs, sent to the adversary. They are never used here.
@@ -26,7 +26,7 @@ from protocols.label import Label
 __all__ = ["Key", "Stream"]
 
 _SLICE = 1 << 18
-"""Bytes per call to the cipher: stays in the second-level cache, which is where AES-NI is fastest."""
+"""Bytes per call to the cipher: stays in the second-level cache, where AES is fastest."""
 
 _ZEROS = bytes(_SLICE)
 _BLOCK = 16
@@ -77,12 +77,16 @@ class Stream:
 
     def words(self, shape: Sequence[int], dtype: torch.dtype = torch.int64) -> torch.Tensor:
         """The next uniform integers as a tensor of `shape`; dtype int64 or int32."""
-        return torch.from_numpy(self._bytes(prod(shape) * dtype.itemsize)).view(dtype).view(*shape)
+        return (
+            torch.from_numpy(self._bytes(prod(shape) * dtype.itemsize))
+            .view(dtype)
+            .view(tuple(shape))
+        )
 
     def _bytes(self, size: int) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
         # update_into asks for room of one block less a byte behind what it writes.
         buffer = np.empty(size + _BLOCK, dtype=np.uint8)
-        view = memoryview(buffer)
+        view = buffer.data
         for start in range(0, size, _SLICE):
             length = min(_SLICE, size - start)
             source = _ZEROS if length == _SLICE else _ZEROS[:length]

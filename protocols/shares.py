@@ -30,7 +30,7 @@ class Share:
 
 @dataclass(slots=True, repr=False, eq=False)
 class Wire:
-    """The masked value x + r: to the parties that may see it a public number, to all others None."""
+    """The masked value x + r: a public number to the parties that may see it, None to others."""
 
     shape: Shape
     scale_bits: int

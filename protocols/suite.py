@@ -1,8 +1,8 @@
 """What a suite of protocols offers, and the part of it that is the same for all suites.
 
-Every method returns at once: it checks shapes, names the operator by its place in the program, starts
-the protocol as a task and hands back a `Sharing` whose share will come. Independent operators
-therefore run concurrently, and all parties must call the same methods in the same order.
+Every method returns at once: it checks shapes, names the operator by its place in the program,
+starts the protocol as a task and hands back a `Sharing` whose share will come. Independent
+operators therefore run concurrently, and all parties must call the same methods in one order.
 
 Scales: a sharing has f fractional bits, or 2f while a product waits for its truncation. The
 truncation is put off until something needs it, because a comparison does it on the side.
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from protocols.errors import OwnershipError, ShapeError
-from protocols.fixedpoint import SCALE_BITS, VALUE_BITS, bound, decode, encode
+from protocols.fixedpoint import SCALE_BITS, VALUE_BITS, encode
 from protocols.label import Label
 from protocols.party import Operator, Party
 from protocols.ring.bilinear import Bilinear, Shape
@@ -78,13 +78,13 @@ class Suite(ABC):
     ) -> "asyncio.Future[T]":
         """Starts a protocol under a label that was taken before."""
         operator = Operator(self.party, label)
-        task: asyncio.Task[T] = asyncio.ensure_future(protocol(operator, *args, **kwargs))  # type: ignore[arg-type]
-        self._tasks.add(task)  # type: ignore[arg-type]
+        task: asyncio.Task[T] = asyncio.ensure_future(protocol(operator, *args, **kwargs))
+        self._tasks.add(task)
         task.add_done_callback(self._finished)
         return task
 
     def _finished(self, task: "asyncio.Task[T]") -> None:
-        self._tasks.discard(task)  # type: ignore[arg-type]
+        self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and self.error is None:
             self.error = error
             self.party.exchange.fail(error)
@@ -98,9 +98,7 @@ class Suite(ABC):
 
     # --- where values enter and leave ---------------------------------------------------------
 
-    def input(
-        self, value: Tensor | Awaitable[Tensor] | None, owner: int, shape: Shape
-    ) -> Sharing:
+    def input(self, value: Tensor | Awaitable[Tensor] | None, owner: int, shape: Shape) -> Sharing:
         """A real tensor that party `owner` knows; others give None and the public shape.
 
         The owner may give an awaitable instead: the program runs ahead up to where it is needed.
@@ -119,7 +117,7 @@ class Suite(ABC):
         self, op: Operator, value: Tensor | Awaitable[Tensor] | None, owner: int, shape: Shape
     ) -> Share:
         if value is None:
-            return Share(torch.zeros(shape, dtype=torch.int64), offline=True)
+            return await self._zero(op, shape)
         return Share(await self._encoded(op, value, shape))
 
     async def _encoded(
@@ -130,18 +128,13 @@ class Suite(ABC):
             raise ShapeError(f"{op.label}: a value of shape {tuple(real.shape)}, declared {shape}")
         return await op.run(real.numel(), encode, real, self.scale_bits)
 
-    def reveal(self, x: Sharing, to: Sequence[int]) -> "asyncio.Future[tuple[Tensor, int] | None]":
-        """The value as float32, and the rounds behind it, at the parties in `to`; None at others."""
-        for rank in to:
-            if not 0 <= rank < self.party.size:
-                raise OwnershipError(f"there is no party {rank} to reveal to")
-        return self.issue("reveal", self._reveal, x, tuple(sorted(set(to))))
+    def zero(self, shape: Shape) -> Sharing:
+        """A sharing of zeros that everybody knows; add a public tensor to make it a constant."""
+        share = self.issue("zero", self._zero, shape)
+        return Sharing(shape, self.scale_bits, share)
 
-    async def _reveal(
-        self, op: Operator, x: Sharing, to: tuple[int, ...]
-    ) -> tuple[Tensor, int] | None:
-        value = await self._open_to(op, x, to)
-        return None if value is None else (decode(value, x.scale_bits), op.depth)
+    async def _zero(self, op: Operator, shape: Shape) -> Share:
+        return Share(torch.zeros(shape, dtype=torch.int64), offline=True)
 
     # --- local operations ---------------------------------------------------------------------
 
@@ -173,7 +166,9 @@ class Suite(ABC):
         self, op: Operator, kernel: Callable[..., Tensor], xs: Sequence[Sharing], lifts: list[int]
     ) -> Share:
         shares = [await op.read(x.share) for x in xs]
-        values = [s.value << lift if lift else s.value for s, lift in zip(shares, lifts, strict=True)]
+        values = [
+            s.value << lift if lift else s.value for s, lift in zip(shares, lifts, strict=True)
+        ]
         work = sum(v.numel() for v in values)
         value = await op.run(work, kernel, *values)
         return Share(value, op.depth, all(s.offline for s in shares))
@@ -262,6 +257,7 @@ class Suite(ABC):
 
     # --- what a suite fills in ----------------------------------------------------------------
 
+    @abstractmethod
     def prepare_operand(self, x: Sharing) -> None:
         """Does ahead of time what lets `x`, known to its owner, enter many products (weights)."""
 
@@ -270,8 +266,8 @@ class Suite(ABC):
         """Whether this party adds public constants to its share of x."""
 
     @abstractmethod
-    async def _open_to(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None:
-        """The ring value of x at the parties in `to`."""
+    async def reveal(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None:
+        """The ring value of x at the parties in `to`; None at others."""
 
     @abstractmethod
     def _product(self, operation: Bilinear, x: Sharing, y: Sharing) -> "asyncio.Future[Share]": ...

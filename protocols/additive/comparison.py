@@ -78,9 +78,7 @@ async def relu(op: Operator, x: Wire, bits: int, window: int) -> Share:
     r = None if bits else (await op.mask(x.mask)).flatten()
     x_hat = (await opened(op, x)).flatten()
     sign, selection = await _masked_sign(op, request, x_hat, material)
-    value = await op.run(
-        x_hat.numel(), _select, x_hat, sign, r, selection, bits, op.party.first
-    )
+    value = await op.run(x_hat.numel(), _select, x_hat, sign, r, selection, bits, op.party.first)
     return Share(value.view(x.shape), op.depth)
 
 
@@ -96,7 +94,11 @@ async def _masked_sign(
     """The opened plane of [x < 0] ^ beta, as bits (N,), and what of the material is left."""
     widths = chunk_bits(request.high - request.low)
     count = len(widths)
-    tables, (mixed, pure, top), rest = material[:count], material[count : count + 3], material[count + 3 :]
+    tables, (mixed, pure, top), rest = (
+        material[:count],
+        material[count : count + 3],
+        material[count + 3 :],
+    )
     first = op.party.first
     n = x_hat.numel()
 
@@ -136,7 +138,7 @@ def _choose(sign: Tensor, beta: Tensor, first: bool) -> Tensor:
 def _select(
     x_hat: Tensor, sign: Tensor, r: Tensor | None, selection: list[Tensor], bits: int, first: bool
 ) -> Tensor:
-    """Shares of max(y, 0), (N,); `r` is this party's share of the mask where nothing is truncated."""
+    """Shares of max(y, 0), (N,); `r` is this party's part of the mask if nothing is truncated."""
     if r is None:
         beta, rho, wrap, beta_rho, beta_wrap = selection
         y = truncated_share(x_hat, rho, wrap, bits, first)

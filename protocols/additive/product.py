@@ -61,7 +61,8 @@ async def hide_operand(op: Operator, w: Sharing, owner: int, mask: Mask) -> Shar
         share = await op.read(w.share)
         op.post(op.party.peers, "operand", share.value - await op.mask(mask), offline=True)
         return share
-    (hidden,) = await op.take(owner, "operand", Member(w.shape))
+    with op.party.working():
+        (hidden,) = await op.take(owner, "operand", Member(w.shape))
     return Share(hidden, offline=True)
 
 
@@ -70,14 +71,15 @@ async def owned_product(
 ) -> Share:
     """[z] = x * W, where party `owner` knows W in the clear and sees x^ = x + r, nobody else.
 
-    The private-server layer, mode L1 (after MiniONN, CCS 2017, and Delphi, USENIX Security 2020, with
-    a dealer in place of homomorphic encryption). r is made of keys of the other parties, D = W - B:
+    The private-server layer, with a dealer who does not see W (after MiniONN, CCS 2017, and Delphi,
+    USENIX Security 2020, which use homomorphic encryption instead). r is made of keys of the other
+    parties, and D = W - B:
 
         owner:   [z] = x^ * W   - [t]
         others:  [z] = - [r] * D - [t]          t = r * B from the dealer
 
-    which add up to x^ * W - r * (W - B) - r * B = x * W. The others' shares depend on no input: they
-    are computed ahead of time, and whoever opens z may send them ahead of time.
+    which add up to x^ * W - r * (W - B) - r * B = x * W. The others' shares depend on no input:
+    they are computed ahead of time, and whoever opens z may send them ahead of time.
 
     Shapes:   x, W -> operation.output_shape
     Scale:    adds up

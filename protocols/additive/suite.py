@@ -58,7 +58,7 @@ class AdditiveSuite(Suite):
     def _adds_constants(self, x: Sharing) -> bool:
         return self.party.rank == (0 if x.owner is None else x.owner)
 
-    async def _open_to(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None:
+    async def reveal(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None:
         return await reveal(op, x, to)
 
     def _product(self, operation: Bilinear, x: Sharing, y: Sharing) -> "asyncio.Future[Share]":

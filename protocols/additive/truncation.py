@@ -28,7 +28,7 @@ async def truncate(op: Operator, x: Wire, bits: int) -> Share:
     Spends:   r >> bits, 64 bits, and the top bit of r, 32 bits, per element to the last party
     Cost:     0 rounds once the wire is open
     Reveals:  nothing, no message is sent. If y itself is revealed, the parties also learn how its
-              rounding fell, which compares the lost fraction with the public, uniform x^ mod 2^bits.
+              rounding fell: whether the lost fraction exceeds the public, uniform x^ mod 2^bits.
     """
     rho, wrap = await op.material(Truncation(f"{op.label}/material", x.mask, bits))
     x_hat = await opened(op, x)

@@ -35,10 +35,13 @@ class ClearSuite(Suite):
         op.post(op.party.peers, "input", plain)
         return Share(plain)
 
+    def prepare_operand(self, x: Sharing) -> None:
+        """Nothing to do: everybody holds x."""
+
     def _adds_constants(self, x: Sharing) -> bool:
         return True
 
-    async def _open_to(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None:
+    async def reveal(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None:
         share = await op.read(x.share)
         return share.value if op.party.rank in to else None
 

@@ -63,13 +63,15 @@ class Convolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         size = self.output_shape(tuple(x.shape), tuple(y.shape))[2:]
         windows = self._unfold(x, tuple(y.shape[2:]), size)  # (groups, C/g * kernel, B * out)
-        filters = y.reshape(self.groups, y.shape[0] // self.groups, -1)  # (groups, O/g, C/g * kernel)
+        filters = y.reshape(
+            self.groups, y.shape[0] // self.groups, -1
+        )  # (groups, O/g, C/g * kernel)
         out = torch.stack([f @ w for f, w in zip(filters, windows, strict=True)])
         out = out.reshape(y.shape[0], x.shape[0], *size)
         return out.transpose(0, 1).contiguous()
 
     def _unfold(self, x: Tensor, kernel: Shape, size: Shape) -> Tensor:
-        """Every window of x as a column: (groups, channels/groups * kernel, batch * output size)."""
+        """Windows of x as columns: (groups, channels / groups * kernel, batch * output size)."""
         pads = [pad for p in reversed(self.padding) for pad in (p, p)]
         x = torch.nn.functional.pad(x, pads)
         strides = x.stride()
@@ -121,7 +123,7 @@ def _batched(x: Tensor, y: Tensor) -> Tensor:
         return (x.reshape(-1, x.shape[-1]) @ y).reshape(*x.shape[:-1], y.shape[-1])
     if x.dim() == 1 or y.dim() == 1:
         return torch.matmul(x, y)
-    batch = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    batch = _shape_of(Multiply(), tuple(x.shape[:-2]), tuple(y.shape[:-2]))
     xs = x.expand(*batch, *x.shape[-2:]).reshape(-1, *x.shape[-2:])
     ys = y.expand(*batch, *y.shape[-2:]).reshape(-1, *y.shape[-2:])
     out = x.new_empty(xs.shape[0], x.shape[-2], y.shape[-1])

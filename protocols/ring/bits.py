@@ -19,7 +19,7 @@ def word_count(elements: int) -> int:
 
 
 def pack(bits: Tensor) -> Tensor:
-    """Planes (..., ceil(N/64)) int64 of the lowest bit of each element of an integer tensor (..., N)."""
+    """Planes (..., ceil(N/64)) int64 of the lowest bits of an integer tensor (..., N)."""
     low = bits.to(torch.uint8).bitwise_and_(1)
     missing = -low.shape[-1] % WORD_BITS
     if missing:

@@ -1,0 +1,213 @@
+"""Private speech on the command line: its settings, its demonstration, its table."""
+
+import argparse
+import json
+import wave
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from safetensors.torch import load_file
+
+from apps.speech.audio import read_wav, resample
+from apps.speech.config import DIGITS_WEIGHTS, SpeechConfig, load_model, save_model
+from apps.speech.decoding import greedy_decode
+from apps.speech.program import SpeechSettings, model_input, transcribe
+from mpcnet.app import App, DemoPlan, Events
+from mpcnet.session import Session
+
+__all__ = ["APP", "Speech"]
+
+SAMPLES = Path(__file__).parent / "samples"
+
+FULL_WIDTH = SpeechConfig(
+    input_type="waveform",
+    num_features=1,
+    width=250,
+    sample_rate=16_000,
+    alphabet=("", " ", "'", *"abcdefghijklmnopqrstuvwxyz"),
+    separator="",
+)
+"""torchaudio's network: 26 million parameters; with random weights its text means nothing."""
+
+_SPEAKER, _MODEL = "speaker", "model"
+
+
+class Speech(App[SpeechSettings]):
+    """One party's recordings, another party's speech model, and text for the first alone."""
+
+    name = "speech"
+    summary = "transcribe recordings without showing them to the owner of the model"
+    settings_type = SpeechSettings
+
+    def public(self, settings: SpeechSettings) -> dict[str, Any]:
+        return {
+            "model_owner": settings.model_owner,
+            "recording_owner": settings.recording_owner,
+            "model": msgspec.to_builtins(settings.model),
+        }
+
+    async def run(
+        self, session: Session, settings: SpeechSettings, events: Events
+    ) -> dict[str, Any]:
+        return await transcribe(session, settings, events)
+
+    def add_demo_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "recordings", nargs="*", type=Path, metavar="WAV", help="default: the sample recordings"
+        )
+        parser.add_argument(
+            "--full-width",
+            action="store_true",
+            help="torchaudio's network, 26 million random weights, on one second of audio",
+        )
+        parser.add_argument("--seed", type=int, default=0, help="of the random weights")
+
+    def demo(self, arguments: argparse.Namespace, folder: Path) -> DemoPlan:
+        recordings = [path.resolve() for path in arguments.recordings]
+        weights = DIGITS_WEIGHTS
+        if arguments.full_width:
+            weights = _random_weights(folder, arguments.seed)
+            recordings = recordings or [_one_second(folder)]
+        recordings = recordings or sorted(SAMPLES.glob("*.wav"))
+        config, _ = load_model(weights)
+        public: dict[str, Any] = {
+            "model_owner": _MODEL,
+            "recording_owner": _SPEAKER,
+            "model": msgspec.to_builtins(config),
+        }
+        logits = folder / "logits.safetensors"
+        return DemoPlan(
+            # The model's owner comes last: the last party receives the dealer's corrections, and
+            # an organization that serves a model has the better line.
+            parties=[_SPEAKER, _MODEL],
+            settings={
+                _SPEAKER: {
+                    **public,
+                    "recordings": [str(path) for path in recordings],
+                    "logits": str(logits),
+                },
+                _MODEL: {**public, "weights": str(weights)},
+            },
+            extra={"recordings": recordings, "weights": weights, "logits": logits},
+        )
+
+    def conclude(self, plan: DemoPlan, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+        private = results[_SPEAKER]["result"]
+        logits = load_file(plan.extra["logits"])
+        config, model = load_model(plan.extra["weights"])
+        settings = SpeechSettings(model_owner=_MODEL, recording_owner=_SPEAKER, model=config)
+        truth = json.loads((SAMPLES / "truth.json").read_text())
+        samples = []
+        for i, (path, sample) in enumerate(
+            zip(plan.extra["recordings"], private["samples"], strict=True)
+        ):
+            with torch.no_grad():
+                clear = model(model_input(path, settings))  # (1, classes, frames)
+            plain = greedy_decode(clear[0], config)
+            waveform, rate = read_wav(path)
+            samples.append(
+                {
+                    **sample,
+                    "truth": truth.get(path.name) if path.parent == SAMPLES else None,
+                    "plain": plain,
+                    "equal": plain == sample["transcript"],
+                    "max_logit_error": float((logits[f"{i}:{path.name}"] - clear).abs().max()),
+                    "audio_seconds": len(waveform) / rate,
+                }
+            )
+        return _outcome(plan, samples, results)
+
+    def table(self, outcome: Mapping[str, Any]) -> RenderableType:
+        text = Table(title="Private transcription", title_justify="left")
+        for heading in ("recording", "transcript", "true text", "as in the clear"):
+            text.add_column(heading)
+        for heading in ("rounds", "offline s", "online s", "real-time factor"):
+            text.add_column(heading, justify="right")
+        for sample in outcome["samples"]:
+            equal = Text("yes", "green") if sample["equal"] else Text(sample["plain"], "red")
+            truth = "–" if sample["truth"] is None else sample["truth"]
+            text.add_row(
+                sample["file"],
+                sample["transcript"],
+                truth,
+                equal,
+                str(sample["rounds"]),
+                f"{sample['offline_seconds']:.2f}",
+                f"{sample['seconds']:.2f}",
+                f"{(sample['seconds'] + sample['offline_seconds']) / sample['audio_seconds']:.2f}",
+            )
+        sent = Table(title="Bytes sent, counted on the wire", title_justify="left")
+        sent.add_column("party")
+        for heading in ("online", "offline and set-up"):
+            sent.add_column(heading, justify="right")
+        for party in outcome["parties"]:
+            online, offline = outcome["bytes_sent"][party], outcome["offline_bytes"][party]
+            sent.add_row(party, f"{online:,}", f"{offline:,}")
+        return Group(text, sent, _summary(outcome))
+
+
+def _outcome(
+    plan: DemoPlan, samples: list[dict[str, Any]], results: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The demonstration's one object; see docs/configuration.md for its keys."""
+    parties = [*plan.parties, plan.dealer]
+    traffic = {party: results[party]["traffic"].values() for party in parties}
+    seconds = sum(sample["seconds"] for sample in samples)
+    offline = sum(sample["offline_seconds"] for sample in samples)
+    audio = sum(sample["audio_seconds"] for sample in samples)
+    return {
+        "app": Speech.name,
+        "parties": parties,
+        "samples": samples,
+        "rounds": max(sample["rounds"] for sample in samples),
+        "bytes_sent": {p: sum(link["online"] for link in traffic[p]) for p in parties},
+        "offline_bytes": {p: sum(link["offline"] for link in traffic[p]) for p in parties},
+        "seconds": seconds,
+        "offline_seconds": offline,
+        "setup_seconds": results[_SPEAKER]["result"]["setup_seconds"],
+        "audio_seconds": audio,
+        "real_time_factor": (seconds + offline) / audio,
+        "max_logit_error": max(sample["max_logit_error"] for sample in samples),
+    }
+
+
+def _summary(outcome: Mapping[str, Any]) -> Text:
+    equal = sum(sample["equal"] for sample in outcome["samples"])
+    return Text(
+        f"{equal} of {len(outcome['samples'])} transcripts equal the plain model's; largest "
+        f"difference of a logit {outcome['max_logit_error']:.1e}.\n"
+        f"{outcome['audio_seconds']:.1f} s of audio: {outcome['setup_seconds']:.2f} s to hide the "
+        f"weights, once; then {outcome['offline_seconds']:.2f} s offline and "
+        f"{outcome['seconds']:.2f} s online, real-time factor {outcome['real_time_factor']:.2f}."
+    )
+
+
+def _random_weights(folder: Path, seed: int) -> Path:
+    path = folder / "full-width.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # public weights of a demonstration, nothing that hides anything
+        save_model(path, FULL_WIDTH, FULL_WIDTH.build())
+    return path
+
+
+def _one_second(folder: Path) -> Path:
+    """The first second of a sample recording at 16 kHz."""
+    waveform, rate = read_wav(sorted(SAMPLES.glob("*.wav"))[0])
+    waveform = resample(waveform, rate, FULL_WIDTH.sample_rate)[: FULL_WIDTH.sample_rate]
+    waveform = torch.nn.functional.pad(waveform, (0, FULL_WIDTH.sample_rate - len(waveform)))
+    path = folder / "one-second.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(FULL_WIDTH.sample_rate)
+        file.writeframes((waveform.clamp(-1, 1) * 32767).to(torch.int16).numpy().tobytes())
+    return path
+
+
+APP = Speech()

@@ -1,0 +1,141 @@
+"""The private transcription: one party owns the model, one the recordings and reads the text."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from apps.speech.audio import MAX_SECONDS, read_wav, resample
+from apps.speech.config import ModelFileError, SpeechConfig, load_model
+from apps.speech.decoding import greedy_decode
+from apps.speech.features import log_mel
+from mpcnet.app import Events
+from mpcnet.session import Session
+
+__all__ = ["SpeechSettings", "model_input", "transcribe"]
+
+
+class SpeechSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The [app] table of one party.
+
+    Attributes:
+        model_owner: name of the party with the weights; public.
+        recording_owner: name of the party with the recordings, who alone reads the text; public.
+        model: architecture, features and alphabet; public.
+        weights: at the model's owner, the safetensors file.
+        recordings: at the recordings' owner, WAV files.
+        logits: at the recordings' owner, a file for the revealed logits; None keeps none.
+        max_seconds: longest recording accepted.
+    """
+
+    model_owner: str
+    recording_owner: str
+    model: SpeechConfig
+    weights: Path | None = None
+    recordings: tuple[Path, ...] = ()
+    logits: Path | None = None
+    max_seconds: float = MAX_SECONDS
+
+
+async def transcribe(session: Session, settings: SpeechSettings, events: Events) -> dict[str, Any]:
+    """Runs this party's part; the transcripts are in the result of the recordings' owner alone.
+
+    Who learns what: both parties learn the architecture, the number of recordings and their
+    lengths. The model's owner learns nothing else, the recordings' owner the logits of each frame.
+    """
+    listens = session.names[session.rank] == settings.recording_owner
+    inputs = [model_input(p, settings) for p in settings.recordings] if listens else []
+    started = time.perf_counter()
+    events("phase", {"what": "setup", "item": "weights"})
+    model = session.private(_model(session, settings), owner=settings.model_owner)
+    await session.prepared()
+    setup_seconds = time.perf_counter() - started
+
+    names = [path.name for path in settings.recordings]
+    count = await session.announce(len(inputs), owner=settings.recording_owner, type=int)
+    samples = []
+    revealed: dict[str, Tensor] = {}
+    for i in range(count):
+        events("progress", {"done": i, "total": count, "what": "recordings"})
+        own = inputs[i] if listens else None
+        logits, sample = await _one(session, settings, model, own, events)
+        if listens:
+            name = names[i]
+            text = greedy_decode(logits[0], settings.model)
+            samples.append({"file": name, "transcript": text, **sample})
+            revealed[f"{i}:{name}"] = logits
+    events("progress", {"done": count, "total": count, "what": "recordings"})
+    if settings.logits is not None and revealed:
+        save_file(revealed, settings.logits)
+    return {"samples": samples, "setup_seconds": setup_seconds}
+
+
+async def _one(
+    session: Session,
+    settings: SpeechSettings,
+    model: nn.Module,
+    own: Tensor | None,
+    events: Events,
+) -> tuple[Tensor, dict[str, Any]]:
+    """Logits (1, classes, frames) of one recording at its owner, and what they took."""
+    owner = settings.recording_owner
+    shape = await session.announce(
+        list(own.shape) if own is not None else None, owner=owner, type=tuple[int, int, int]
+    )
+    started = time.perf_counter()
+    events("phase", {"what": "offline"})
+    # The program runs before the recording enters it: everything that does not depend on it is
+    # done when `prepared` returns.
+    slot: asyncio.Future[Tensor] | None = None
+    if own is not None:
+        slot = asyncio.get_running_loop().create_future()
+    x = session.share(slot, owner=owner, shape=shape)
+    logits = model(x).reveal(to=owner)
+    await session.prepared()
+    ready = time.perf_counter()
+    events("phase", {"what": "online"})
+    if slot is not None and own is not None:
+        slot.set_result(own)
+    value = await logits
+    if own is not None:
+        seconds = time.perf_counter() - ready
+    await session.barrier()
+    if own is None:
+        seconds = time.perf_counter() - ready
+    return value, {
+        "seconds": seconds,
+        "offline_seconds": ready - started,
+        "rounds": session.rounds,
+    }
+
+
+def model_input(path: Path, settings: SpeechSettings) -> Tensor:
+    """What the network reads of a WAV file, made in the clear by the recording's owner.
+
+    Returns:
+        (1, num_features, time)
+    """
+    config = settings.model
+    waveform, rate = read_wav(path, max_seconds=settings.max_seconds)
+    waveform = resample(waveform, rate, config.sample_rate)
+    if config.input_type == "waveform":
+        return waveform[None, None]
+    return log_mel(waveform, config)[None]
+
+
+def _model(session: Session, settings: SpeechSettings) -> nn.Module:
+    if session.names[session.rank] != settings.model_owner:
+        with torch.device("meta"):  # the architecture alone: no memory, no weights
+            return settings.model.build()
+    if settings.weights is None:
+        raise ModelFileError(Path("app.weights"), "the model's owner must name its weights")
+    config, model = load_model(settings.weights)
+    if config != settings.model:
+        why = "its configuration is not the one that [app.model] states"
+        raise ModelFileError(settings.weights, why)
+    return model

@@ -1,0 +1,51 @@
+"""Neural networks on data that nobody may show.
+
+    session.share(x, owner="clinic")        a secret that the clinic knows
+    session.private(model, owner="lab")     the lab's weights, hidden
+    y = model(x)                            ordinary PyTorch, on secrets
+    await y.reveal(to="clinic")             only the clinic learns the result
+
+The names load when they are first used, so that `mpcnet --help` does not wait for torch.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mpcnet.app import App, DemoPlan
+    from mpcnet.session import Session
+    from mpcnet.tensor import SecretTensor
+
+__all__ = ["App", "DemoPlan", "SecretTensor", "Session"]
+
+__distribution__ = "mpcnet"
+__version__ = "0.1.0"
+
+_HOMES = {
+    "App": "mpcnet.app",
+    "DemoPlan": "mpcnet.app",
+    "SecretTensor": "mpcnet.tensor",
+    "Session": "mpcnet.session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mpcnet' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def _check_packages() -> None:
+    """The lower packages have common names; another distribution may have overwritten one."""
+    for package in ("transports", "protocols"):
+        if find_spec(package) is None or (
+            getattr(import_module(package), "__distribution__", None) != "mpcnet"
+        ):
+            raise ImportError(
+                f"the package {package!r} is not the one that mpcnet installed; another "
+                f"distribution replaced it: reinstall mpcnet in an environment of its own"
+            )
+
+
+_check_packages()

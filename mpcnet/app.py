@@ -1,0 +1,91 @@
+"""What an app offers to the command line: a program for each party, and a demonstration of it."""
+
+import argparse
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import msgspec
+from rich.console import RenderableType
+
+from mpcnet.errors import ConfigError
+from mpcnet.session import Session
+
+__all__ = ["App", "DemoPlan", "Events", "load_app"]
+
+Events: TypeAlias = Callable[[str, dict[str, Any]], None]
+"""Is told small public facts for a progress display: a name and plain fields."""
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+@dataclass
+class DemoPlan:
+    """A demonstration on one machine.
+
+    Attributes:
+        parties: names in order of rank.
+        settings: the [app] table of each party, by name.
+        dealer: name of the dealer.
+        extra: whatever the app wants back in `App.conclude`.
+    """
+
+    parties: Sequence[str]
+    settings: Mapping[str, Mapping[str, object]]
+    dealer: str = "dealer"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class App(ABC, Generic[S]):
+    """One application: small, on the public interface, found through an entry point.
+
+    Attributes:
+        name: what follows `mpcnet demo`, and the name in a configuration's [app] table.
+        summary: one line for `mpcnet demo --help`.
+        settings_type: what the [app] table must hold.
+    """
+
+    name: str
+    summary: str
+    settings_type: type[S]
+
+    @abstractmethod
+    def public(self, settings: S) -> dict[str, Any]:
+        """What all parties must agree on before they start: architecture, roles. JSON-able."""
+
+    @abstractmethod
+    async def run(self, session: Session, settings: S, events: Events) -> dict[str, Any] | None:
+        """This party's part of the program; what it may show as its result, JSON-able."""
+
+    @abstractmethod
+    def add_demo_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Options of `mpcnet demo NAME`."""
+
+    @abstractmethod
+    def demo(self, arguments: argparse.Namespace, folder: Path) -> DemoPlan:
+        """Lays out a demonstration; files that it needs go into `folder`."""
+
+    @abstractmethod
+    def conclude(self, plan: DemoPlan, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+        """The demonstration's outcome from what each participant reported."""
+
+    @abstractmethod
+    def table(self, outcome: Mapping[str, Any]) -> RenderableType:
+        """The outcome for people."""
+
+
+def load_app(name: str) -> App[Any]:
+    """The app of that name, from the entry points of the group "mpcnet.apps".
+
+    Raises:
+        ConfigError: there is none; names those there are.
+    """
+    found = {entry.name: entry for entry in entry_points(group="mpcnet.apps")}
+    if name not in found:
+        known = ", ".join(sorted(found)) or "none: is mpcnet installed?"
+        raise ConfigError("", "app.name", f"there is no app {name!r}; there are: {known}")
+    app: App[Any] = found[name].load()
+    return app

@@ -1,0 +1,84 @@
+"""Matrix products and convolutions."""
+
+from typing import Any
+
+import torch
+
+from mpcnet.errors import UnsupportedOperator
+from mpcnet.operators.arithmetic import add, scale
+from mpcnet.operators.table import operator, secrets
+from mpcnet.tensor import SecretTensor
+from protocols.ring.bilinear import Bilinear, Convolution, MatrixProduct
+
+__all__ = ["bilinear"]
+
+aten = torch.ops.aten
+
+
+@operator(aten.mm.default, aten.bmm.default, aten.mv.default, aten.dot.default)
+def _matmul(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
+    return bilinear(MatrixProduct(), x, y)
+
+
+@operator(aten.addmm.default, aten.baddbmm.default)
+def _addmm(
+    func: torch._ops.OpOverload,
+    bias: Any,
+    x: Any,
+    y: Any,
+    *,
+    beta: int | float = 1,
+    alpha: int | float = 1,
+) -> SecretTensor:
+    product = _either(x, y, MatrixProduct())
+    return add(scale(product, alpha), scale(bias, beta))
+
+
+@operator(aten.convolution.default)
+def _convolution(
+    func: torch._ops.OpOverload,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    transposed: bool,
+    output_padding: list[int],
+    groups: int,
+) -> SecretTensor:
+    if transposed or not 1 <= len(stride) <= 2:
+        raise UnsupportedOperator(str(func), "conv1d and conv2d that are not transposed")
+    dims = x.dim() - 2
+    operation = Convolution(
+        stride=_each(stride, dims),
+        padding=_each(padding, dims),
+        dilation=_each(dilation, dims),
+        groups=groups,
+    )
+    out = _either(x, weight, operation)
+    return out if bias is None else add(out, bias.view(-1, *[1] * dims))
+
+
+def bilinear(operation: Bilinear, x: Any, y: Any) -> SecretTensor:
+    """operation(x, y), at least one of them secret."""
+    session = secrets((x, y))[0].session
+    suite = session.suite
+    if isinstance(x, SecretTensor) and isinstance(y, SecretTensor):
+        return session.wrap(suite.product(operation, x.sharing, y.sharing))
+    if isinstance(x, SecretTensor):
+        return session.wrap(suite.multiply_public(operation, x.sharing, y))
+    return session.wrap(suite.multiply_public(operation, y.sharing, x, public_first=True))
+
+
+def _either(x: Any, y: Any, operation: Bilinear) -> Any:
+    """A product of which even both operands may be public, when only the bias is secret."""
+    if isinstance(x, SecretTensor) or isinstance(y, SecretTensor):
+        return bilinear(operation, x, y)
+    if isinstance(operation, MatrixProduct):
+        return torch.matmul(x, y)
+    raise UnsupportedOperator("convolution", "a secret input or a secret weight")
+
+
+def _each(values: list[int], dims: int) -> tuple[int, ...]:
+    return tuple(values) if len(values) == dims else tuple(values) * dims

@@ -1,0 +1,88 @@
+"""SecretTensor: a torch tensor whose values nobody here knows."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from mpcnet.errors import SecretError
+from protocols.shares import Sharing
+
+if TYPE_CHECKING:
+    from mpcnet.session import Session
+
+__all__ = ["SecretTensor"]
+
+
+class SecretTensor(Tensor):
+    """The torch-like handle on a secret.
+
+    It has a shape, a dtype (float32) and no storage: the values exist only as shares. Operators on
+    it return at once and run in the background, so build the whole expression first and await only
+    what you reveal. Dispatch sits below autograd and `torch.nn`, so unmodified modules work on it.
+
+    Attributes:
+        session: the session that it lives in; secrets of two sessions do not mix.
+        sharing: this party's handle in the protocol suite.
+    """
+
+    session: "Session"
+    sharing: Sharing
+    aliased: bool
+    """Whether a view was taken of it, or it is one: then it must not change in place."""
+
+    # torch's own default would re-wrap results; everything happens in __torch_dispatch__.
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    def __new__(cls, session: "Session", sharing: Sharing) -> "SecretTensor":
+        tensor: SecretTensor = torch.Tensor._make_wrapper_subclass(
+            cls, sharing.shape, dtype=torch.float32, device=torch.device("cpu")
+        )
+        tensor.session = session
+        tensor.sharing = sharing
+        tensor.aliased = False
+        return tensor
+
+    def __init__(self, session: "Session", sharing: Sharing) -> None:
+        super().__init__()
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls,
+        func: torch._ops.OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        from mpcnet.operators import dispatch  # the table imports this class
+
+        return dispatch(func, args, kwargs or {})
+
+    def reveal(self, to: int | str | Sequence[int | str] | None = None) -> "asyncio.Future[Tensor]":
+        """Lets the named parties learn the value; everybody by default.
+
+        Every party must call it, at the same place in the program. Returns at once; await the
+        result: the plain float32 tensor at the parties in `to`, one of shape (0,) at others.
+        """
+        return self.session.reveal(self, to)
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        scheme = self.session.scheme
+        return f"SecretTensor(shape={tuple(self.shape)}, scheme={scheme})"
+
+    def __bool__(self) -> NoReturn:
+        raise SecretError(
+            "Python cannot branch on a secret: compute both sides and select by a comparison "
+            "(x > 0 gives 1.0 or 0.0), or reveal the condition first"
+        )
+
+    def _hidden(self, *args: object, **kwargs: object) -> NoReturn:
+        raise SecretError(
+            "a secret has no values here: `await x.reveal(to=...)` gives the plain tensor to those "
+            "who may see it"
+        )
+
+    item = tolist = numpy = __array__ = __float__ = __int__ = __index__ = __complex__ = _hidden
+    __contains__ = _hidden
