@@ -126,9 +126,13 @@ class Transport(ABC):
         security: Security,
         limits: Limits,
         on_connection: Callable[[Connection], None],
+        on_stranger: Callable[[str, str], None],
     ) -> Listener:
-        """Waits for peers; `on_connection` is called with each connection once TLS (if any) is
-        done.
+        """Waits for peers.
+
+        Args:
+            on_connection: gets each connection, once TLS (if any) is done.
+            on_stranger: is told who was refused by TLS, and why.
 
         Raises:
             AddressError: the address cannot be used, for instance because the port is taken.

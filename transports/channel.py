@@ -215,7 +215,7 @@ class Channel:
 
     async def _receive_loop(self) -> None:
         try:
-            while not self.ended.done():
+            while not self._done.is_set():
                 self._handle(await self._connection.receive())
         except FrameError as error:
             self._end(error)
@@ -225,6 +225,8 @@ class Channel:
             self._done.set()
 
     def _handle(self, frame: Frame) -> None:
+        if self.ended.done() and frame.kind is not Kind.ABORT:
+            return  # only the end of the stream is still of interest
         self._received += 1
         if frame.sequence != self._received:
             why = f"sequence number {frame.sequence}, {self._received} expected"

@@ -131,7 +131,7 @@ class Exchange:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Work is on the device: keeps the round open for what it will post, within a short limit."""
+        """Work is on the device: keeps the round open for what it posts, within a short limit."""
         self._in_flight += 1
         try:
             yield

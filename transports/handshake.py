@@ -87,7 +87,7 @@ def decode_hello(body: bytes, ours: Hello, peer: str) -> Hello:
 
 
 def claimed_rank(body: bytes) -> int:
-    """Who a greeting says it is from, or -1; readable in any version, so that errors have a name."""
+    """Who a greeting says it is from, or -1; readable in any version."""
     try:
         return msgspec.json.decode(body, type=_Claim).rank
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

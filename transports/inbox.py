@@ -94,6 +94,7 @@ class Inbox:
         for future, _ in self._waiting.values():
             if not future.done():
                 future.set_exception(error)
+                future.exception()  # its taker may have been cancelled: no warning then
         self._messages.clear()
         self.buffered_bytes = 0
 

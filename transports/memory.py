@@ -125,6 +125,7 @@ class MemoryTransport(Transport):
         security: Security,
         limits: Limits,
         on_connection: Callable[[Connection], None],
+        on_stranger: Callable[[str, str], None],
     ) -> Listener:
         names = _names.setdefault(asyncio.get_running_loop(), {})
         if url in names:

@@ -204,7 +204,9 @@ class Opening:
 
     async def _listen(self, url: str) -> Listener:
         transport = transport_for(url)
-        listener = await transport.listen(url, self.security, self.limits, self._accept)
+        listener = await transport.listen(
+            url, self.security, self.limits, self._accept, self._refused
+        )
         self._tell("listening", url=listener.url)
         return listener
 
@@ -238,7 +240,7 @@ class Opening:
             return
         except (Stranger, FrameError, ConnectionClosed, TimeoutError) as error:
             connection.abort()
-            self._refused(connection, str(error) or "it did not greet in time")
+            self._refused(connection.label, str(error) or "it did not greet in time")
             return
         except BaseException:
             connection.abort()
@@ -246,6 +248,6 @@ class Opening:
         self._opened(peer, connection)
         self._came[peer.rank].set()
 
-    def _refused(self, connection: Connection, why: str) -> None:
+    def _refused(self, who: str, why: str) -> None:
         self._last_refusal = f"somebody else was refused: {why}"
-        self._tell("refused", who=connection.label, why=why)
+        self._tell("refused", who=who, why=why)

@@ -17,6 +17,9 @@ ENTRY_POINT_GROUP: Final = "mpcnet.transports"
 
 _BUILT_IN: Final = {
     "mem": "transports.memory:MemoryTransport",
+    "tcp": "transports.tcp:TCPTransport",
+    "ws": "transports.websocket:WebSocketTransport",
+    "wss": "transports.websocket:WebSocketTransport",
 }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from transports import Address, Exchange, Hello, Limits, open_mesh
 
-__all__ = ["addresses", "hello_of", "local_exchanges", "open_all"]
+__all__ = ["addresses", "hello_of", "local_exchanges", "open_all", "unused_port"]
 
 _meshes = itertools.count()
 
@@ -61,3 +62,10 @@ async def local_exchanges(
         yield exchanges
     finally:
         await asyncio.gather(*(exchange.close() for exchange in exchanges))
+
+
+def unused_port() -> int:
+    """A port of this machine that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port

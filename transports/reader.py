@@ -1,0 +1,126 @@
+"""Frames out of a stream of bytes, with one allocation for each. No I/O and no clock here.
+
+Small frames are cut out of a fixed buffer, many from one read. A body that is not complete there
+gets memory of its own, after its length was checked, and is read straight into it. Nothing is
+parsed before it is asked for, so that what follows a greeting is judged after the greeting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+from typing import Final
+
+from transports.frame import HEADER_BYTES, Frame, Header, Limits, decode_body, decode_header
+
+__all__ = ["FrameReader"]
+
+_STAGING_BYTES: Final = 64 << 10
+_MAP_ABOVE: Final = 4 << 20  # from here on pages of their own are faster than zeroed heap
+
+
+class FrameReader:
+    """The reading half of a stream.
+
+    Fill `buffer()`, say how much with `filled`, and ask `next` until it has nothing. The buffer
+    is empty only when the fixed buffer is full of frames nobody asked for: stop reading then.
+    """
+
+    def __init__(self, limits: Limits, label: str) -> None:
+        self.label = label
+        self._limits = limits
+        self._staging = memoryview(bytearray(_STAGING_BYTES))
+        self._start = 0
+        self._end = 0
+        self._header: Header | None = None
+        self._body = memoryview(b"")
+        self._missing = 0  # bytes of the body that have not come
+
+    def buffer(self) -> memoryview:
+        """Where the next bytes go."""
+        if self._missing:
+            return self._body[len(self._body) - self._missing :]
+        if self._start:
+            rest = bytes(self._staging[self._start : self._end])
+            self._staging[: len(rest)] = rest
+            self._start, self._end = 0, len(rest)
+        return self._staging[self._end :]
+
+    def filled(self, count: int) -> None:
+        """The first `count` bytes of `buffer()` have come."""
+        if self._missing:
+            self._missing -= count
+        else:
+            self._end += count
+
+    def feed(self, data: memoryview) -> memoryview:
+        """Copies bytes in, as many as there is room for; returns the others."""
+        room = self.buffer()
+        count = min(len(room), len(data))
+        room[:count] = data[:count]
+        self.filled(count)
+        return data[count:]
+
+    @property
+    def in_body(self) -> bool:
+        """More of a body has to come before `next` can have anything."""
+        return self._missing > 0
+
+    @property
+    def full(self) -> bool:
+        """There is no room before `next` is called."""
+        return not self._missing and self._end - self._start == _STAGING_BYTES
+
+    @property
+    def inside(self) -> str:
+        """Where in a frame the stream stands, in words; empty between frames."""
+        if self._header is not None:
+            size = self._header.body_bytes
+            return f"{size - self._missing} of {size} bytes of a body" if self._missing else ""
+        rest = self._end - self._start
+        return f"{rest} of {HEADER_BYTES} bytes of a header" if 0 < rest < HEADER_BYTES else ""
+
+    def next(self, *, control_only: bool) -> Frame | None:
+        """The next frame, if all of it has come.
+
+        Raises:
+            FrameError: it breaks the rules; nothing was allocated for a length over its limit.
+        """
+        if self._header is None:
+            if self._end - self._start < HEADER_BYTES:
+                return None
+            self._begin_body(control_only)
+        if self._missing or self._header is None:
+            return None
+        header, body = self._header, self._body
+        self._header, self._body = None, memoryview(b"")
+        return decode_body(header, body, self.label)
+
+    def _begin_body(self, control_only: bool) -> None:
+        start = self._start + HEADER_BYTES
+        header = decode_header(
+            self._staging[self._start : start],
+            self._limits,
+            control_only=control_only,
+            peer=self.label,
+        )
+        size = header.body_bytes
+        here = min(size, self._end - start)
+        if here == size:
+            self._body = memoryview(bytearray(self._staging[start : start + size]))
+        else:
+            self._body = _allocated(size)
+            self._body[:here] = self._staging[start : start + here]
+        self._header = header
+        self._missing = size - here
+        self._start = start + here
+
+
+def _allocated(size: int) -> memoryview:
+    """Writable memory; large pieces in huge pages where there are such, and only as they fill."""
+    if size < _MAP_ABOVE:
+        return memoryview(bytearray(size))
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel without huge pages; small ones do as well
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(pages)

@@ -1,0 +1,189 @@
+"""Sockets for the transports that use them: addresses, dialling, accepting, one set of errors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from transports.base import Listener, Security
+from transports.errors import AddressError, IdentityError, Unreachable
+from transports.tls import client_context, server_context, tls_reason
+
+__all__ = ["Acceptor", "dial_errors", "dial_socket", "host_and_port", "tls_for"]
+
+_log = structlog.get_logger(__name__)
+
+_TLS_HANDSHAKE_S: Final = 10.0
+_TLS_SHUTDOWN_S: Final = 1.0
+_PENDING: Final = 64  # connections whose TLS handshake is under way
+_BACKLOG: Final = 128
+_BIND_ADVICE: Final = {
+    errno.EADDRINUSE: "the port is in use; stop the other process or choose another port",
+    errno.EACCES: "this user may not listen on that port; choose one above 1023",
+    errno.EADDRNOTAVAIL: "no network interface of this machine has that address",
+}
+
+
+def host_and_port(url: str, default_port: int | None = None) -> tuple[str, int]:
+    """Host and port of a URL.
+
+    Raises:
+        AddressError: one of them is missing, or the port is no number.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise AddressError(url, str(error)) from None
+    port = default_port if port is None else port
+    if not host or port is None:
+        raise AddressError(url, "host and port are needed, as in tcp://party.example:7700")
+    return host, port
+
+
+def tls_for(url: str, security: Security, *, listening: bool, plain: bool) -> ssl.SSLContext | None:
+    """The TLS context of a connection; None, with a warning in the log, for a plaintext one."""
+    if plain:
+        _log.warning("plaintext: no encryption, no proof of who the peer is", url=url)
+        return None
+    return server_context(security) if listening else client_context(security)
+
+
+@contextlib.contextmanager
+def dial_errors(url: str) -> Iterator[None]:
+    """Turns what the system says while dialling into errors of this package."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise IdentityError(f"whoever answers at {url}", tls_reason(error)) from None
+    except socket.gaierror as error:
+        raise Unreachable(url, f"the name cannot be resolved ({error.strerror})") from None
+    except OSError as error:
+        why = error.strerror or str(error) or type(error).__name__
+        raise Unreachable(url, why) from None
+
+
+async def dial_socket(
+    url: str,
+    factory: Callable[[], asyncio.BaseProtocol],
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None,
+) -> asyncio.BaseProtocol:
+    """Connects; the protocol that `factory` made is returned when TLS (if any) is done.
+
+    Raises:
+        Unreachable: nobody answers.
+        IdentityError: TLS could not be agreed.
+    """
+    options: dict[str, Any] = {"server_hostname": host, **_tls_times()} if context else {}
+    loop = asyncio.get_running_loop()
+    with dial_errors(url):
+        _, protocol = await loop.create_connection(factory, host, port, ssl=context, **options)
+    return protocol
+
+
+class Acceptor(Listener):
+    """A listening socket; each connection gets its protocol when its TLS handshake is done."""
+
+    def __init__(
+        self,
+        url: str,
+        listening: socket.socket,
+        context: ssl.SSLContext | None,
+        factory: Callable[[], asyncio.BaseProtocol],
+        on_stranger: Callable[[str, str], None],
+    ) -> None:
+        self.url = url
+        self._socket = listening
+        self._context = context
+        self._factory = factory
+        self._on_stranger = on_stranger
+        self._pending: set[asyncio.Task[None]] = set()
+        self._accepting = asyncio.create_task(self._accept(), name=f"accept at {url}")
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        context: ssl.SSLContext | None,
+        factory: Callable[[], asyncio.BaseProtocol],
+        on_stranger: Callable[[str, str], None],
+        default_port: int | None = None,
+    ) -> Acceptor:
+        """Begins to listen.
+
+        Raises:
+            AddressError: the address cannot be listened on, and why.
+        """
+        host, port = host_and_port(url, default_port)
+        listening = await _bound(url, host, port)
+        chosen = listening.getsockname()[1]
+        parts = urlsplit(url)
+        shown_host = f"[{host}]" if ":" in host else host
+        real = parts._replace(netloc=f"{shown_host}:{chosen}").geturl()
+        return cls(real, listening, context, factory, on_stranger)
+
+    async def close(self) -> None:
+        tasks = [self._accepting, *self._pending]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._socket.close()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, address = await loop.sock_accept(self._socket)
+            except OSError as error:  # out of descriptors, or a connection that died in the queue
+                _log.warning("cannot accept", url=self.url, why=error.strerror)
+                await asyncio.sleep(0.1)
+                continue
+            if len(self._pending) >= _PENDING:
+                accepted.close()
+                continue
+            task = asyncio.create_task(self._secure(accepted, f"{address[0]}:{address[1]}"))
+            self._pending.add(task)
+            task.add_done_callback(self._pending.discard)
+
+    async def _secure(self, accepted: socket.socket, who: str) -> None:
+        options = _tls_times() if self._context else {}
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._factory, accepted, ssl=self._context, **options
+            )
+        except OSError as error:
+            accepted.close()
+            why = tls_reason(error) if isinstance(error, ssl.SSLError) else str(error)
+            self._on_stranger(who, why)
+        except BaseException:
+            accepted.close()
+            raise
+
+
+def _tls_times() -> dict[str, Any]:
+    return {"ssl_handshake_timeout": _TLS_HANDSHAKE_S, "ssl_shutdown_timeout": _TLS_SHUTDOWN_S}
+
+
+async def _bound(url: str, host: str, port: int) -> socket.socket:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise AddressError(url, f"the name cannot be resolved ({error.strerror})") from None
+    family, _, _, _, address = found[0]
+    try:
+        listening = socket.create_server((str(address[0]), port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        why = _BIND_ADVICE.get(error.errno or 0, error.strerror or str(error))
+        raise AddressError(url, f"cannot listen: {why}") from None
+    listening.setblocking(False)
+    return listening

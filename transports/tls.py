@@ -1,0 +1,87 @@
+"""TLS contexts: version 1.3 only, both sides show certificates, pinned ones are the only trust
+anchors.
+
+Names in certificates mean nothing here, so host names are not checked; which pin a peer has shown
+is compared after the handshake with the rank that it claims (`transports.greeting`).
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from pathlib import Path
+
+from transports.base import Security
+from transports.errors import IdentityError
+from transports.identity import Identity, check_validity
+
+__all__ = ["client_context", "refused_us", "server_context", "tls_reason"]
+
+
+def client_context(security: Security) -> ssl.SSLContext:
+    """For dialling.
+
+    Raises:
+        IdentityError: our identity or a pin is missing, expired or no certificate.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    return _completed(context, security)
+
+
+def server_context(security: Security) -> ssl.SSLContext:
+    """For listening; who shows no pinned certificate is refused by TLS itself.
+
+    Raises:
+        IdentityError: our identity or a pin is missing, expired or no certificate.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.num_tickets = 0  # no session is ever resumed: each connection shows certificates
+    return _completed(context, security)
+
+
+def tls_reason(error: ssl.SSLError) -> str:
+    """What TLS says went wrong, in words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not pinned here or not valid ({error.verify_message})"
+    reason = (error.reason or str(error)).replace("_", " ").lower()
+    if "wrong version number" in reason or "http request" in reason:
+        reason += "; is one side without encryption?"
+    return reason
+
+
+def refused_us(error: ssl.SSLError) -> bool:
+    """Whether the other side ended TLS because of our certificate."""
+    reason = error.reason or ""
+    return "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason)
+
+
+def _completed(context: ssl.SSLContext, security: Security) -> ssl.SSLContext:
+    if security.identity is None:
+        raise IdentityError("this party", "TLS needs a key and a certificate; make an identity")
+    if not security.pins:
+        raise IdentityError("the peers", "no certificate is pinned; add those of the peers")
+    check_validity(security.identity.certificate_pem, f"this party ({security.identity.name})")
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.options |= ssl.OP_NO_COMPRESSION
+    for rank, pem in security.pins.items():
+        check_validity(pem, f"rank {rank}")
+        context.load_verify_locations(cadata=pem.decode("ascii"))
+    _load_identity(context, security.identity)
+    return context
+
+
+def _load_identity(context: ssl.SSLContext, identity: Identity) -> None:
+    """The ssl module reads keys from files only: a file of the owner's alone, gone at once."""
+    descriptor, name = tempfile.mkstemp(prefix="mpcnet-")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(identity.key_pem + identity.certificate_pem)
+        context.load_cert_chain(name)
+    except ssl.SSLError as error:
+        why = f"the key is not that of the certificate ({tls_reason(error)})"
+        raise IdentityError(f"this party ({identity.name})", why) from None
+    finally:
+        Path(name).unlink()

@@ -1,0 +1,297 @@
+"""`ws://` and `wss://host:port/path`: frames over WebSocket, for networks that let only HTTP
+through.
+
+Binary messages of at most 256 KiB carry the stream of frames, cut anywhere: small messages show
+progress on a long frame and keep what a stranger can make us hold small. Compression is off: it
+would cost much time to find nothing in uniformly random bytes. aiohttp serves (and answers GET
+/health on the same port), websockets dials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+from aiohttp import WebSocketError, WSMsgType, web
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed as WebSocketClosed
+from websockets.exceptions import WebSocketException
+
+from transports.base import Connection, Listener, Security, Transport, gathered, require_plaintext
+from transports.errors import ConnectionClosed, FrameError, IdentityError, Unreachable
+from transports.frame import Buffer, Frame, Limits
+from transports.reader import FrameReader
+from transports.sockets import Acceptor, dial_errors, host_and_port, tls_for
+from transports.tls import refused_us, tls_reason
+
+__all__ = ["WebSocketConnection", "WebSocketTransport"]
+
+_CHUNK_BYTES: Final = 256 << 10
+_MAX_MESSAGE_BYTES: Final = _CHUNK_BYTES + 1  # aiohttp refuses what reaches its limit
+_CLOSE_S: Final = 1.0
+_DIAL_S: Final = 10.0
+_QUEUED: Final = 8  # messages that wait to be read before reading stops
+_OUR_COMPLAINTS: Final = frozenset({1002, 1003, 1007, 1009})  # close codes for broken rules
+_PORTS: Final = {"ws": 80, "wss": 443}
+
+
+class WebSocketConnection(Connection):
+    """A stream of frames in binary messages; the two libraries differ below it."""
+
+    def __init__(self, label: str, limits: Limits, tls: ssl.SSLObject | None) -> None:
+        super().__init__(label, limits)
+        self._reader = FrameReader(limits, label)
+        self._rest = memoryview(b"")  # of the last message
+        if tls is not None:
+            self.peer_certificate = tls.getpeercert(binary_form=True)
+
+    async def send(self, parts: Sequence[Buffer]) -> None:
+        for piece in gathered(parts, _CHUNK_BYTES):
+            await self._write(piece)
+            self.stats.bytes_sent += len(piece)
+        self.stats.frames_sent += 1
+
+    async def receive(self) -> Frame:
+        self._reader.label = self.label
+        while True:
+            frame = self._reader.next(control_only=self.control_only)
+            if frame is not None:
+                self.stats.frames_received += 1
+                return frame
+            if not self._rest:
+                await self._read_on()
+            self._rest = self._reader.feed(self._rest)
+
+    async def _read_on(self) -> None:
+        try:
+            message = await self._read()
+        except ConnectionClosed as error:
+            inside = f", after {self._reader.inside}" if self._reader.inside else ""
+            raise ConnectionClosed(error.why + inside, refused_us=error.refused_us) from None
+        self.stats.bytes_received += len(message)
+        self.last_heard = time.monotonic()
+        self._rest = memoryview(message)
+
+    @abstractmethod
+    async def _write(self, piece: Buffer) -> None:
+        """Sends one message; waits while the other side is slow."""
+
+    @abstractmethod
+    async def _read(self) -> bytes:
+        """The next message. Raises ConnectionClosed or FrameError."""
+
+
+class _Dialled(WebSocketConnection):
+    """Our side is the client."""
+
+    def __init__(self, url: str, limits: Limits, client: _Client) -> None:
+        super().__init__(url, limits, client.transport.get_extra_info("ssl_object"))
+        self._client = client
+
+    async def _write(self, piece: Buffer) -> None:
+        try:
+            await self._client.send(piece)
+        except WebSocketClosed as error:
+            raise self._closed(error) from None
+
+    async def _read(self) -> bytes:
+        try:
+            return await self._client.recv(decode=False)
+        except WebSocketClosed as error:
+            sent = error.sent
+            if sent is not None and not error.rcvd_then_sent and sent.code in _OUR_COMPLAINTS:
+                raise FrameError(self.label, f"no proper WebSocket ({sent.reason})") from None
+            raise self._closed(error) from None
+
+    def _closed(self, error: WebSocketClosed) -> ConnectionClosed:
+        lost = self._client.lost
+        if isinstance(lost, ssl.SSLError):
+            return ConnectionClosed(tls_reason(lost), refused_us=refused_us(lost))
+        return ConnectionClosed("the WebSocket was closed" if error.rcvd else "the stream ended")
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    def abort(self) -> None:
+        self._client.transport.abort()
+
+
+class _Client(ClientConnection):
+    """Remembers why the socket was lost: the library hides it while it shakes hands."""
+
+    lost: Exception | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = exc
+        super().connection_lost(exc)
+
+
+class _Answered(WebSocketConnection):
+    """Our side is the server."""
+
+    def __init__(
+        self, label: str, limits: Limits, response: web.WebSocketResponse, request: web.BaseRequest
+    ) -> None:
+        super().__init__(label, limits, response.get_extra_info("ssl_object"))
+        self._response = response
+        self._request = request
+        self.over = asyncio.Event()
+
+    async def _write(self, piece: Buffer) -> None:
+        try:
+            await self._response.send_bytes(piece)  # type: ignore[arg-type]  # takes any buffer
+        except (OSError, RuntimeError):
+            raise ConnectionClosed("closed while sending") from None
+
+    async def _read(self) -> bytes:
+        try:
+            message = await self._response.receive()
+        except RuntimeError:
+            raise ConnectionClosed("closed here") from None
+        if message.type is WSMsgType.BINARY:
+            data: bytes = message.data
+            return data
+        if message.type is WSMsgType.TEXT:
+            raise FrameError(self.label, "text")
+        if message.type is WSMsgType.ERROR and isinstance(message.data, WebSocketError):
+            raise FrameError(self.label, f"no proper WebSocket ({message.data})")
+        raise ConnectionClosed("the WebSocket was closed")
+
+    async def close(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):
+            await self._response.close()
+        self.over.set()
+
+    def abort(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()
+        self.over.set()
+
+
+class _Server(Listener):
+    """An HTTP server on one socket: a WebSocket at one path, its health beside it."""
+
+    def __init__(
+        self, path: str, limits: Limits, on_connection: Callable[[Connection], None]
+    ) -> None:
+        self._path = path or "/"
+        self._limits = limits
+        self._on_connection = on_connection
+        self._upgraded: set[object] = set()
+        self._acceptor: Acceptor | None = None
+        self.http = web.Server(self._answer, access_log=None, keepalive_timeout=_CLOSE_S)
+
+    def serve(self, acceptor: Acceptor) -> None:
+        """Takes the socket that is open now."""
+        self._acceptor = acceptor
+        self.url = acceptor.url
+
+    async def close(self) -> None:
+        if self._acceptor is not None:
+            await self._acceptor.close()
+        for protocol in self.http.connections:
+            if protocol not in self._upgraded:
+                protocol.force_close()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/health":
+            response: web.StreamResponse = web.Response(text="ok\n")
+            response.force_close()
+            return response
+        if request.path != self._path:
+            raise web.HTTPNotFound(text="no party here\n")
+        return await self._upgrade(request)
+
+    async def _upgrade(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = web.WebSocketResponse(
+            compress=False,
+            max_msg_size=_MAX_MESSAGE_BYTES,
+            timeout=_CLOSE_S,
+            writer_limit=_CHUNK_BYTES,
+        )
+        await response.prepare(request)
+        label = str(request.remote)
+        connection = _Answered(label, self._limits, response, request)
+        self._upgraded.add(request.protocol)
+        try:
+            self._on_connection(connection)
+            await connection.over.wait()  # the response has to live as long as the connection
+        finally:
+            self._upgraded.discard(request.protocol)
+        return response
+
+
+class WebSocketTransport(Transport):
+    """`wss://` always inside TLS 1.3; `ws://` only where plaintext was asked for by name."""
+
+    schemes: ClassVar[tuple[str, ...]] = ("ws", "wss")
+
+    async def dial(self, url: str, security: Security, limits: Limits) -> Connection:
+        context = _context(url, security, listening=False)
+        host, _ = host_and_port(url, _PORTS[urlsplit(url).scheme])
+        options: dict[str, Any] = {"ssl": context, "server_hostname": host} if context else {}
+        clients: list[_Client] = []
+
+        class Remembered(_Client):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                clients.append(self)
+
+        try:
+            with dial_errors(url):
+                await connect(
+                    url,
+                    create_connection=Remembered,
+                    compression=None,
+                    max_size=_MAX_MESSAGE_BYTES,
+                    max_queue=_QUEUED,
+                    write_limit=_CHUNK_BYTES,
+                    proxy=None,
+                    ping_interval=None,
+                    open_timeout=_DIAL_S,
+                    close_timeout=_CLOSE_S,
+                    **options,
+                )
+        except WebSocketException as error:
+            raise _dial_failure(url, error, clients) from None
+        return _Dialled(url, limits, clients[-1])
+
+    async def listen(
+        self,
+        url: str,
+        security: Security,
+        limits: Limits,
+        on_connection: Callable[[Connection], None],
+        on_stranger: Callable[[str, str], None],
+    ) -> Listener:
+        context = _context(url, security, listening=True)
+        parts = urlsplit(url)
+        server = _Server(parts.path, limits, on_connection)
+        server.serve(
+            await Acceptor.open(url, context, server.http, on_stranger, _PORTS[parts.scheme])
+        )
+        return server
+
+
+def _context(url: str, security: Security, *, listening: bool) -> ssl.SSLContext | None:
+    """The TLS context that the scheme asks for."""
+    plain = urlsplit(url).scheme == "ws"
+    if plain:
+        require_plaintext(url, security)
+    return tls_for(url, security, listening=listening, plain=plain)
+
+
+def _dial_failure(
+    url: str, error: WebSocketException, clients: list[_Client]
+) -> Unreachable | IdentityError:
+    """What it means that the WebSocket handshake failed."""
+    lost = clients[-1].lost if clients else None
+    if isinstance(lost, ssl.SSLError) and refused_us(lost):
+        return IdentityError(f"whoever answers at {url}", f"it refuses us: {tls_reason(lost)}")
+    return Unreachable(url, str(error) or type(error).__name__)
