@@ -26,12 +26,14 @@ from transports.errors import (
 )
 from transports.frame import (
     ENTRY_BYTES,
+    HEADER_BYTES,
     Frame,
     Kind,
     Limits,
     Outgoing,
     encode_control,
     encode_data,
+    wire_bytes,
 )
 from transports.stats import LinkStats
 
@@ -205,11 +207,12 @@ class Channel:
     def _count_sent(self, messages: Sequence[Outgoing]) -> None:
         stats = self.stats
         stats.messages_sent += len(messages)
-        for message in messages:
-            if message.offline:
-                stats.offline_payload_sent += message.size_bytes
-            else:
-                stats.online_payload_sent += message.size_bytes
+        online = [message for message in messages if not message.offline]
+        payload = sum(message.size_bytes for message in online)
+        stats.online_payload_sent += payload
+        stats.offline_payload_sent += sum(message.size_bytes for message in messages) - payload
+        if online:
+            stats.online_bytes_sent += HEADER_BYTES + sum(map(wire_bytes, online))
 
     # Receiving
 

@@ -42,6 +42,7 @@ __all__ = [
     "encode_control",
     "encode_data",
     "outgoing",
+    "wire_bytes",
 ]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -126,6 +127,11 @@ class Outgoing:
 
     def __repr__(self) -> str:
         return f"Outgoing({self.tag.hex()}, {self.size_bytes} bytes, depth={self.depth})"
+
+
+def wire_bytes(message: Outgoing) -> int:
+    """What a message takes in a frame: its entry in the table and its padded payload."""
+    return ENTRY_BYTES + message.size_bytes + -message.size_bytes % 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         party: its name.
         session: which run this is.
         configuration: hex digest of what the parties agreed to configure alike.
-        program: hex digest of what they run.
+        program: hex digest of what they run; None from a dealer, who runs no program and does not
+            know it.
     """
 
     version: int = PROTOCOL_VERSION
@@ -47,7 +48,7 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     party: str
     session: str
     configuration: str
-    program: str
+    program: str | None
 
 
 class _Claim(msgspec.Struct):
@@ -109,8 +110,9 @@ def check(ours: Hello, theirs: Hello, rank: int, name: str) -> None:
         ("party", name, theirs.party),
         ("session", ours.session, theirs.session),
         ("configuration", ours.configuration, theirs.configuration),
-        ("program", ours.program, theirs.program),
     )
+    if ours.program is not None and theirs.program is not None:
+        pairs += (("program", ours.program, theirs.program),)
     for field, expected, said in pairs:
         if expected != said:
             raise HandshakeError(f"party {name}", field, expected, _shown(said))

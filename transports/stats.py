@@ -22,12 +22,20 @@ class LinkStats:
     frames_received: int = 0
     messages_sent: int = 0
     messages_received: int = 0
+    online_bytes_sent: int = 0
+    """Of the bytes sent, those of messages that depend on inputs: payload, padding, table entry,
+    and the header of every frame with such a message in it."""
     online_payload_sent: int = 0
     """Payload bytes alone, of messages that depend on inputs."""
     online_payload_received: int = 0
     offline_payload_sent: int = 0
     """Payload bytes alone, of preprocessing."""
     offline_payload_received: int = 0
+
+    @property
+    def offline_bytes_sent(self) -> int:
+        """All other bytes sent: preprocessing, greetings, heartbeats."""
+        return self.bytes_sent - self.online_bytes_sent
 
     @property
     def payload_sent(self) -> int:
