@@ -18,7 +18,7 @@ from __future__ import annotations
 import signal
 import traceback
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 from protocols.errors import ProtocolError
 from transports.errors import (
@@ -52,7 +52,12 @@ __all__ = [
 class MpcnetError(Exception):
     """Base of everything that this package raises itself."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
+
+    @property
+    def peer_reason(self) -> str:
+        """What peers are told: enough to know whom to ask, nothing about this machine."""
+        return type(self).__name__
 
 
 class ConfigError(MpcnetError):
@@ -75,39 +80,25 @@ class ConfigError(MpcnetError):
     def __str__(self) -> str:
         return ": ".join(part for part in (self.file, self.key, self.why) if part)
 
+    @property
+    def peer_reason(self) -> str:
+        return f"its configuration cannot be used ({self.key or 'the whole file'})"
+
 
 class AppError(MpcnetError):
-    """An app was given something it cannot work with.
-
-    Attributes:
-        why: what, where, and what would do, as a sentence without its full stop.
-    """
+    """An app was given something it cannot work with; apps derive their own errors from it."""
 
     exit_code = 3
 
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-    def __str__(self) -> str:
-        return self.why
+    @property
+    def peer_reason(self) -> str:
+        return "its app cannot use its own input"
 
 
 class SecretError(MpcnetError):
-    """A secret was used as if its values were here.
-
-    Attributes:
-        why: what was tried, and what to do instead.
-    """
+    """A secret was used as if its values were here."""
 
     exit_code = 4
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-    def __str__(self) -> str:
-        return self.why
 
 
 class UnsupportedOperator(MpcnetError):
@@ -128,6 +119,10 @@ class UnsupportedOperator(MpcnetError):
     def __str__(self) -> str:
         return f"{self.operator} does not work on secrets; supported: {self.alternative}"
 
+    @property
+    def peer_reason(self) -> str:
+        return str(self)
+
 
 class Interrupted(MpcnetError):
     """The user, or the system, asked this process to stop.
@@ -139,9 +134,14 @@ class Interrupted(MpcnetError):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.signal = signal.Signals(number)
+        self.exit_code = 128 + number
 
     def __str__(self) -> str:
         return f"stopped by {self.signal.name}"
+
+    @property
+    def peer_reason(self) -> str:
+        return "it was stopped"
 
 
 _EXIT_CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
@@ -166,8 +166,6 @@ _CONSEQUENCES: Final = (PeerAbsent, PeerLost, Unreachable, PeerAborted, Interrup
 def exit_code(error: BaseException) -> int:
     """The status that a command ends with after `error`; never 0."""
     error = first_cause(error)
-    if isinstance(error, Interrupted):
-        return 128 + error.signal
     if isinstance(error, MpcnetError):
         return error.exit_code
     return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)

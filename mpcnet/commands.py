@@ -1,0 +1,165 @@
+"""What each `mpcnet` command does.
+
+Torch and the apps are imported inside the commands: those that need none of them come at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mpcnet.errors import ConfigError
+from mpcnet.options import common_options, demo_options
+
+if TYPE_CHECKING:
+    from mpcnet.config import Config
+    from mpcnet.report import Display
+
+__all__ = ["dealer_command", "demo_command", "keygen_command", "party_command"]
+
+_DEMO_PATIENCE_S: Final = 20.0  # its children are asked to end first, then killed
+
+
+def keygen_command(arguments: argparse.Namespace) -> None:
+    """Makes an identity in two files, and says what to do with them."""
+    from mpcnet.config import valid_name
+    from mpcnet.report import print_json
+    from transports.identity import create_identity, fingerprint, write_identity
+
+    name, folder = arguments.name, arguments.folder
+    if not valid_name(name):
+        raise ConfigError("", "NAME", "needs 1 to 32 lower-case letters, digits or hyphens")
+    folder.mkdir(parents=True, exist_ok=True)
+    key, certificate = folder / f"{name}.key", folder / f"{name}.crt"
+    identity = create_identity(name)
+    write_identity(identity, key, certificate)
+    shown = fingerprint(identity.certificate_pem)
+    if arguments.json:
+        print_json(
+            {"name": name, "key": str(key), "certificate": str(certificate), "fingerprint": shown}
+        )
+        return
+    print(f"key          {key}  (keep it here, show it to nobody)")
+    print(f"certificate  {certificate}")
+    print(f"fingerprint  {shown}")
+    print(
+        f"Next: send {certificate.name} to every other participant. Each compares the fingerprint\n"
+        f"with you by voice, and lists the file as the certificate of {name} in its configuration."
+    )
+
+
+def party_command(arguments: argparse.Namespace) -> None:
+    """Runs one party."""
+    config = _load(arguments)
+    if config.is_dealer:
+        raise ConfigError(config.path, "name", "is the dealer's; run it with `mpcnet dealer`")
+    _participate(config, arguments)
+
+
+def dealer_command(arguments: argparse.Namespace) -> None:
+    """Serves as the dealer."""
+    config = _load(arguments)
+    if not config.is_dealer:
+        raise ConfigError(config.path, "name", "is a party's; run it with `mpcnet party`")
+    _participate(config, arguments)
+
+
+def _load(arguments: argparse.Namespace) -> Config:
+    from mpcnet.config import load_config
+
+    return load_config(arguments.config)
+
+
+def _participate(config: Config, arguments: argparse.Namespace) -> None:
+    import structlog
+    import torch
+
+    from mpcnet import loop, report, runtime
+
+    torch.set_num_threads(arguments.threads)
+    participate = runtime.run_dealer if config.is_dealer else runtime.run_party
+    display = report.EventLines() if arguments.events else _display([config.name], arguments.quiet)
+
+    def watch(name: str, fields: dict[str, Any]) -> None:
+        display.event(config.name, name, fields)
+
+    with (
+        structlog.contextvars.bound_contextvars(session=config.session, participant=config.name),
+        display,
+    ):
+        result = loop.run(lambda: participate(config, watch))
+        display.event(config.name, "result", {"result": result})
+    if arguments.json:
+        report.print_json(result)
+    elif not arguments.events:
+        _print(report.summary(result))
+
+
+def demo_command(arguments: argparse.Namespace) -> None:
+    """Runs an app's demonstration."""
+    from mpcnet import app as apps
+    from mpcnet import demo, loop, report
+
+    app = apps.load_app(arguments.rest[0])
+    parser = argparse.ArgumentParser(
+        prog=f"mpcnet demo {app.name}",
+        description=app.summary[0].upper() + app.summary[1:] + ".",
+        parents=[demo_options(), common_options()],
+        allow_abbrev=False,
+    )
+    app.add_demo_arguments(parser)
+    own = parser.parse_args(arguments.rest[1:])
+    if demo.TRANSPORTS[arguments.transport][1]:
+        print("mpcnet: links without TLS: fit for this machine only", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="mpcnet-demo-") as name:
+        folder = Path(name)
+        plan = app.demo(own, folder)
+        files = demo.lay_out(plan, app.name, folder, arguments.transport)
+        options = ["--threads", str(arguments.threads), *["-v"] * arguments.verbose]
+        with _display(list(files), arguments.quiet) as display:
+            watch = _watch(display, forward=arguments.verbose > 0 or arguments.debug)
+            results = loop.run(
+                lambda: demo.run_participants(files, plan.dealer, watch, options=options),
+                patience_s=_DEMO_PATIENCE_S,
+            )
+        outcome = app.conclude(plan, results)
+    if arguments.json:
+        report.print_json(outcome)
+    else:
+        _print(app.table(outcome))
+
+
+def _watch(display: Display, *, forward: bool) -> Callable[[str, str, Mapping[str, Any]], None]:
+    """Shows children's events; what they log as well, if it was asked for."""
+
+    def watch(participant: str, name: str, fields: Mapping[str, Any]) -> None:
+        if name == "said":
+            if forward:
+                print(f"{participant}: {fields['line']}", file=sys.stderr)
+            return
+        display.event(participant, name, fields)
+
+    return watch
+
+
+def _display(participants: Sequence[str], quiet: bool) -> Display:
+    from rich.console import Console
+
+    from mpcnet import report
+
+    if quiet:
+        return report.Display()
+    console = Console(stderr=True)
+    if console.is_terminal:
+        return report.ProgressBars(participants, console)
+    return report.Lines()
+
+
+def _print(renderable: Any) -> None:
+    from rich.console import Console
+
+    Console().print(renderable)

@@ -1,0 +1,173 @@
+"""What a command shows: progress while it runs, and its result at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["Display", "EventLines", "Lines", "ProgressBars", "print_json", "summary"]
+
+
+class Display:
+    """Is told what each participant does; shows nothing by itself, which is what `--quiet` wants.
+
+    Events are public: names, counts, times.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+    def event(self, participant: str, name: str, fields: Mapping[str, Any]) -> None:
+        """Takes note of one event; returns at once."""
+
+
+class EventLines(Display):
+    """Every event as one line of JSON on standard output, for the process that started this one."""
+
+    def event(self, participant: str, name: str, fields: Mapping[str, Any]) -> None:
+        """Prints it."""
+        print_json({**fields, "event": name})
+
+
+class Lines(Display):
+    """One line on standard error for each step of a participant: for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, str] = {}
+
+    def event(self, participant: str, name: str, fields: Mapping[str, Any]) -> None:
+        """Prints it, if it begins a new step."""
+        words = "" if name == "answered" else _words(name, fields)
+        if words and self._last.get(participant) != words:
+            self._last[participant] = words
+            print(f"{participant}: {words}", file=sys.stderr)
+
+
+class ProgressBars(Display):
+    """A line with a bar for each participant, redrawn in place on a terminal."""
+
+    def __init__(self, participants: Sequence[str], console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.fields[participant]}", style="bold", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[counted]}", justify="right", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=console,
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {
+            name: self._progress.add_task("starting", total=None, participant=name, counted="")
+            for name in participants
+        }
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def event(self, participant: str, name: str, fields: Mapping[str, Any]) -> None:
+        """Redraws the participant's line."""
+        task = self._tasks[participant]
+        words = _words(name, fields)
+        if words:
+            self._progress.update(task, description=words)
+        if name == "progress":
+            done, total = fields["done"], fields["total"]
+            self._progress.update(task, completed=done, total=total, counted=f"{done}/{total}")
+        if name == "result":
+            # Rich stops the clock of a task whose count is full; a dealer's never had a count.
+            known = self._progress.tasks[self._progress.task_ids.index(task)].total or 1
+            self._progress.update(task, completed=known, total=known)
+        if name == "error":
+            self._progress.stop_task(task)
+
+
+def _words(name: str, fields: Mapping[str, Any]) -> str:
+    """An event for people, or nothing if it does not change what they see."""
+    match name:
+        case "listening":
+            return "waiting for peers"
+        case "retrying":
+            return f"waiting for {fields.get('party', 'a peer')}"
+        case "connected":
+            return f"connected to {fields.get('party', 'a peer')}"
+        case "phase":
+            return " ".join(str(fields[key]) for key in ("what", "item") if key in fields)
+        case "answered":
+            return f"{fields['answers']:,} answers, {decimal(fields['bytes'])}"
+        case "result":
+            return "done"
+        case "error":
+            return "failed"
+    return ""
+
+
+def print_json(value: object) -> None:
+    """One line of JSON on standard output, flushed: its reader acts on it now."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def summary(result: Mapping[str, Any], title: str = "") -> RenderableType:
+    """Any result as tables: single values first, then each list or table of tables by itself."""
+    values = Table.grid(padding=(0, 2))
+    parts: list[RenderableType] = []
+    for key, value in result.items():
+        label = key.replace("_", " ")
+        if isinstance(value, Mapping) and any(isinstance(v, Mapping) for v in value.values()):
+            rows = [{label: name, **row} for name, row in value.items() if isinstance(row, Mapping)]
+            parts.append(_rows("", rows))
+        elif isinstance(value, Mapping):
+            parts.append(summary(value, label))
+        elif isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
+            parts.append(_rows(label, value))
+        elif value is not None:
+            values.add_row(Text(label), _cell(value))
+    if values.row_count:
+        parts.insert(0, values)
+    return Group(*([Text(f"{title}:")] if title and parts else []), *parts)
+
+
+def _rows(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title=Text(title) if title else None, title_justify="left")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for column in columns:
+        numbers = all(isinstance(row.get(column), int | float) for row in rows)
+        table.add_column(Text(column.replace("_", " ")), justify="right" if numbers else "left")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    return table
+
+
+def _cell(value: object) -> Text:
+    # Text and not str: rich would read brackets in a file's name or a transcript as its markup.
+    if isinstance(value, float):
+        return Text(f"{value:.4g}")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Text(f"{value:,}")
+    return Text("" if value is None else str(value))
