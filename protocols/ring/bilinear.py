@@ -6,6 +6,8 @@ does; convolutions are unfolded into one matrix product per group.
 """
 
 from collections.abc import Callable
+from itertools import product
+from math import prod
 from typing import TypeAlias
 
 import msgspec
@@ -30,7 +32,11 @@ class Multiply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="mul
 
     def work(self, x: Shape, y: Shape) -> int:
         """Ring products computed."""
-        return _numel(self.output_shape(x, y))
+        return prod(self.output_shape(x, y))
+
+    def scratch(self, x: Shape, y: Shape) -> int:
+        """Elements of temporary tensors, beside operands and result."""
+        return 0
 
 
 class MatrixProduct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="matmul"):
@@ -45,7 +51,10 @@ class MatrixProduct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         return _shape_of(self, x, y)
 
     def work(self, x: Shape, y: Shape) -> int:
-        return _numel(self.output_shape(x, y)) * x[-1]
+        return prod(self.output_shape(x, y)) * x[-1]
+
+    def scratch(self, x: Shape, y: Shape) -> int:
+        return 0
 
 
 class Convolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="conv"):
@@ -85,7 +94,7 @@ class Convolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
                 *(t * s for t, s in zip(self.stride, spatial, strict=True)),
             ),
         )
-        columns = x.shape[0] * _numel(size)
+        columns = x.shape[0] * prod(size)
         return windows.reshape(self.groups, -1, columns)
 
     def output_shape(self, x: Shape, y: Shape) -> Shape:
@@ -103,15 +112,20 @@ class Convolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     def _check(self, x: Shape, y: Shape) -> None:
         dims = len(self.stride)
         lengths = {len(self.padding), len(self.dilation), dims, len(x) - 2, len(y) - 2}
-        if lengths != {dims}:
+        if lengths != {dims} or not dims:
             raise ShapeError(f"convolution over {dims} dimension(s) of {x} with {y}: {self}")
-        if x[1] != y[1] * self.groups or y[0] % self.groups:
-            raise ShapeError(f"{x[1]} channels do not fit filters {y} in {self.groups} group(s)")
         if min(*self.stride, *self.dilation, self.groups) < 1 or min(self.padding) < 0:
             raise ShapeError(f"stride, dilation and groups start at 1, padding at 0: {self}")
+        if x[1] != y[1] * self.groups or y[0] % self.groups:
+            raise ShapeError(f"{x[1]} channels do not fit filters {y} in {self.groups} group(s)")
 
     def work(self, x: Shape, y: Shape) -> int:
-        return _numel(self.output_shape(x, y)) * _numel(y[1:])
+        return prod(self.output_shape(x, y)) * prod(y[1:])
+
+    def scratch(self, x: Shape, y: Shape) -> int:
+        padded = (*x[:2], *(s + 2 * p for s, p in zip(x[2:], self.padding, strict=True)))
+        windows = (x[1], *y[2:], x[0], *self.output_shape(x, y)[2:])
+        return prod(padded) + prod(windows)
 
 
 Bilinear: TypeAlias = Multiply | MatrixProduct | Convolution
@@ -124,12 +138,12 @@ def _batched(x: Tensor, y: Tensor) -> Tensor:
     if x.dim() == 1 or y.dim() == 1:
         return torch.matmul(x, y)
     batch = _shape_of(Multiply(), tuple(x.shape[:-2]), tuple(y.shape[:-2]))
-    xs = x.expand(*batch, *x.shape[-2:]).reshape(-1, *x.shape[-2:])
-    ys = y.expand(*batch, *y.shape[-2:]).reshape(-1, *y.shape[-2:])
-    out = x.new_empty(xs.shape[0], x.shape[-2], y.shape[-1])
-    for i in range(xs.shape[0]):
-        torch.mm(xs[i], ys[i], out=out[i])
-    return out.reshape(*batch, x.shape[-2], y.shape[-1])
+    xs = x.expand(*batch, *x.shape[-2:])
+    ys = y.expand(*batch, *y.shape[-2:])
+    out = x.new_empty(*batch, x.shape[-2], y.shape[-1])
+    for index in product(*map(range, batch)):
+        torch.mm(xs[index], ys[index], out=out[index])
+    return out
 
 
 def _shape_of(operation: Callable[[Tensor, Tensor], Tensor], x: Shape, y: Shape) -> Shape:
@@ -138,7 +152,3 @@ def _shape_of(operation: Callable[[Tensor, Tensor], Tensor], x: Shape, y: Shape)
         return tuple(out(torch.empty(x, device="meta"), torch.empty(y, device="meta")).shape)
     except RuntimeError as error:
         raise ShapeError(f"shapes {x} and {y} do not fit: {error}") from None
-
-
-def _numel(shape: Shape) -> int:
-    return torch.Size(shape).numel()

@@ -20,6 +20,8 @@ def word_count(elements: int) -> int:
 
 def pack(bits: Tensor) -> Tensor:
     """Planes (..., ceil(N/64)) int64 of the lowest bits of an integer tensor (..., N)."""
+    if not bits.numel():
+        return torch.empty(*bits.shape[:-1], word_count(bits.shape[-1]), dtype=torch.int64)
     low = bits.to(torch.uint8).bitwise_and_(1)
     missing = -low.shape[-1] % WORD_BITS
     if missing:
@@ -30,5 +32,7 @@ def pack(bits: Tensor) -> Tensor:
 
 def unpack(planes: Tensor, elements: int) -> Tensor:
     """The bits (..., N) of planes (..., ceil(N/64)) as uint8 zeros and ones."""
+    if not planes.numel():
+        return torch.empty(*planes.shape[:-1], elements, dtype=torch.uint8)
     packed = planes.contiguous().view(torch.uint8).numpy()
     return torch.from_numpy(np.unpackbits(packed, axis=-1, count=elements, bitorder="little"))
