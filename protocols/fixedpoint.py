@@ -34,14 +34,15 @@ def encode(x: Tensor, scale_bits: int, *, limit: float | None = None) -> Tensor:
         limit: largest magnitude allowed, exclusive; by default `bound(scale_bits)`.
 
     Raises:
-        EncodingError: some values are not finite or too large.
+        EncodingError: some values are not finite, or too large once they are rounded.
     """
     limit = bound(scale_bits) if limit is None else limit
-    real = x.detach().to(torch.float64)
-    bad = int((~(real.abs() < limit)).sum())  # NaN fails every comparison, so it counts as bad
+    whole = (x.detach().to(torch.float64) * 2.0**scale_bits).round_()
+    # NaN fails every comparison, so it counts as bad.
+    bad = int((~(whole.abs() < limit * 2.0**scale_bits)).sum())
     if bad:
         raise EncodingError(bad, limit, scale_bits)
-    return (real * 2.0**scale_bits).round_().to(torch.int64)
+    return whole.to(torch.int64)
 
 
 def decode(x: Tensor, scale_bits: int) -> Tensor:
