@@ -8,6 +8,7 @@ same request always has the same answer, and no name is used for two values.
 """
 
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -73,7 +74,7 @@ class Member(msgspec.Struct, frozen=True):
 
     @property
     def size_bytes(self) -> int:
-        return torch.Size(self.shape).numel() * self.dtype.itemsize
+        return prod(self.shape) * self.dtype.itemsize
 
 
 class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="product"):
@@ -131,7 +132,7 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
             raise ValueError(f"a comparison window of bits {self.low} to {self.high}")
 
     def members(self) -> list[Member]:
-        n = torch.Size(self.mask.shape).numel()
+        n = prod(self.mask.shape)
         words = word_count(n)
         widths = chunk_bits(self.high - self.low)
         count = len(widths)

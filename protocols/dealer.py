@@ -20,7 +20,10 @@ from transports import Exchange
 
 __all__ = ["Dealer"]
 
+MAX_DIMENSIONS = 16
 MAX_ANSWER_BYTES = 1 << 30
+MAX_SCRATCH_BYTES = 1 << 33
+"""Unfolded windows of a convolution: every input element as often as the kernel passes it."""
 
 
 class Dealer:
@@ -81,13 +84,20 @@ class Dealer:
             raise RequestError(f"a malformed request: {error}") from None
         masks = [request.x, request.y] if isinstance(request, Product) else [request.mask]
         for mask in masks:
-            if not set(mask.holders) <= set(range(self._size)) or min(mask.shape, default=0) < 0:
-                raise RequestError(f"{request.label}: a mask of unknown parties or negative size")
+            if not set(mask.holders) <= set(range(self._size)):
+                raise RequestError(f"{request.label}: a mask of unknown parties")
+            if len(mask.shape) > MAX_DIMENSIONS:
+                raise RequestError(f"{request.label}: a mask of {len(mask.shape)} dimensions")
+            if not all(0 <= size <= MAX_ANSWER_BYTES for size in mask.shape):
+                raise RequestError(f"{request.label}: a mask with a size that cannot be")
+        if sum(Member(mask.shape).size_bytes for mask in masks) > MAX_ANSWER_BYTES:
+            raise RequestError(f"{request.label}: more than {MAX_ANSWER_BYTES} bytes at once")
         try:
-            members = [*(Member(mask.shape) for mask in masks), *request.members()]
-        except (ProtocolError, ArithmeticError, IndexError, ValueError) as error:
+            answer = sum(member.size_bytes for member in request.members())
+            scratch = 8 * _scratch(request)
+        except (ProtocolError, ArithmeticError, ValueError) as error:
             raise RequestError(f"{request.label}: {error}") from None
-        if sum(member.size_bytes for member in members) > MAX_ANSWER_BYTES:
+        if answer > MAX_ANSWER_BYTES or scratch > MAX_SCRATCH_BYTES:
             raise RequestError(f"{request.label}: more than {MAX_ANSWER_BYTES} bytes at once")
         return request
 
@@ -106,3 +116,10 @@ class Dealer:
             return total
 
         return value
+
+
+def _scratch(request: Request) -> int:
+    """Elements of temporary tensors on the way to the answer."""
+    if isinstance(request, Product):
+        return request.operation.scratch(request.x.shape, request.y.shape)
+    return 0
