@@ -3,6 +3,7 @@
     ProtocolError
     ├── EncodingError      a number does not fit the fixed-point range
     ├── ShapeError         operands do not fit each other
+    │   └── InputShapeError    an input is not of the shape declared for it
     ├── OwnershipError     an operand was given, or missing, at the wrong party
     ├── MessageError       a peer's message is not what the protocol expects
     └── RequestError       the dealer refuses a request
@@ -12,6 +13,7 @@ No error ever carries a share, a mask, a key or a secret: shapes, ranks and name
 
 __all__ = [
     "EncodingError",
+    "InputShapeError",
     "MessageError",
     "OwnershipError",
     "ProtocolError",
@@ -22,6 +24,11 @@ __all__ = [
 
 class ProtocolError(Exception):
     """Base of everything that a protocol raises itself."""
+
+    @property
+    def peer_reason(self) -> str:
+        """What peers are told when this ends the session: nothing that they do not know anyhow."""
+        return str(self)
 
 
 class EncodingError(ProtocolError):
@@ -43,9 +50,32 @@ class EncodingError(ProtocolError):
             f"smaller scale_bits"
         )
 
+    @property
+    def peer_reason(self) -> str:
+        """Which numbers, and how many, are nobody else's business."""
+        return "a number does not fit the fixed-point range; its owner knows more"
+
 
 class ShapeError(ProtocolError):
     """Operands whose shapes do not fit the operation."""
+
+
+class InputShapeError(ShapeError):
+    """An input that is not as large as its owner declared to all."""
+
+    def __init__(self, label: str, actual: tuple[int, ...], declared: tuple[int, ...]) -> None:
+        self.label = label
+        self.actual = actual
+        self.declared = declared
+        super().__init__(label, actual, declared)
+
+    def __str__(self) -> str:
+        return f"{self.label}: a value of shape {self.actual}, declared {self.declared}"
+
+    @property
+    def peer_reason(self) -> str:
+        """Without the shape that it has: only the declared one is public."""
+        return f"{self.label}: a value is not of the declared shape {self.declared}"
 
 
 class OwnershipError(ProtocolError):

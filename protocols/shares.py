@@ -46,12 +46,14 @@ class Sharing:
         scale_bits: fractional bits; twice the suite's while a product waits for its truncation.
         owner: the one party that knows x in the clear, if there is one. Then its share is x and
             every other share is zero.
+        ahead: whether it is known before the inputs are, as weights and what is made of them alone.
     """
 
     shape: Shape
     scale_bits: int
     share: "Future[Share]"
     owner: int | None = None
+    ahead: bool = False
     # One opening serves all later uses of the same value, so what was made of it is kept with it.
     wires: dict[int | None, Wire] = field(default_factory=dict)
     operand: Wire | None = None

@@ -16,7 +16,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from protocols.errors import OwnershipError, ShapeError
+from protocols.errors import InputShapeError, OwnershipError, ShapeError
 from protocols.fixedpoint import SCALE_BITS, VALUE_BITS, encode
 from protocols.label import Label
 from protocols.party import Operator, Party
@@ -34,14 +34,14 @@ class Suite(ABC):
 
     Args:
         party: keys, links and device.
-        scale_bits: fractional bits f, between 1 and 30.
+        scale_bits: fractional bits f, between 2 and 30.
     """
 
     needs_dealer: bool
 
     def __init__(self, party: Party, scale_bits: int = SCALE_BITS) -> None:
-        if not 1 <= scale_bits <= 30:
-            raise ShapeError(f"scale_bits is 1 to 30, not {scale_bits}")
+        if not 2 <= scale_bits <= 30:
+            raise ShapeError(f"scale_bits is 2 to 30, not {scale_bits}")
         self.party = party
         self.scale_bits = scale_bits
         self.error: BaseException | None = None
@@ -125,7 +125,7 @@ class Suite(ABC):
     ) -> Tensor:
         real = value if isinstance(value, Tensor) else await value
         if tuple(real.shape) != shape:
-            raise ShapeError(f"{op.label}: a value of shape {tuple(real.shape)}, declared {shape}")
+            raise InputShapeError(str(op.label), tuple(real.shape), shape)
         return await op.run(real.numel(), encode, real, self.scale_bits)
 
     def zero(self, shape: Shape) -> Sharing:
@@ -160,7 +160,8 @@ class Suite(ABC):
         lifts = [scale - x.scale_bits for x in xs]
         share = self.issue(name, self._linear, kernel, xs, lifts)
         owner = owners.pop() if len(owners) == 1 else None
-        return Sharing(shape, scale + added_bits, share, owner)
+        ahead = all(x.ahead for x in xs)
+        return Sharing(shape, scale + added_bits, share, owner, ahead)
 
     async def _linear(
         self, op: Operator, kernel: Callable[..., Tensor], xs: Sequence[Sharing], lifts: list[int]

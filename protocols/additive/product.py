@@ -1,5 +1,6 @@
 """Bilinear operations on masked wires; the private-operand form for weights that one party owns."""
 
+from contextlib import nullcontext
 from math import prod
 
 from torch import Tensor
@@ -51,19 +52,20 @@ def product_cost(operation: Bilinear, x: Shape, y: Shape) -> Cost:
 async def hide_operand(op: Operator, w: Sharing, owner: int, mask: Mask) -> Share:
     """D = W - B for all but the owner of W; B is expanded from the owner's key.
 
-    Sent once per session and operand, ahead of time: no later product sends W again.
+    Sent once per session and operand, ahead of time if W is known by then: no later product sends
+    W again.
 
     Shapes:   W (...) -> D (...)
-    Cost:     offline, 64 bits an element from the owner to each peer
+    Cost:     1 round, 64 bits an element from the owner to each peer; offline if W is known ahead
     Reveals:  nothing; only the owner and the dealer know B, and the dealer does not see D
     """
     if op.party.rank == owner:
         share = await op.read(w.share)
-        op.post(op.party.peers, "operand", share.value - await op.mask(mask), offline=True)
+        op.post(op.party.peers, "operand", share.value - await op.mask(mask), offline=w.ahead)
         return share
-    with op.party.working():
+    with op.party.working() if w.ahead else nullcontext():
         (hidden,) = await op.take(owner, "operand", Member(w.shape))
-    return Share(hidden, offline=True)
+    return Share(hidden, op.depth, offline=w.ahead)
 
 
 async def owned_product(
@@ -78,8 +80,8 @@ async def owned_product(
         owner:   [z] = x^ * W   - [t]
         others:  [z] = - [r] * D - [t]          t = r * B from the dealer
 
-    which add up to x^ * W - r * (W - B) - r * B = x * W. The others' shares depend on no input:
-    they are computed ahead of time, and whoever opens z may send them ahead of time.
+    which add up to x^ * W - r * (W - B) - r * B = x * W. The others' shares depend on no input if
+    W is none: then they are computed ahead of time, and whoever opens z may send them ahead too.
 
     Shapes:   x, W -> operation.output_shape
     Scale:    adds up
@@ -102,7 +104,8 @@ async def owned_product(
     if rank not in x.mask.holders:
         return Share(-t, offline=True)
     hidden, r = await opened(op, w), await op.mask(x.mask)
-    return Share(await op.run(work, lambda: -multiply(r, hidden) - t), offline=True)
+    value = await op.run(work, lambda: -multiply(r, hidden) - t)
+    return Share(value, op.depth, offline=not op.depth)
 
 
 def owned_product_cost(operation: Bilinear, x: Shape, w: Shape) -> Cost:

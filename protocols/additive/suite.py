@@ -44,6 +44,7 @@ class AdditiveSuite(Suite):
 
     def prepare_operand(self, x: Sharing) -> None:
         """Sends x, which one party owns, to the others under a mask; once, before it is used."""
+        x.ahead = True
         self._operand(x)
 
     def _operand(self, w: Sharing) -> Wire:
@@ -64,7 +65,8 @@ class AdditiveSuite(Suite):
     def _product(self, operation: Bilinear, x: Sharing, y: Sharing) -> "asyncio.Future[Share]":
         if x.owner is None and y.owner is None:
             return self.issue("product", product, operation, self.wire(x), self.wire(y))
-        first = y.owner is None
+        # The operand costs nothing when it was prepared, so of two owned ones take that.
+        first = y.owner is None or (x.owner is not None and x.ahead and not y.ahead)
         w, other = (x, y) if first else (y, x)
         owner = _owner(w)
         hidden, wire = self._operand(w), self.wire(other, to=owner)
