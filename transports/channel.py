@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final
 
 from transports.base import Connection
 from transports.errors import (
@@ -21,7 +21,6 @@ from transports.errors import (
     FrameError,
     PeerAborted,
     PeerLost,
-    TransportError,
     printable,
 )
 from transports.frame import (
@@ -65,7 +64,7 @@ class Channel:
     ) -> None:
         self.peer = peer
         self.name = name
-        self.ended: asyncio.Future[TransportError | None] = (
+        self.ended: asyncio.Future[BaseException | None] = (
             asyncio.get_running_loop().create_future()
         )
         self._connection = connection
@@ -95,7 +94,7 @@ class Channel:
     def attach(
         self,
         on_frame: Callable[[int, Frame], None],
-        on_end: Callable[[int, TransportError | None], None],
+        on_end: Callable[[int, BaseException | None], None],
     ) -> None:
         """Names who gets DATA frames (those that came before, first) and who hears of the end."""
         self._on_frame = on_frame
@@ -137,7 +136,7 @@ class Channel:
 
     async def _run(self) -> None:
         tasks = [
-            asyncio.create_task(part(), name=f"{part.__name__} {self.name}")
+            asyncio.create_task(self._guarded(part), name=f"{part.__name__} {self.name}")
             for part in (self._send_loop, self._receive_loop, self._watch)
         ]
         try:
@@ -155,7 +154,15 @@ class Channel:
             for task in tasks:
                 task.cancel()
 
-    def _end(self, error: TransportError | None) -> None:
+    async def _guarded(self, part: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Runs a part; a mistake in it ends the channel instead of passing for silence."""
+        try:
+            await part()
+        except Exception as error:
+            self._end(error)
+            self.abort(type(error).__name__)
+
+    def _end(self, error: BaseException | None) -> None:
         if not self.ended.done():
             self.ended.set_result(error)
 

@@ -225,10 +225,10 @@ class Exchange:
         except TransportError as error:
             self.fail(error)
 
-    def _ended(self, peer: int, error: TransportError | None) -> None:
+    def _ended(self, peer: int, error: BaseException | None) -> None:
         if self._closing:
             if error is not None:
-                _log.warning("peer was gone before the end", error=str(error))
+                _log.warning("peer was gone before the end", error=_reason(error))
         elif error is not None:
             self.fail(error)
         else:

@@ -7,9 +7,11 @@ values.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from transports.base import Connection
 from transports.errors import ConnectionClosed, FrameError, HandshakeError, IdentityError
@@ -26,6 +28,8 @@ from transports.handshake import (
 from transports.identity import fingerprint
 
 __all__ = ["Expected", "Stranger", "greet_dialler", "greet_listener"]
+
+_REFUSE_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,13 @@ async def greet_listener(connection: Connection, ours: Hello, expected: Expected
         FrameError: the other side broke the rules.
         ConnectionClosed: it hung up.
     """
-    _check_certificate(connection, expected)
-    frame = await _receive(connection, Kind.HELLO)
-    await _send(connection, Kind.HELLO, encode_hello(ours))
     try:
+        _check_certificate(connection, expected)
+        frame = await _receive(connection, Kind.HELLO)
+        await _send(connection, Kind.HELLO, encode_hello(ours))
         check(ours, decode_hello(frame.body, ours, expected.label), expected.rank, expected.name)
-    except HandshakeError as error:
-        await _send(connection, Kind.REFUSE, encode_refusal(error))
+    except (HandshakeError, IdentityError) as error:
+        await _refuse(connection, error)
         raise
     await _send(connection, Kind.ACCEPT)
     await _receive_verdict(connection, expected)
@@ -86,25 +90,27 @@ async def greet_dialler(
     known = _by_certificate(connection, expected)
     await _send(connection, Kind.HELLO, encode_hello(ours))
     try:
-        frame = await _receive(connection, Kind.HELLO)
-        rank = claimed_rank(frame.body)
-        peer = expected.get(rank)
+        frame = await _receive(connection, Kind.HELLO, Kind.REFUSE)
+        if frame.kind is Kind.REFUSE:
+            raise refusal_error(frame.body, known.label if known else connection.label)
+        peer = expected.get(claimed_rank(frame.body))
         if peer is None:
-            await _refuse(connection, HandshakeError("the dialler", "rank", _ranks(expected), rank))
-            raise Stranger(
-                f"{connection.label} says that it has rank {rank}, which is not expected"
-            )
+            ranks = known.rank if known else " or ".join(map(str, sorted(expected))) or "nobody"
+            said = claimed_rank(frame.body)
+            raise HandshakeError(known.label if known else connection.label, "rank", ranks, said)
+        known = known or peer
+        _check_certificate(connection, peer)
+        check(ours, decode_hello(frame.body, ours, peer.label), peer.rank, peer.name)
+        await _receive_verdict(connection, peer)
+    except (HandshakeError, IdentityError) as error:
+        await _refuse(connection, error)
+        if known is None:
+            raise Stranger(str(error)) from None
+        raise
     except (FrameError, ConnectionClosed) as error:
         if known is None:
             raise Stranger(str(error)) from None
         raise
-    try:
-        _check_certificate(connection, peer)
-        check(ours, decode_hello(frame.body, ours, peer.label), peer.rank, peer.name)
-    except (HandshakeError, IdentityError) as error:
-        await _refuse(connection, error)
-        raise
-    await _receive_verdict(connection, peer)
     await _send(connection, Kind.ACCEPT)
     return peer
 
@@ -133,10 +139,6 @@ def _check_certificate(connection: Connection, peer: Expected) -> None:
     )
 
 
-def _ranks(expected: Mapping[int, Expected]) -> str:
-    return " or ".join(str(rank) for rank in sorted(expected)) or "nobody"
-
-
 async def _receive_verdict(connection: Connection, peer: Expected) -> None:
     frame = await _receive(connection, Kind.ACCEPT, Kind.REFUSE)
     if frame.kind is Kind.REFUSE:
@@ -144,11 +146,12 @@ async def _receive_verdict(connection: Connection, peer: Expected) -> None:
 
 
 async def _refuse(connection: Connection, error: HandshakeError | IdentityError) -> None:
-    """Says why, and reads on until the other side has closed: unread bytes would destroy it."""
-    with contextlib.suppress(FrameError, ConnectionClosed):
-        await _send(connection, Kind.REFUSE, encode_refusal(error))
-        while True:
-            await connection.receive()
+    """Says why, and reads the other verdict first: closing with unread bytes would destroy ours."""
+    with contextlib.suppress(FrameError, ConnectionClosed, TimeoutError):
+        async with asyncio.timeout(_REFUSE_S):
+            await _send(connection, Kind.REFUSE, encode_refusal(error))
+            while (await connection.receive()).kind not in (Kind.ACCEPT, Kind.REFUSE):
+                pass
 
 
 async def _send(connection: Connection, kind: Kind, body: bytes = b"") -> None:

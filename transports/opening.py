@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -95,25 +94,23 @@ class Opening:
         finally:
             if listener is not None:
                 await listener.close()
-            await self._stop_greetings()
+            await _cancelled(self._greetings)
+            for channel in self.channels.values():
+                channel.ended.remove_done_callback(self._channel_ended)
         return self.channels
 
     async def _until_all_are_here(self) -> None:
-        peers: list[Coroutine[Any, Any, None]] = [
-            *(self._dial(url, peer) for url, peer in self.dialled),
-            *(self._wait(peer) for peer in self.awaited.values()),
+        tasks = [
+            *(asyncio.create_task(self._dial(url, peer)) for url, peer in self.dialled),
+            *(asyncio.create_task(self._wait(peer)) for peer in self.awaited.values()),
         ]
-        everybody = asyncio.gather(*(asyncio.create_task(peer) for peer in peers))
         try:
-            both: set[asyncio.Future[Any]] = {everybody, self._failure}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if self._failure.done():
-                self._failure.result()
-            everybody.result()
+            both: set[asyncio.Future[Any]] = {asyncio.gather(*tasks), self._failure}
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for future in done:
+                future.result()
         finally:
-            everybody.cancel()
-            with contextlib.suppress(asyncio.CancelledError, TransportError):
-                await everybody
+            await _cancelled(tasks)
 
     async def _give_up(self, reason: str) -> None:
         if self._failure.done():
@@ -122,12 +119,7 @@ class Opening:
             channel.abort(reason)
         await asyncio.gather(*(channel.wait_closed() for channel in self.channels.values()))
 
-    async def _stop_greetings(self) -> None:
-        for task in self._greetings:
-            task.cancel()
-        await asyncio.gather(*self._greetings, return_exceptions=True)
-
-    def _fail(self, error: TransportError) -> None:
+    def _fail(self, error: BaseException) -> None:
         if not self._failure.done():
             self._failure.set_exception(error)
 
@@ -144,7 +136,7 @@ class Opening:
         channel.ended.add_done_callback(self._channel_ended)
         self._tell("connected", party=peer.name, rank=peer.rank)
 
-    def _channel_ended(self, ended: asyncio.Future[TransportError | None]) -> None:
+    def _channel_ended(self, ended: asyncio.Future[BaseException | None]) -> None:
         error = ended.result()
         if error is not None:
             self._fail(error)
@@ -174,7 +166,9 @@ class Opening:
                     except (Unreachable, ConnectionClosed, FrameError) as error:
                         last = error.why
                     except TimeoutError:
-                        last = f"it answered, but did not greet within {_GREETING_S:g} s"
+                        last = (
+                            f"no greeting within {_GREETING_S:g} s; is one side without encryption?"
+                        )
                     self._tell("retrying", party=peer.name, url=url, why=last)
                     await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
@@ -251,3 +245,10 @@ class Opening:
     def _refused(self, who: str, why: str) -> None:
         self._last_refusal = f"somebody else was refused: {why}"
         self._tell("refused", who=who, why=why)
+
+
+async def _cancelled(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancels tasks and waits until they are gone; what they raised is known already."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

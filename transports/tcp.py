@@ -18,8 +18,10 @@ from transports.tls import refused_us, tls_reason
 
 __all__ = ["TCPConnection", "TCPTransport"]
 
-_SLICE_BYTES: Final = 1 << 20  # written at once; what the socket does not take is copied by asyncio
-_HIGH_WATER: Final = 1 << 20
+_SLICE_BYTES: Final = (
+    256 << 10
+)  # written at once; what the socket does not take is copied by asyncio
+_HIGH_WATER: Final = 512 << 10
 
 
 class TCPConnection(Connection, asyncio.BufferedProtocol):

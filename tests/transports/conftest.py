@@ -1,0 +1,22 @@
+"""What every test of this folder has to leave behind: nothing."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_forgotten_errors(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fails a test after which asyncio complains: an error nobody read, a task nobody awaited."""
+    yield
+    gc.collect()
+    complaints = [
+        record.getMessage()
+        for record in caplog.get_records("call")
+        if record.name == "asyncio" and record.levelno >= logging.ERROR
+    ]
+    assert complaints == []
