@@ -31,8 +31,9 @@ async def negative(op: Operator, x: Wire, bits: int, window: int) -> Share:
 
     Shapes:   x (...) -> (...)
     Scale:    0
-    Domain:   -2^high <= x < 2^high. With bits > 0, x in [-2^bits, 0) may count as not negative:
-              exactly where its stochastic truncation is zero.
+    Domain:   -2^high <= x <= 2^high - 2^bits (what is rounded up must not pass the window). With
+              bits > 0, x in [-2^bits, 0) may count as not negative: exactly where its stochastic
+              truncation is zero.
     Spends:   chunk tables, their products, a masked sign plane, beta
     Cost:     2 rounds once the wire is open: 2m - 1 planes of N bits, then one
     Reveals:  nothing: every opened bit is masked by a bit of the dealer's
@@ -67,7 +68,7 @@ async def relu(op: Operator, x: Wire, bits: int, window: int) -> Share:
 
     Shapes:   x (...) -> (...)
     Scale:    less by `bits`
-    Domain:   -2^(bits + window) <= x < 2^(bits + window); error as truncation, none with bits = 0
+    Domain:   as `negative`; error as truncation, none with bits = 0
     Spends:   as `negative`, and rho, wrap, beta rho, beta wrap (only beta r with bits = 0)
     Cost:     2 rounds once the wire is open, as `negative`
     Reveals:  nothing: every opened bit is masked by a bit of the dealer's
