@@ -24,6 +24,7 @@ from protocols.ring.bits import pack, unpack, word_count
 __all__ = [
     "MAX_WINDOW_BITS",
     "Comparison",
+    "Keep",
     "Mask",
     "MaskSource",
     "Member",
@@ -173,7 +174,21 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
             yield beta * r
 
 
-Request: TypeAlias = Product | Truncation | Comparison
+class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="keep"):
+    """Nothing but notice that a kept mask will be needed: the dealer expands it ahead of time."""
+
+    label: str
+    mask: Mask
+
+    def members(self) -> list[Member]:
+        return []
+
+    def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
+        masks(self.mask)
+        yield from ()
+
+
+Request: TypeAlias = Product | Truncation | Comparison | Keep
 
 
 def expand(request: Request, key: Key) -> list[Tensor]:

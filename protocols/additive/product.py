@@ -6,7 +6,7 @@ from math import prod
 from torch import Tensor
 
 from protocols.additive.sharing import opened
-from protocols.correlations import Mask, Member, Product
+from protocols.correlations import Keep, Mask, Member, Product
 from protocols.cost import Cost
 from protocols.fixedpoint import RING_BITS
 from protocols.party import Operator
@@ -62,9 +62,11 @@ async def hide_operand(op: Operator, w: Sharing, owner: int, mask: Mask) -> Shar
     if op.party.rank == owner:
         share = await op.read(w.share)
         op.post(op.party.peers, "operand", share.value - await op.mask(mask), offline=w.ahead)
+        await op.material(Keep(f"{op.label}/material", mask))
         return share
     with op.party.working() if w.ahead else nullcontext():
         (hidden,) = await op.take(owner, "operand", Member(w.shape))
+    await op.material(Keep(f"{op.label}/material", mask))
     return Share(hidden, op.depth, offline=w.ahead)
 
 
