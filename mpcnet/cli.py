@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with interruptible():
             arguments.run(arguments)
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has left; without this, Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,6 +6,7 @@ Torch and the apps are imported inside the commands: those that need none of the
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["dealer_command", "demo_command", "keygen_command", "party_command"]
 
 _DEMO_PATIENCE_S: Final = 20.0  # its children are asked to end first, then killed
+_PIPED_WIDTH: Final = 120
 
 
 def keygen_command(arguments: argparse.Namespace) -> None:
@@ -162,4 +164,6 @@ def _display(participants: Sequence[str], quiet: bool) -> Display:
 def _print(renderable: Any) -> None:
     from rich.console import Console
 
-    Console().print(renderable)
+    # In a file or a pipe there is no width to fit; what rich would assume there breaks tables.
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    Console(width=_PIPED_WIDTH if piped else None).print(renderable)

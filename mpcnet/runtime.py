@@ -49,8 +49,7 @@ async def run_party(config: Config, events: Events) -> dict[str, Any]:
             suite = suite_type(party, config.protocol.scale_bits)
             try:
                 session = Session(suite, [entry.name for entry in config.parties])
-                result = await app.run(session, settings, events)
-                await session.barrier()
+                result = await session.run(lambda s: _whole(app, s, settings, events))
             finally:
                 await suite.close()
             if suite_type.needs_dealer:
@@ -59,6 +58,14 @@ async def run_party(config: Config, events: Events) -> dict[str, Any]:
         finally:
             device.close()
         return {"party": config.name, "result": result, "traffic": _traffic(config, exchange)}
+
+
+async def _whole(
+    app: App[Any], session: Session, settings: Any, events: Events
+) -> dict[str, Any] | None:
+    result = await app.run(session, settings, events)
+    await session.barrier()  # nobody leaves before everybody has what it came for
+    return result
 
 
 async def run_dealer(config: Config, events: Events) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A session: one program, run together by all parties."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -63,6 +63,27 @@ class Session:
         if isinstance(party, int) and 0 <= party < len(self.names):
             return party
         raise SecretError(f"there is no party {party!r}; the parties are {', '.join(self.names)}")
+
+    async def run(self, program: Callable[["Session"], Awaitable[T]]) -> T:
+        """The program's result; when a peer or an operator fails, the program is ended at once.
+
+        Raises:
+            The first error, wherever it came from. All peers are told.
+        """
+        exchange = self.suite.party.exchange
+        running = asyncio.ensure_future(program(self))
+        over = asyncio.ensure_future(exchange.closed())
+        try:
+            await asyncio.wait([running, over], return_when=asyncio.FIRST_COMPLETED)
+            if running.done() and (error := running.exception()) is not None:
+                exchange.fail(error)
+            if exchange.error is not None:
+                raise exchange.error
+            return running.result()
+        finally:
+            for task in (running, over):
+                task.cancel()
+            await asyncio.gather(running, over, return_exceptions=True)
 
     # --- values in and out --------------------------------------------------------------------
 

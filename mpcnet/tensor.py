@@ -33,6 +33,9 @@ class SecretTensor(Tensor):
     aliased: bool
     """Whether a view was taken of it, or it is one: then it must not change in place."""
 
+    transpose_of: "SecretTensor | None"
+    """The matrix that it is the transpose of: products then use the one that was hidden before."""
+
     # torch's own default would re-wrap results; everything happens in __torch_dispatch__.
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
@@ -43,6 +46,7 @@ class SecretTensor(Tensor):
         tensor.session = session
         tensor.sharing = sharing
         tensor.aliased = False
+        tensor.transpose_of = None
         return tensor
 
     def __init__(self, session: "Session", sharing: Sharing) -> None:

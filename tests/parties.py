@@ -84,12 +84,9 @@ async def _party(
     suite = suite_type(party, scale_bits)
     try:
         session = Session(suite, NAMES[:n])
-        result = await program(session)
+        result = await session.run(program)
         await session.barrier()
         return result, session.rounds
-    except BaseException as error:
-        exchange.fail(error)
-        raise
     finally:
         await suite.close()
         if exchange.error is None:

@@ -64,6 +64,10 @@ def bilinear(operation: Bilinear, x: Any, y: Any) -> SecretTensor:
     """operation(x, y), at least one of them secret."""
     session = secrets((x, y))[0].session
     suite = session.suite
+    if isinstance(operation, MatrixProduct) and isinstance(y, SecretTensor):
+        # A linear layer multiplies by weight.t(); the weight itself is what crossed the network.
+        if y.transpose_of is not None:
+            operation, y = MatrixProduct(transposed=True), y.transpose_of
     if isinstance(x, SecretTensor) and isinstance(y, SecretTensor):
         return session.wrap(suite.product(operation, x.sharing, y.sharing))
     if isinstance(x, SecretTensor):

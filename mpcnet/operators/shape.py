@@ -55,7 +55,14 @@ def _view(func: torch._ops.OpOverload, *args: Any, **kwargs: Any) -> Any:
     results = share_wise(func, *args, **kwargs)
     for tensor in (*secrets(args), *(results if isinstance(results, list) else [results])):
         tensor.aliased = True
+    if _is_transpose(func, *args):
+        results.transpose_of = args[0]
     return results
+
+
+def _is_transpose(func: torch._ops.OpOverload, x: SecretTensor, *dims: Any) -> bool:
+    swaps = func is aten.t.default or (func is aten.transpose.int and (dims[0] - dims[1]) % 2)
+    return x.dim() == 2 and bool(swaps)
 
 
 @operator(*_COPIES)

@@ -40,14 +40,26 @@ class Multiply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="mul
 
 
 class MatrixProduct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="matmul"):
-    """``x @ y`` with torch's rules: vectors, matrices and broadcast batches."""
+    """``x @ y`` with torch's rules: vectors, matrices and broadcast batches.
+
+    Attributes:
+        transposed: take y.t() in place of y, as a linear layer does with its weight.
+    """
+
+    transposed: bool = False
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        if self.transposed:
+            y = y.t()
         if x.dim() <= 2 and y.dim() <= 2:
             return torch.matmul(x, y)
         return _batched(x, y)
 
     def output_shape(self, x: Shape, y: Shape) -> Shape:
+        if self.transposed:
+            if len(y) != 2:
+                raise ShapeError(f"only a matrix can be transposed, not {y}")
+            y = (y[1], y[0])
         return _shape_of(self, x, y)
 
     def work(self, x: Shape, y: Shape) -> int:

@@ -240,3 +240,9 @@ async def test_in_place_changes_the_handle() -> None:
 def test_the_table_names_its_operators() -> None:
     assert "aten.convolution.default" in supported()
     assert len(supported()) == len(set(supported()))
+
+
+@pytest.mark.parametrize("dims", [(0, 1), (-1, 0), (0, 0), (1, -1)])
+async def test_products_with_a_transpose(dims: tuple[int, int]) -> None:
+    x, y = values((3, 3), 1), values((3, 3), 2)
+    await compare(lambda a, b: a @ b.transpose(*dims), x, y, suite=AdditiveSuite, n=2)
