@@ -116,6 +116,7 @@ class Transport(ABC):
         Raises:
             AddressError: the address cannot be used; dialling again will not help.
             Unreachable: nobody answers just now.
+            ConnectionClosed: somebody answered and hung up.
             IdentityError: the other side is not one of the pinned peers, or TLS cannot be agreed.
         """
 

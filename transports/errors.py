@@ -172,7 +172,9 @@ class ConnectionClosed(TransportError):
 
     Attributes:
         why: how it ended, in words.
-        refused_us: the other side ended it because of our certificate.
+        refused_us: the other side ended it with a TLS alert, or right after TLS before it said
+            anything: what a party does that has not pinned our certificate (event loops do not
+            always send the alert). One such end can have other reasons, several in a row hardly.
     """
 
     def __init__(self, why: str, *, refused_us: bool = False) -> None:

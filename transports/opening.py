@@ -34,7 +34,13 @@ _log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 2.0
+_EVENTS: Final = 1000  # told at most: strangers must not fill a log
 _GREETING_S: Final = 10.0
+_REFUSALS: Final = 3  # in a row, after which it is no accident
+_REFUSED: Final = (
+    "it hangs up after TLS, as a party does that refuses our certificate; "
+    "compare the fingerprint of ours with the one that is pinned there"
+)
 _STRANGERS: Final = 32  # greetings of unknown diallers at the same time
 
 
@@ -104,17 +110,19 @@ class Opening:
             *(asyncio.create_task(self._dial(url, peer)) for url, peer in self.dialled),
             *(asyncio.create_task(self._wait(peer)) for peer in self.awaited.values()),
         ]
+        missing: set[asyncio.Future[None]] = set(tasks)
         try:
-            both: set[asyncio.Future[Any]] = {asyncio.gather(*tasks), self._failure}
-            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            for future in done:
-                future.result()
+            while missing:
+                done, _ = await asyncio.wait(
+                    {*missing, self._failure}, return_when=asyncio.FIRST_COMPLETED
+                )
+                for future in done:
+                    future.result()
+                missing -= done
         finally:
             await _cancelled(tasks)
 
     async def _give_up(self, reason: str) -> None:
-        if self._failure.done():
-            self._failure.exception()
         for channel in self.channels.values():
             channel.abort(reason)
         await asyncio.gather(*(channel.wait_closed() for channel in self.channels.values()))
@@ -122,6 +130,7 @@ class Opening:
     def _fail(self, error: BaseException) -> None:
         if not self._failure.done():
             self._failure.set_exception(error)
+            self._failure.exception()  # counts as read, even if another error was first
 
     def _opened(self, peer: Expected, connection: Connection) -> None:
         channel = Channel(
@@ -141,10 +150,10 @@ class Opening:
         if error is not None:
             self._fail(error)
 
-    def _tell(self, event: str, **fields: Any) -> None:
-        """Logs an event; one that was told in the same words before is not told again."""
-        key = f"{event} {fields}"
-        if key in self._told:
+    def _tell(self, event: str, key: str = "", **fields: Any) -> None:
+        """Logs an event, but not again what was told before under the same key."""
+        key = f"{event} {key or fields}"
+        if key in self._told or len(self._told) >= _EVENTS:
             return
         self._told.add(key)
         log = _log.warning if event in ("refused", "retrying") else _log.info
@@ -156,6 +165,7 @@ class Opening:
 
     async def _dial(self, url: str, peer: Expected) -> None:
         last = ""
+        refused = 0
         pause_s = _FIRST_PAUSE_S
         seconds = self.timing.connect_timeout_s
         try:
@@ -165,10 +175,14 @@ class Opening:
                         return await self._dial_once(url, peer)
                     except (Unreachable, ConnectionClosed, FrameError) as error:
                         last = error.why
+                        hung_up = isinstance(error, ConnectionClosed) and error.refused_us
+                        refused = refused + 1 if hung_up else 0
                     except TimeoutError:
                         last = (
                             f"no greeting within {_GREETING_S:g} s; is one side without encryption?"
                         )
+                    if refused >= _REFUSALS:
+                        raise IdentityError(peer.label, _REFUSED)
                     self._tell("retrying", party=peer.name, url=url, why=last)
                     await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
@@ -180,12 +194,6 @@ class Opening:
         try:
             async with asyncio.timeout(_GREETING_S):
                 await greet_listener(connection, self.ours, peer)
-        except ConnectionClosed as error:
-            connection.abort()
-            if error.refused_us:
-                why = "it refuses our certificate; pin ours there, or use the one that is pinned"
-                raise IdentityError(peer.label, why) from None
-            raise
         except (HandshakeError, IdentityError):
             await connection.close()
             raise
@@ -244,7 +252,7 @@ class Opening:
 
     def _refused(self, who: str, why: str) -> None:
         self._last_refusal = f"somebody else was refused: {why}"
-        self._tell("refused", who=who, why=why)
+        self._tell("refused", f"{who.rpartition(':')[0]} {why}", who=who, why=why)
 
 
 async def _cancelled(tasks: Collection[asyncio.Task[None]]) -> None:

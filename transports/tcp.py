@@ -14,7 +14,7 @@ from transports.errors import ConnectionClosed
 from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
 from transports.sockets import Acceptor, dial_socket, host_and_port, tls_for
-from transports.tls import refused_us, tls_reason
+from transports.tls import tls_reason
 
 __all__ = ["TCPConnection", "TCPTransport"]
 
@@ -124,14 +124,15 @@ class TCPConnection(Connection, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if isinstance(exc, ssl.SSLError):
-            self._end(tls_reason(exc), refused=refused_us(exc))
+            self._end(tls_reason(exc))
         else:
             self._end("closed" if exc is None else str(exc))
         self._lost.set()
 
-    def _end(self, why: str, *, refused: bool = False) -> None:
+    def _end(self, why: str) -> None:
         if self._closed is None:
-            self._closed = ConnectionClosed(why, refused_us=refused)
+            silent = self.peer_certificate is not None and not self.stats.bytes_received
+            self._closed = ConnectionClosed(why, refused_us=silent)
         self._arrived.set()
         self._writable.set()
 

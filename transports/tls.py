@@ -16,7 +16,7 @@ from transports.base import Security
 from transports.errors import IdentityError
 from transports.identity import Identity, check_validity
 
-__all__ = ["client_context", "refused_us", "server_context", "tls_reason"]
+__all__ = ["client_context", "server_context", "tls_reason"]
 
 
 def client_context(security: Security) -> ssl.SSLContext:
@@ -49,12 +49,6 @@ def tls_reason(error: ssl.SSLError) -> str:
     if "wrong version number" in reason or "http request" in reason:
         reason += "; is one side without encryption?"
     return reason
-
-
-def refused_us(error: ssl.SSLError) -> bool:
-    """Whether the other side ended TLS because of our certificate."""
-    reason = error.reason or ""
-    return "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason)
 
 
 def _completed(context: ssl.SSLContext, security: Security) -> ssl.SSLContext:

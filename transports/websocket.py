@@ -21,14 +21,13 @@ from urllib.parse import urlsplit
 from aiohttp import WebSocketError, WSMsgType, web
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed as WebSocketClosed
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import InvalidMessage, WebSocketException
 
 from transports.base import Connection, Listener, Security, Transport, gathered, require_plaintext
-from transports.errors import ConnectionClosed, FrameError, IdentityError, Unreachable
+from transports.errors import ConnectionClosed, FrameError, Unreachable
 from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
 from transports.sockets import Acceptor, dial_errors, host_and_port, tls_for
-from transports.tls import refused_us, tls_reason
 
 __all__ = ["WebSocketConnection", "WebSocketTransport"]
 
@@ -90,7 +89,7 @@ class WebSocketConnection(Connection):
 class _Dialled(WebSocketConnection):
     """Our side is the client."""
 
-    def __init__(self, url: str, limits: Limits, client: _Client) -> None:
+    def __init__(self, url: str, limits: Limits, client: ClientConnection) -> None:
         super().__init__(url, limits, client.transport.get_extra_info("ssl_object"))
         self._client = client
 
@@ -110,9 +109,6 @@ class _Dialled(WebSocketConnection):
             raise self._closed(error) from None
 
     def _closed(self, error: WebSocketClosed) -> ConnectionClosed:
-        lost = self._client.lost
-        if isinstance(lost, ssl.SSLError):
-            return ConnectionClosed(tls_reason(lost), refused_us=refused_us(lost))
         return ConnectionClosed("the WebSocket was closed" if error.rcvd else "the stream ended")
 
     async def close(self) -> None:
@@ -120,16 +116,6 @@ class _Dialled(WebSocketConnection):
 
     def abort(self) -> None:
         self._client.transport.abort()
-
-
-class _Client(ClientConnection):
-    """Remembers why the socket was lost: the library hides it while it shakes hands."""
-
-    lost: Exception | None = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = exc
-        super().connection_lost(exc)
 
 
 class _Answered(WebSocketConnection):
@@ -236,18 +222,10 @@ class WebSocketTransport(Transport):
         context = _context(url, security, listening=False)
         host, _ = host_and_port(url, _PORTS[urlsplit(url).scheme])
         options: dict[str, Any] = {"ssl": context, "server_hostname": host} if context else {}
-        clients: list[_Client] = []
-
-        class Remembered(_Client):
-            def __init__(self, *args: Any, **kwargs: Any) -> None:
-                super().__init__(*args, **kwargs)
-                clients.append(self)
-
         try:
             with dial_errors(url):
-                await connect(
+                client = await connect(
                     url,
-                    create_connection=Remembered,
                     compression=None,
                     max_size=_MAX_MESSAGE_BYTES,
                     max_queue=_QUEUED,
@@ -258,9 +236,13 @@ class WebSocketTransport(Transport):
                     close_timeout=_CLOSE_S,
                     **options,
                 )
+        except InvalidMessage as error:
+            if context is not None and isinstance(error.__cause__, EOFError):
+                raise ConnectionClosed("closed right after TLS", refused_us=True) from None
+            raise Unreachable(url, "whoever answers speaks no HTTP") from None
         except WebSocketException as error:
-            raise _dial_failure(url, error, clients) from None
-        return _Dialled(url, limits, clients[-1])
+            raise Unreachable(url, str(error)) from None
+        return _Dialled(url, limits, client)
 
     async def listen(
         self,
@@ -285,13 +267,3 @@ def _context(url: str, security: Security, *, listening: bool) -> ssl.SSLContext
     if plain:
         require_plaintext(url, security)
     return tls_for(url, security, listening=listening, plain=plain)
-
-
-def _dial_failure(
-    url: str, error: WebSocketException, clients: list[_Client]
-) -> Unreachable | IdentityError:
-    """What it means that the WebSocket handshake failed."""
-    lost = clients[-1].lost if clients else None
-    if isinstance(lost, ssl.SSLError) and refused_us(lost):
-        return IdentityError(f"whoever answers at {url}", f"it refuses us: {tls_reason(lost)}")
-    return Unreachable(url, str(error) or type(error).__name__)

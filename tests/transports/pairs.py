@@ -9,9 +9,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from transports import Address, Exchange, Hello, Limits, open_mesh
+from transports import Address, Exchange, Hello, Identity, Limits, create_identity, open_mesh
 
-__all__ = ["addresses", "hello_of", "local_exchanges", "open_all", "unused_port"]
+__all__ = [
+    "addresses",
+    "hello_of",
+    "local_exchanges",
+    "network",
+    "open_all",
+    "open_one",
+    "unused_port",
+]
 
 _meshes = itertools.count()
 
@@ -34,20 +42,50 @@ def addresses(n: int) -> list[Address]:
     return [Address(rank, f"p{rank}", f"mem://{mesh}-{rank}") for rank in range(n)]
 
 
+def network(n: int, scheme: str) -> tuple[list[Address], list[Identity]]:
+    """`n` parties on ports of this machine, and their identities."""
+    identities = [create_identity(f"p{rank}") for rank in range(n)]
+    return [
+        Address(
+            rank,
+            f"p{rank}",
+            f"{scheme}://127.0.0.1:{unused_port()}",
+            identities[rank].certificate_pem,
+        )
+        for rank in range(n)
+    ], identities
+
+
+async def open_one(
+    parties: Sequence[Address], rank: int, *, hello: Hello | None = None, **options: Any
+) -> Exchange:
+    """Opens the mesh at one party."""
+    return await open_mesh(
+        parties[rank],
+        [peer for peer in parties if peer.rank != rank],
+        hello=hello or hello_of(parties[rank]),
+        **options,
+    )
+
+
 async def open_all(
-    parties: Sequence[Address], *, limits: Limits | None = None, **options: Any
+    parties: Sequence[Address],
+    identities: Sequence[Identity] | None = None,
+    *,
+    limits: Limits | None = None,
+    **options: Any,
 ) -> list[Exchange]:
     """Opens one mesh at all parties at once; in rank order."""
     return await asyncio.gather(
         *(
-            open_mesh(
-                me,
-                [peer for peer in parties if peer.rank != me.rank],
-                hello=hello_of(me),
+            open_one(
+                parties,
+                rank,
+                identity=identities[rank] if identities else None,
                 limits=limits or Limits(),
                 **options,
             )
-            for me in parties
+            for rank in range(len(parties))
         )
     )
 
