@@ -1,0 +1,279 @@
+"""The documents do not lie: their programs run, their commands exist, their links lead somewhere.
+
+What a fenced block is for, by the word behind its three backticks:
+
+    python           runs; `async def program(session)` in it runs at all parties
+    python no-run    is only compiled
+    sh               commands of mpcnet and targets of make exist, with the options that are named
+    toml             is TOML; with a `session` it is a whole configuration and must load
+    json             in wire-format.md: a message that must decode, and encode to the same bytes
+    hex              in wire-format.md: the worked frame, comments behind #
+"""
+
+import argparse
+import ast
+import asyncio
+import re
+import shlex
+import tomllib
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import soundfile
+import torch
+
+from apps.speech.config import DIGITS_WEIGHTS, load_model, save_model
+from apps.speech.program import SpeechSettings
+from mpcnet import Session
+from mpcnet.app import load_app
+from mpcnet.config import Config, load_config
+from mpcnet.operators import supported
+from mpcnet.options import common_options, demo_options, keygen_options, run_options
+from mpcnet.runtime import load_settings, program_digest, run_dealer, run_party
+from protocols.correlations import Request
+from protocols.label import Label
+from tests.parties import run_parties
+from tests.transports.pairs import unused_port
+from transports.frame import Limits, decode, encode_data, outgoing
+from transports.handshake import Hello
+from transports.identity import create_identity, write_identity
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+_FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```\s*$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+_HEADING = re.compile(r"^#{1,6}\s+(?P<text>.+?)\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a document."""
+
+    file: Path
+    line: int
+    info: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(*infos: str, file: Path | None = None) -> list[Block]:
+    return [
+        block
+        for document in DOCUMENTS
+        if file in (None, document)
+        for block in blocks_of(document)
+        if block.info in infos
+    ]
+
+
+def blocks_of(file: Path) -> Iterator[Block]:
+    text = file.read_text(encoding="utf-8")
+    for match in _FENCE.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        yield Block(file, line, match["info"].strip(), match["text"])
+
+
+# --- programs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+async def test_programs_run(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: dict[str, Any] = {"__name__": "document"}
+    exec(compile(block.text, str(block), "exec"), names)
+    if "program" in names:
+        monkeypatch.setattr("tests.parties.NAMES", ("clinic", "lab"))
+        await run_parties(names["program"])
+
+
+async def test_the_smallest_app_runs() -> None:
+    (block,) = blocks("python", file=ROOT / "CONTRIBUTING.md")
+    names: dict[str, Any] = {"__name__": "document"}
+    exec(compile(block.text, str(block), "exec"), names)
+    app = names["APP"]
+
+    async def program(session: Session) -> Any:
+        settings = app.settings_type(number=6 + session.rank)
+        return await app.run(session, settings, lambda name, fields: None)
+
+    outcome = await run_parties(program)
+    assert [result["product"] for result in outcome.results] == pytest.approx([42, 42], abs=1e-4)
+
+
+@pytest.mark.parametrize("block", blocks("python no-run"), ids=str)
+def test_sketches_are_python(block: Block) -> None:
+    ast.parse(block.text)
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Commands in a shell block, without their comments; continued lines are joined."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words:
+            yield words
+
+
+def parser_of(words: list[str]) -> argparse.ArgumentParser:
+    """The parser of `mpcnet COMMAND`, made of the options that the command line is made of."""
+    command = words[1]
+    options = {"keygen": keygen_options, "party": run_options, "dealer": run_options}
+    if command == "demo":
+        parser = argparse.ArgumentParser(parents=[demo_options(), common_options()])
+        load_app(words[2]).add_demo_arguments(parser)
+        return parser
+    return argparse.ArgumentParser(parents=[options[command](), common_options()])
+
+
+@pytest.mark.parametrize("block", blocks("sh"), ids=str)
+def test_commands_exist(block: Block) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for words in commands(block.text):
+        if words[0] == "make":
+            targets = [word for word in words[1:] if "=" not in word]
+            assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+        elif words[0] == "mpcnet" and words[1:] != ["--version"]:
+            parser_of(words).parse_args(words[3:] if words[1] == "demo" else words[2:])
+
+
+# --- configurations -------------------------------------------------------------------------------
+
+
+def whole(block: Block) -> bool:
+    return "session" in tomllib.loads(block.text)
+
+
+def configured(block: Block, folder: Path) -> Config:
+    """The configuration, with an identity for each participant in the folder."""
+    document = tomllib.loads(block.text)
+    entries = [*document["parties"], *([document["dealer"]] if "dealer" in document else [])]
+    for entry in entries:
+        if "certificate" in entry and not (folder / entry["certificate"]).exists():
+            key = folder / f"{entry['name']}.key"
+            write_identity(create_identity(entry["name"]), key, folder / entry["certificate"])
+    file = folder / f"{document['name']}.toml"
+    file.write_text(block.text, encoding="utf-8")
+    return load_config(file)
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=str)
+def test_configurations_load(block: Block, tmp_path: Path) -> None:
+    tomllib.loads(block.text)
+    if whole(block):
+        config = configured(block, tmp_path)
+        if config.app is not None:
+            config.app_settings(load_app(config.app_name).settings_type)
+
+
+def test_the_tutorials_participants_agree(tmp_path: Path) -> None:
+    pages = blocks("toml", file=ROOT / "docs" / "tutorial.md")
+    configs = [configured(block, tmp_path) for block in pages if whole(block)]
+    assert [config.name for config in configs] == ["dealer", "model", "speaker"]
+    assert len({config.session for config in configs}) == 1
+    assert len({config.digest() for config in configs}) == 1
+    programs = {program_digest(*load_settings(config)) for config in configs[1:]}
+    assert len(programs) == 1
+
+
+def test_the_tutorials_model_is_the_one_that_ships(tmp_path: Path) -> None:
+    shipped, _ = load_model(DIGITS_WEIGHTS)
+    for block in blocks("toml", file=ROOT / "docs" / "tutorial.md"):
+        config = configured(block, tmp_path)
+        if not config.is_dealer:
+            assert config.app_settings(SpeechSettings).model == shipped
+
+
+async def test_the_tutorial_runs(tmp_path: Path) -> None:
+    """Its three files as they stand, but for host names; with random weights and short noises."""
+    ports = {"model.example:7001": unused_port(), "dealer.example:7002": unused_port()}
+    runs = []
+    for block in blocks("toml", file=ROOT / "docs" / "tutorial.md"):
+        text = block.text
+        for place, port in ports.items():
+            text = text.replace(place, f"127.0.0.1:{port}")
+        config = configured(replace(block, text=text), tmp_path)
+        run = run_dealer if config.is_dealer else run_party
+        runs.append(run(config, lambda name, fields: None))
+        if config.name == "model":
+            model = config.app_settings(SpeechSettings).model
+            save_model(tmp_path / "digits.safetensors", model, model.build())
+        if config.name == "speaker":
+            for path in config.app_settings(SpeechSettings).recordings:
+                soundfile.write(path, torch.linspace(-0.5, 0.5, 800).sin().numpy(), 8000)
+    _, _, speaker = await asyncio.gather(*runs)
+    assert [sample["file"] for sample in speaker["result"]["samples"]] == [
+        "monday.wav",
+        "tuesday.wav",
+    ]
+
+
+# --- the wire -------------------------------------------------------------------------------------
+
+WIRE_FORMAT = ROOT / "docs" / "wire-format.md"
+
+
+def test_the_worked_frame_is_what_is_sent() -> None:
+    lines = "".join(block.text for block in blocks("hex", file=WIRE_FORMAT)).splitlines()
+    shown = bytes.fromhex("".join(line.partition("#")[0] for line in lines))
+    messages = [
+        outgoing(Label("announcement/0").tag, b"[1,4]", 0, True, Limits()),
+        outgoing(Label("7.reveal/share/0").tag, (-2).to_bytes(8, "little", signed=True), 3, False,
+                 Limits()),
+    ]  # fmt: skip
+    assert shown == b"".join(encode_data(1, messages))
+    assert next(bytes(m.payload) for _, m in decode(shown, Limits()).messages) == b"[1,4]"
+
+
+@pytest.mark.parametrize("block", blocks("json", file=WIRE_FORMAT), ids=str)
+def test_the_shown_messages_are_what_is_sent(block: Block) -> None:
+    raw = block.text.strip().encode()
+    kind: Any = Hello if b'"session"' in raw else Request
+    message = msgspec.json.decode(raw, type=kind)
+    assert msgspec.json.decode(msgspec.json.encode(message)) == msgspec.json.decode(raw)
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def test_the_list_of_operators_is_complete() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = text.partition("<!-- operators -->")[2].partition("<!-- /operators -->")[0]
+    assert set(re.findall(r"`(\w+)`", listed)) == {name.split(".")[1] for name in supported()}
+
+
+def slugs(file: Path) -> set[str]:
+    """Anchors of a document's headings, as the usual renderers make them."""
+    text = _FENCE.sub("", file.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for match in _HEADING.finditer(text):
+        kept = (
+            char
+            for char in match["text"].lower()
+            if char in "-_ " or unicodedata.category(char)[0] in "LN"
+        )
+        found.add("".join(kept).replace(" ", "-"))
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    text = _FENCE.sub("", document.read_text(encoding="utf-8"))
+    lost = []
+    for match in _LINK.finditer(text):
+        target = match["target"]
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        if not file.exists() or (anchor and anchor not in slugs(file)):
+            lost.append(target)
+    assert lost == []
