@@ -92,7 +92,7 @@ def random_string(
     speakers: Sequence[Sequence[Recording]], rng: np.random.Generator, longest: int
 ) -> Utterance:
     """1 to `longest` digits of one speaker; speed, level and edges of each vary a little."""
-    own = speakers[rng.integers(len(speakers))]
+    own = speakers[int(rng.integers(len(speakers)))]
     count = int(rng.integers(max(1, 2 * longest // 3), longest + 1))
     gap_s = float(rng.choice([0.0, 0.05, 0.15, 0.3, 0.5], p=[0.1, 0.2, 0.3, 0.25, 0.15]))
     speed = rng.uniform(0.87, 1.15)
@@ -101,7 +101,7 @@ def random_string(
     pieces: list[np.ndarray] = []
     seconds = 0.0
     for _ in range(count):
-        recording = own[rng.integers(len(own))]
+        recording = own[int(rng.integers(len(own)))]
         spoken = _change_speed(recording.waveform, speed * rng.uniform(0.95, 1.05))
         spoken = spoken * 10 ** (rng.normal(0.0, level_db) / 20)
         gap = np.zeros(int(rng.uniform(0.5, 1.5) * gap_s * FSDD_RATE), np.float32)
@@ -125,7 +125,8 @@ def disturb(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         snr_db = rng.uniform(8.0, 45.0)
         signal = signal + _noise(rng, len(signal)) * loudness * 10 ** (-snr_db / 20)
     signal = signal * (rng.uniform(0.05, 1.0) / (np.abs(signal).max() + 1e-6))
-    return (np.round(signal * 32767) / 32767).astype(np.float32)
+    rounded: np.ndarray = (np.round(signal * 32767) / 32767).astype(np.float32)
+    return rounded
 
 
 def _digit_count(utterance: Utterance) -> int:
@@ -140,7 +141,8 @@ def _by_speaker(recordings: Sequence[Recording]) -> list[list[Recording]]:
 def _change_speed(waveform: np.ndarray, speed: float) -> np.ndarray:
     """Play faster or slower; pitch changes with it. Linear interpolation is enough here."""
     places = np.arange(0.0, len(waveform) - 1, speed)
-    return np.interp(places, np.arange(len(waveform)), waveform)
+    played: np.ndarray = np.interp(places, np.arange(len(waveform)), waveform)
+    return played
 
 
 def _noise(rng: np.random.Generator, samples: int) -> np.ndarray:
@@ -149,7 +151,8 @@ def _noise(rng: np.random.Generator, samples: int) -> np.ndarray:
     slope = rng.uniform(0.0, 1.0)
     spectrum *= (np.arange(len(spectrum)) + 5.0) ** -slope
     noise = np.fft.irfft(spectrum, samples)
-    return (noise / (np.sqrt(np.mean(noise**2)) + 1e-9)).astype(np.float32)
+    levelled: np.ndarray = (noise / (np.sqrt(np.mean(noise**2)) + 1e-9)).astype(np.float32)
+    return levelled
 
 
 def _through_channel(signal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -170,4 +173,5 @@ def _through_channel(signal: np.ndarray, rng: np.random.Generator) -> np.ndarray
         echo = rng.uniform(0.1, 0.5) * decay / np.sqrt(np.sum(decay**2))
         echo[0] += 1.0
         spectrum *= np.fft.rfft(echo, length)
-    return np.fft.irfft(spectrum, length)[: len(signal)]
+    heard: np.ndarray = np.fft.irfft(spectrum, length)[: len(signal)]
+    return heard

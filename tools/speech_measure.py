@@ -70,4 +70,5 @@ def report(config: SpeechConfig, model: Wav2Letter, archive: Path, console: Cons
 def _with_noise(waveform: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
     loudness = np.sqrt(np.mean(waveform**2))
     noise = rng.standard_normal(len(waveform)) * loudness * 10 ** (-snr_db / 20)
-    return (waveform + noise).astype(np.float32)
+    noisy: np.ndarray = (waveform + noise).astype(np.float32)
+    return noisy

@@ -30,13 +30,12 @@ class TrainingNetwork(nn.Module):
         self.model = model
         self.dropout = dropout
         self._convolutions = [m for m in model.modules() if isinstance(m, nn.Conv1d)]
-        self.norms = nn.ModuleList(
-            nn.BatchNorm1d(convolution.out_channels) for convolution in self._convolutions[:-1]
-        )
+        self._norms = [nn.BatchNorm1d(c.out_channels) for c in self._convolutions[:-1]]
+        self._registered = nn.ModuleList(self._norms)
         for convolution in self._convolutions:
             # He et al. 2015, arXiv:1502.01852: the variance that ReLU layers keep.
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            nn.init.zeros_(convolution.bias)
+            nn.init.zeros_(_bias(convolution))
         with torch.no_grad():
             self._convolutions[-1].weight.mul_(0.1)
 
@@ -49,7 +48,7 @@ class TrainingNetwork(nn.Module):
         """
         narrow = self._convolutions[0].out_channels
         x = features
-        for convolution, norm in zip(self._convolutions, self.norms, strict=False):
+        for convolution, norm in zip(self._convolutions, self._norms, strict=False):
             x = norm(convolution(x)).relu()  # (batch, channels, frames)
             if convolution.out_channels > narrow:
                 # Whole channels are dropped because that is cheap to draw.
@@ -83,22 +82,30 @@ class TrainingNetwork(nn.Module):
         """
         self.dropout = 0.0
         self.train()
-        for norm in self.norms:
+        for norm in self._norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over the batches
         for features in batches:
-            self(features)
+            self.forward(features)
         self.eval()
-        lowest = min(float(self(features).amax(dim=1).min()) for features in batches)
-        self._convolutions[-1].bias.add_(smallest_winner - lowest)
+        lowest = min(float(self.forward(features).amax(dim=1).min()) for features in batches)
+        _bias(self._convolutions[-1]).add_(smallest_winner - lowest)
 
     @torch.no_grad()
     def folded(self) -> Wav2Letter:
         """A plain Wav2Letter that computes the same as this network in evaluation mode."""
         model = copy.deepcopy(self.model).eval()
         convolutions = [m for m in model.modules() if isinstance(m, nn.Conv1d)]
-        for convolution, norm in zip(convolutions, self.norms, strict=False):
+        for convolution, norm in zip(convolutions, self._norms, strict=False):
+            if norm.running_mean is None or norm.running_var is None:
+                raise ValueError("a normalisation without statistics cannot be folded in")
             factor = norm.weight / (norm.running_var + norm.eps).sqrt()  # (channels,)
             convolution.weight.mul_(factor[:, None, None])
-            convolution.bias.sub_(norm.running_mean).mul_(factor).add_(norm.bias)
+            _bias(convolution).sub_(norm.running_mean).mul_(factor).add_(norm.bias)
         return model
+
+
+def _bias(convolution: nn.Conv1d) -> Tensor:
+    if convolution.bias is None:
+        raise ValueError("every convolution of Wav2Letter has a bias")
+    return convolution.bias

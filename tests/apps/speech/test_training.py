@@ -35,10 +35,10 @@ def recordings() -> list[Recording]:
 def test_folding_the_normalisations_changes_nothing() -> None:
     torch.manual_seed(0)
     network = TrainingNetwork(CONFIG.build(), 0.5)
-    for norm in network.norms:
-        assert isinstance(norm, nn.BatchNorm1d)
-        nn.init.uniform_(norm.weight, 0.5, 2.0)
-        nn.init.normal_(norm.bias)
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm1d):
+            nn.init.uniform_(norm.weight, 0.5, 2.0)
+            nn.init.normal_(norm.bias)
     features = torch.rand(4, 6, 80)
     network.settle([features, 2 * features], smallest_winner=8.0)
     with torch.no_grad():
