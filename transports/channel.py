@@ -161,6 +161,8 @@ class Channel:
         except Exception as error:
             self._end(error)
             self.abort(type(error).__name__)
+            if part == self._send_loop:  # nobody is left to say anything
+                self._done.set()
 
     def _end(self, error: BaseException | None) -> None:
         if not self.ended.done():

@@ -81,20 +81,12 @@ def write_identity(identity: Identity, key_file: Path, certificate_file: Path) -
         IdentityError: one of the files exists already (an identity is never overwritten), or
             cannot be written.
     """
-    for path, content, mode in (
-        (key_file, identity.key_pem, 0o600),
-        (certificate_file, identity.certificate_pem, 0o644),
-    ):
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        except FileExistsError:
-            raise IdentityError(
-                str(path), "exists already; remove it yourself if its identity is no longer used"
-            ) from None
-        except OSError as error:
-            raise IdentityError(str(path), f"cannot be written: {error.strerror}") from None
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+    _write_new(key_file, identity.key_pem, 0o600)
+    try:
+        _write_new(certificate_file, identity.certificate_pem, 0o644)
+    except IdentityError:
+        key_file.unlink()  # it was ours, and without its certificate it is of no use
+        raise
 
 
 def read_identity(key_file: Path, certificate_file: Path) -> Identity:
@@ -164,6 +156,18 @@ def fingerprint(certificate: bytes) -> str:
     if certificate.lstrip().startswith(b"-----"):
         certificate = certificate_der(certificate, "a certificate")
     return "sha256:" + hashlib.sha256(certificate).hexdigest()
+
+
+def _write_new(file: Path, content: bytes, mode: int) -> None:
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        why = "exists already; remove it yourself if its identity is no longer used"
+        raise IdentityError(str(file), why) from None
+    except OSError as error:
+        raise IdentityError(str(file), f"cannot be written: {error.strerror}") from None
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(content)
 
 
 def _read(file: Path) -> bytes:

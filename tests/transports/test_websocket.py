@@ -14,6 +14,7 @@ from tests.transports.pairs import unused_port
 from transports import Limits
 from transports.base import Connection, Security
 from transports.errors import ConnectionClosed, FrameError, Unreachable
+from transports.frame import Kind, encode_control
 from transports.registry import transport_for
 
 
@@ -67,11 +68,10 @@ async def test_text_and_oversized_messages_are_refused() -> None:
 async def test_frames_may_be_cut_anywhere() -> None:
     async with listening() as (url, accepted), connect(url) as client:
         connection = await accepted.get()
-        from transports.frame import Kind, encode_control
-
         for byte in bytes(encode_control(Kind.HELLO, 0, b"{}")[0]):
             await client.send(bytes([byte]))
         assert (await connection.receive()).body == b"{}"
-        await client.close()
+        closing = asyncio.create_task(client.close())
         with pytest.raises(ConnectionClosed):
             await connection.receive()
+        await closing
