@@ -1,0 +1,236 @@
+"""The dealer on the wire: whom it answers, and what it refuses."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from mpcnet.session import Session
+from protocols.correlations import Keep, Mask, Product, Truncation
+from protocols.dealer import Dealer
+from protocols.device import Device
+from protocols.errors import MessageError, RequestError
+from protocols.label import Label
+from protocols.prg import Key
+from protocols.ring.bilinear import Convolution, MatrixProduct, Multiply
+from tests.parties import run_parties
+from tests.protocols.ringvalues import given, revealed, uniform
+from tests.transports.pairs import local_exchanges
+from transports import Exchange
+
+
+class IdleDevice(Device):
+    """A device that no kernel may reach."""
+
+    async def run(self, *args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("the dealer began to work")
+
+
+@asynccontextmanager
+async def dealing(
+    device: Device, size: int = 2
+) -> AsyncIterator[tuple[list[Exchange], "asyncio.Task[None]"]]:
+    """A dealer that has the parties' keys and waits for requests."""
+    async with local_exchanges(size + 1) as exchanges:
+        task = asyncio.create_task(Dealer(exchanges[size], size, device).serve())
+        for rank in range(size):
+            tag = Label(f"key/{rank}").tag
+            exchanges[rank].post(size, tag, Key.fresh().reveal(), offline=True)
+        try:
+            yield exchanges, task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            device.close()
+
+
+def request(exchanges: list[Exchange], number: int, payload: bytes) -> None:
+    exchanges[-2].post(len(exchanges) - 1, Label(f"request/{number}").tag, payload, offline=True)
+
+
+def mask(shape: tuple[Any, ...], holders: tuple[int, ...] = (0, 1), **more: Any) -> dict[str, Any]:
+    return {"label": "1.open/mask", "shape": shape, "holders": holders, "kept": False} | more
+
+
+def truncation(shape: tuple[Any, ...], **more: Any) -> dict[str, Any]:
+    fields = {"type": "truncation", "label": "2.t/material", "mask": mask(shape), "bits": 20}
+    return fields | more
+
+
+def comparison(shape: tuple[Any, ...], **more: Any) -> dict[str, Any]:
+    fields = {"type": "comparison", "label": "2.c/material", "mask": mask(shape)}
+    return fields | {"low": 0, "high": 42, "output": "relu"} | more
+
+
+def product(operation: dict[str, Any], x: Any, y: Any, **more: Any) -> dict[str, Any]:
+    fields = {"type": "product", "label": "2.p/material", "operation": operation}
+    return fields | {"x": mask(x), "y": mask(y)} | more
+
+
+def conv(*fields: Any, groups: int = 1) -> dict[str, Any]:
+    stride, padding, dilation = fields
+    return {"type": "conv", "stride": stride, "padding": padding, "dilation": dilation} | {
+        "groups": groups
+    }
+
+
+MUL, MATMUL = {"type": "mul"}, {"type": "matmul"}
+
+HOSTILE: dict[str, Any] = {
+    "not JSON": b"\xff\xfe",
+    "cut short": b'{"type": "truncation"',
+    "a list": [],
+    "a number": 7,
+    "deeply nested": b"[" * 100_000,
+    "no fields": {},
+    "unknown kind": truncation((2,), type="secret"),
+    "unknown field": truncation((2,), seed=1),
+    "unknown field of the mask": truncation((2,), mask=mask((2,), key="0")),
+    "wrong type": truncation((2,), bits="20"),
+    "truncation by nothing": truncation((2,), bits=0),
+    "truncation by too much": truncation((2,), bits=32),
+    "negative size": truncation((-1,)),
+    "two negative sizes": truncation((-2, -2)),
+    "size that is no integer": truncation((1.5,)),
+    "a terabyte": truncation((2**37,)),
+    "sizes whose product wraps to zero": truncation((2**40, 2**40)),
+    "sizes beyond 64 bits": truncation((2**70,)),
+    "nothing, and a size beyond 64 bits": truncation((0, 2**70)),
+    "nothing, and a size that cannot be": truncation((0, 2**62)),
+    "many dimensions": truncation((1,) * 1000),
+    "holder out of range": truncation((2,), mask=mask((2,), (0, 2))),
+    "holder that is the dealer": truncation((2,), mask=mask((2,), (2,))),
+    "negative holder": truncation((2,), mask=mask((2,), (-1,))),
+    "window too wide": comparison((2,), low=0, high=61),
+    "window beyond the ring": comparison((2,), low=10, high=64),
+    "window upside down": comparison((2,), low=10, high=10),
+    "unknown output": comparison((2,), output="key"),
+    "tables of a gigabyte": comparison((2**24,)),
+    "products of ten chunks": comparison((2**22,), low=0, high=60),
+    "shapes that do not fit": product(MATMUL, (2, 3), (2, 3)),
+    "broadcast to a terabyte": product(MUL, (2**20, 1), (1, 2**20)),
+    "outer product of a terabyte": product(MATMUL, (2**20, 1), (1, 2**20)),
+    "matmul of scalars": product(MATMUL, (), ()),
+    "convolution of nothing": product(conv((), (), ()), (2, 2), (2, 2)),
+    "convolution of a scalar": product(conv((1,), (0,), (1,)), (), ()),
+    "no groups": product(conv((1,), (0,), (1,), groups=0), (1, 0, 4), (2, 2, 2)),
+    "stride 0": product(conv((0,), (0,), (1,)), (1, 2, 4), (2, 2, 2)),
+    "endless padding": product(conv((2**40,), (2**39,), (1,)), (1, 1, 4), (1, 1, 4)),
+    "windows of terabytes": product(conv((1,), (0,), (1,)), (1, 1, 2**20), (1, 1, 2**19)),
+    "keeping a terabyte": {"type": "keep", "label": "2.k", "mask": mask((2**37,), kept=True)},
+    "keeping for a stranger": {"type": "keep", "label": "2.k", "mask": mask((2,), (5,))},
+    "unknown operation": product({"type": "eval"}, (2,), (2,)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_hostile_requests_are_refused_before_any_work(name: str) -> None:
+    hostile = HOSTILE[name]
+    payload = hostile if isinstance(hostile, bytes) else msgspec.json.encode(hostile)
+    async with dealing(IdleDevice()) as (exchanges, dealer):
+        request(exchanges, 0, payload)
+        with pytest.raises(RequestError) as caught:
+            await dealer
+        assert len(str(caught.value)) < 2000
+
+
+async def test_honest_requests_of_the_same_forms_are_answered() -> None:
+    honest = [
+        truncation((2,)),
+        truncation(()),
+        truncation((0, 3)),
+        truncation((2,), mask=mask((2,), ())),
+        comparison((2,)),
+        comparison((65,), low=2, high=62),
+        product(MUL, (2, 1), (3,)),
+        product(MATMUL, (2, 3), (3,)),
+        product(conv((2,), (1,), (1,), groups=2), (1, 4, 9), (2, 2, 3)),
+    ]
+    async with dealing(Device()) as (exchanges, dealer):
+        for number, fields in enumerate(honest):
+            fields["label"] = f"{number}.x/material"
+            request(exchanges, number, msgspec.json.encode(fields))
+            answer = await exchanges[1].take(2, Label(fields["label"]).tag)
+            assert answer.offline
+        request(exchanges, len(honest), b"")
+        await dealer
+        assert exchanges[2].stats[0].payload_sent == 0
+
+
+async def test_the_same_request_is_answered_alike() -> None:
+    kept = Mask("1.operand/mask", (3,), (0,), kept=True)
+    other = Mask("2.open/mask", (3,), (1,))
+    encoded = msgspec.json.encode(Product("3.p/material", Multiply(), other, kept))
+    async with dealing(Device()) as (exchanges, _):
+        answers = []
+        for number in range(2):
+            request(exchanges, number, encoded)
+            message = await exchanges[1].take(2, Label("3.p/material").tag)
+            answers.append(bytes(message.payload))
+        assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("size", [0, 16, 31, 33, 1 << 20])
+async def test_a_key_of_the_wrong_size(size: int) -> None:
+    async with local_exchanges(3) as exchanges:
+        device = IdleDevice()
+        task = asyncio.create_task(Dealer(exchanges[2], 2, device).serve())
+        exchanges[0].post(2, Label("key/0").tag, bytes(size), offline=True)
+        with pytest.raises(MessageError, match=f"party 0 sent a wrong message .* {size} bytes"):
+            await task
+        device.close()
+
+
+async def test_kept_masks_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[str] = []
+    share = Mask.share
+
+    def counted(self: Mask, rank: int, key: Key) -> torch.Tensor:
+        shares.append(self.label)
+        return share(self, rank, key)
+
+    monkeypatch.setattr(Mask, "share", counted)
+    kept = Mask("1.operand/mask", (3,), (0,), kept=True)
+    async with dealing(Device()) as (exchanges, _):
+        request(exchanges, 0, msgspec.json.encode(Keep("0.k/material", kept)))
+        notice = await exchanges[1].take(2, Label("0.k/material").tag)
+        assert not notice.payload
+        assert shares == ["1.operand/mask"]
+        for number in range(1, 4):
+            label = f"{number}.p/material"
+            x = Mask(f"{number}.open/mask", (3,), (1,))
+            encoded = msgspec.json.encode(Product(label, Multiply(), x, kept))
+            request(exchanges, number, encoded)
+            await exchanges[1].take(2, Label(label).tag)
+    assert shares.count("1.operand/mask") == 1
+    assert sum(label.endswith("open/mask") for label in shares) == 3
+
+
+def test_requests_survive_the_wire() -> None:
+    x, y = Mask("1.open/mask", (2, 3), (0, 1)), Mask("2.operand/mask", (3, 4), (0,), kept=True)
+    for sent in (
+        Keep("3.k/material", y),
+        Product("3.p/material", MatrixProduct(), x, y),
+        Product("3.p/material", Convolution((1, 1), (0, 0), (1, 1)), x, y),
+        Truncation("3.t/material", x, 20),
+    ):
+        assert msgspec.json.decode(msgspec.json.encode(sent), type=type(sent)) == sent
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+async def test_only_the_last_party_hears_from_the_dealer(n: int) -> None:
+    async def program(session: Session) -> Any:
+        suite = session.suite
+        x, y = given(session, uniform((4,), 1) >> 40), given(session, uniform((4,), 2) >> 40)
+        return await revealed(session, suite.relu(suite.product(Multiply(), x, y)))
+
+    outcome = await run_parties(program, n)
+    for rank in range(n):
+        assert (outcome.offline_bits[n, rank] > 0) == (rank == n - 1)
+        assert outcome.online_bits[n, rank] == outcome.online_bits[rank, n] == 0
+        if rank < n - 1:
+            assert outcome.offline_bits[rank, n] == 256  # its key
