@@ -1,0 +1,85 @@
+"""Truncation against exact integers, at the edges of its domain, and in the mean."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from mpcnet.session import Session
+from protocols.additive import AdditiveSuite
+from tests.parties import run_parties
+from tests.protocols.ringvalues import NEAR_EDGES, given, revealed
+
+EDGES = [
+    0,
+    2**62 - 1,
+    -(2**62),
+    1 - 2**62,
+    2**61,
+    -(2**61),
+    2**62 - 2**20,
+    *(sign * ((1 << 40) + near) for near in NEAR_EDGES for sign in (1, -1)),
+    *NEAR_EDGES,
+]
+
+
+async def truncated(x: torch.Tensor, bits: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the protocol makes of x, and the mask that it had."""
+
+    async def program(session: Session) -> Any:
+        suite, party = session.suite, session.suite.party
+        assert isinstance(suite, AdditiveSuite)
+        sharing = given(session, x, scale_bits=2 * bits)
+        y = suite.rescale(sharing)
+        assert y.scale_bits == bits
+        assert suite.rescale(sharing) is y
+        mask = suite.wire(sharing).mask.share(party.rank, party.key)
+        return await revealed(session, y), mask
+
+    results = (await run_parties(program, n, scale_bits=bits)).results
+    assert all(torch.equal(y, results[0][0]) for y, _ in results)
+    return results[0][0], sum((r for _, r in results), torch.zeros_like(x))
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+@pytest.mark.parametrize("bits", [8, 16, 20, 24, 30])
+async def test_the_mask_decides_the_rounding(n: int, bits: int) -> None:
+    """Bit for bit as in whole numbers that never wrap."""
+    x = torch.tensor(EDGES * 8)
+    y, mask = await truncated(x, bits, n)
+    for value, result, word in zip(x.tolist(), y.tolist(), mask.tolist(), strict=True):
+        r = word % 2**64
+        shifted = value + 2**62
+        assert result == ((shifted + r) >> bits) - (r >> bits) - 2 ** (62 - bits)
+        assert result - (value >> bits) in (0, 1)
+        if value % 2**bits == 0:
+            assert result == value >> bits
+
+
+@pytest.mark.parametrize("fraction", [1, 4, 8, 15])
+async def test_rounding_is_right_in_the_mean(fraction: int) -> None:
+    """Up with probability fraction / 16; five standard deviations."""
+    count = 20_000
+    x = torch.full((count,), -(7 << 20) + (fraction << 16))
+    y, _ = await truncated(x, 20, 2)
+    up = (y + 7).double().mean().item()
+    p = fraction / 16
+    assert abs(up - p) < 5 * (p * (1 - p) / count) ** 0.5
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0), (1, 1)])
+async def test_shapes(shape: tuple[int, ...]) -> None:
+    y, _ = await truncated(torch.full(shape, 5 << 20), 20, 2)
+    assert torch.equal(y, torch.full(shape, 5))
+
+
+async def test_an_owned_value_is_rounded_to_the_nearest() -> None:
+    x = torch.tensor([(5 << 19) - 1, 5 << 19, -(5 << 19), -(5 << 19) - 1])
+
+    async def program(session: Session) -> Any:
+        y = session.suite.rescale(given(session, x, owner=1, scale_bits=40))
+        assert y.owner == 1
+        return await revealed(session, y)
+
+    outcome = await run_parties(program)
+    assert outcome.results[0].tolist() == [2, 3, -2, -3]

@@ -1,0 +1,150 @@
+"""What the network sees is noise, new in every run, and no name serves two values."""
+
+import json
+import re
+from collections import defaultdict
+from typing import Any
+
+import pytest
+import torch
+
+from mpcnet.session import Session
+from protocols.label import Label
+from protocols.party import Operator
+from protocols.prg import Key, Stream
+from protocols.ring.bilinear import Convolution, Multiply
+from tests.parties import run_parties
+from tests.protocols.ringvalues import given
+
+ELEMENTS = 2048
+ZEROS = torch.zeros(1, 8, ELEMENTS // 8, dtype=torch.int64)
+"""The least random of all inputs."""
+
+WEIGHT = torch.zeros(8, 8, 3, dtype=torch.int64)
+
+
+def network(session: Session) -> Any:
+    """Every protocol of the suite, with weights of one party and the input of another."""
+    suite = session.suite
+    w = given(session, WEIGHT, owner=1)
+    suite.prepare_operand(w)
+    x = given(session, ZEROS, owner=0)
+    z = suite.product(Convolution((1,), (1,), (1,)), x, w)
+    hidden = suite.relu(z)
+    square = suite.product(Multiply(), hidden, hidden)
+    signs = suite.negative(suite.rescale(square))
+    again = suite.product(Convolution((1,), (1,), (1,)), suite.rescale(z), w)
+    return suite.linear("add", lambda a, b: a + b, again, signs, shape=tuple(ZEROS.shape))
+
+
+async def sent(n: int) -> list[dict[str, bytes]]:
+    """All that each party sends to another one, by label and part."""
+
+    async def program(session: Session) -> dict[str, bytes]:
+        party = session.suite.party
+        messages: dict[str, bytes] = {}
+        tags: set[tuple[int, bytes]] = set()
+        post, exchange_post = Operator.post, party.exchange.post
+
+        def named(self: Operator, peers: Any, part: str, *tensors: Any, **more: Any) -> None:
+            if self.party is party:
+                raw = b"".join(t.contiguous().numpy().tobytes() for t in tensors)
+                assert f"{self.label}/{part}" not in messages, "posted twice"
+                messages[f"{self.label}/{part}"] = raw
+            post(self, peers, part, *tensors, **more)
+
+        def once(peer: int, tag: bytes, *payload: Any, **more: Any) -> None:
+            assert (peer, tag) not in tags, "one tag for two messages"
+            tags.add((peer, tag))
+            exchange_post(peer, tag, *payload, **more)
+
+        party.exchange.post = once  # type: ignore[method-assign]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Operator, "post", named)
+            await session.reveal(session.wrap(network(session)))
+            await session.barrier()
+        return messages
+
+    return (await run_parties(program, n)).results
+
+
+@pytest.mark.parametrize("n", [2, 3])
+async def test_messages_look_uniform(n: int) -> None:
+    parts = set()
+    for messages in await sent(n):
+        for name, raw in messages.items():
+            if len(raw) < 1024:
+                continue
+            parts.add(name.split("/")[-1])
+            counts = torch.bincount(torch.tensor(list(raw)), minlength=256).double()
+            expected = len(raw) / 256
+            chi_square = ((counts - expected) ** 2 / expected).sum().item()
+            assert chi_square < 430, name  # 255 in the mean, deviation 22.6
+    assert parts == {"operand", "wire", "chunks", "share"}
+
+
+@pytest.mark.parametrize("n", [2, 3])
+async def test_two_runs_send_different_bytes(n: int) -> None:
+    first, second = await sent(n), await sent(n)
+    for before, after in zip(first, second, strict=True):
+        assert before.keys() == after.keys()
+        assert {name.split("/")[-1] for name in before} == {
+            "operand",
+            "wire",
+            "chunks",
+            "sign",
+            "share",
+        } - ({"operand"} if before is not first[1] else set())
+        for name in before:
+            assert before[name] != after[name], name
+            words = (memoryview(raw).cast("q") for raw in (before[name], after[name]))
+            assert not any(a == b for a, b in zip(*words, strict=True)), name
+
+
+@pytest.mark.parametrize("n", [2, 3])
+async def test_no_stream_serves_two_purposes(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under one key a label is always drawn from alike: by the party itself and by the dealer, and
+    by every operator that needs the mask of a wire again."""
+    draws: dict[tuple[bytes, str], list[list[Any]]] = defaultdict(list)
+    drawing: dict[Stream, list[Any]] = {}
+    stream, words = Key.stream, Stream.words
+
+    def named(self: Key, label: Label) -> Stream:
+        made = stream(self, label)
+        drawing[made] = []
+        draws[self.reveal(), label.path].append(drawing[made])
+        return made
+
+    def recorded(self: Stream, shape: Any, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+        drawing[self].append((tuple(shape), dtype))
+        return words(self, shape, dtype)
+
+    monkeypatch.setattr(Key, "stream", named)
+    monkeypatch.setattr(Stream, "words", recorded)
+
+    async def program(session: Session) -> tuple[bytes, list[bytes]]:
+        await session.reveal(session.wrap(network(session)))
+        party = session.suite.party
+        return party.key.reveal(), [key.reveal() for key in party.pairs.values()]
+
+    outcome = await run_parties(program, n)
+    own_keys = {key for key, _ in outcome.results}
+    pair_keys = {key for _, keys in outcome.results for key in keys}
+    assert len(own_keys) == n
+    assert len(pair_keys) == n * (n - 1) // 2
+    kinds = defaultdict(set)
+    for (key, path), times in draws.items():
+        assert all(each == times[0] for each in times), path
+        if path.startswith("{"):
+            kinds["request"].add(json.loads(path)["label"])
+            assert key not in pair_keys
+        elif re.fullmatch(r"\d+\.(open|operand)/mask", path):
+            kinds["mask"].add(path)
+            assert key in own_keys
+        else:
+            assert re.fullmatch(r"\d+\.reveal/zero", path)
+            assert key in pair_keys
+            assert len(times) == 2  # at both ends
+    requests = [path for _, path in draws if path.startswith("{")]
+    assert len(kinds["request"]) == len(set(requests))  # one request to a label
+    assert len(kinds["mask"]) >= 5
