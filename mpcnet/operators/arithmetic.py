@@ -9,7 +9,7 @@ from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.shape import share_wise
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
-from protocols.ring.bilinear import Multiply
+from protocols.ring.bilinear import Multiply, broadcast_shape
 
 __all__ = ["add", "multiply", "scale"]
 
@@ -56,7 +56,7 @@ def add(x: Any, y: Any) -> SecretTensor:
     session = secrets((x, y))[0].session
     if not isinstance(x, SecretTensor):
         x, y = y, x
-    shape = tuple(torch.broadcast_shapes(x.shape, _shape(y)))  # type: ignore[no-untyped-call]
+    shape = broadcast_shape(tuple(x.shape), _shape(y))
     if not isinstance(y, SecretTensor):
         return session.wrap(session.suite.add_public(x.sharing, lift(y), shape=shape))
     total = session.suite.linear("add", torch.add, x.sharing, y.sharing, shape=shape)

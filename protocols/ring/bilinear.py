@@ -5,18 +5,18 @@ and a rule for shapes. Matrix products run through `torch.mm`, whose int64 kerne
 does; convolutions are unfolded into one matrix product per group.
 """
 
-from collections.abc import Callable
 from itertools import product
 from math import prod
 from typing import TypeAlias
 
 import msgspec
+import numpy as np
 import torch
 from torch import Tensor
 
 from protocols.errors import ShapeError
 
-__all__ = ["Bilinear", "Convolution", "MatrixProduct", "Multiply", "Shape"]
+__all__ = ["Bilinear", "Convolution", "MatrixProduct", "Multiply", "Shape", "broadcast_shape"]
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -28,7 +28,7 @@ class Multiply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="mul
         return x * y
 
     def output_shape(self, x: Shape, y: Shape) -> Shape:
-        return _shape_of(self, x, y)
+        return broadcast_shape(x, y)
 
     def work(self, x: Shape, y: Shape) -> int:
         """Ring products computed."""
@@ -60,7 +60,7 @@ class MatrixProduct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
             if len(y) != 2:
                 raise ShapeError(f"only a matrix can be transposed, not {y}")
             y = (y[1], y[0])
-        return _shape_of(self, x, y)
+        return _matmul_shape(x, y)
 
     def work(self, x: Shape, y: Shape) -> int:
         return prod(self.output_shape(x, y)) * x[-1]
@@ -149,7 +149,7 @@ def _batched(x: Tensor, y: Tensor) -> Tensor:
         return (x.reshape(-1, x.shape[-1]) @ y).reshape(*x.shape[:-1], y.shape[-1])
     if x.dim() == 1 or y.dim() == 1:
         return torch.matmul(x, y)
-    batch = _shape_of(Multiply(), tuple(x.shape[:-2]), tuple(y.shape[:-2]))
+    batch = broadcast_shape(tuple(x.shape[:-2]), tuple(y.shape[:-2]))
     xs = x.expand(*batch, *x.shape[-2:])
     ys = y.expand(*batch, *y.shape[-2:])
     out = x.new_empty(*batch, x.shape[-2], y.shape[-1])
@@ -158,9 +158,30 @@ def _batched(x: Tensor, y: Tensor) -> Tensor:
     return out
 
 
-def _shape_of(operation: Callable[[Tensor, Tensor], Tensor], x: Shape, y: Shape) -> Shape:
+def broadcast_shape(x: Shape, y: Shape) -> Shape:
+    """The shape of x + y.
+
+    Raises:
+        ShapeError: they do not fit.
+    """
+    # torch.broadcast_shapes, and torch's shape inference for products, would import sympy and the
+    # compiler when first used: half a second in the middle of an inference.
     try:
-        out = torch.matmul if isinstance(operation, MatrixProduct) else torch.mul
-        return tuple(out(torch.empty(x, device="meta"), torch.empty(y, device="meta")).shape)
-    except RuntimeError as error:
-        raise ShapeError(f"shapes {x} and {y} do not fit: {error}") from None
+        return tuple(np.broadcast_shapes(x, y))
+    except ValueError:
+        raise ShapeError(f"shapes {x} and {y} do not fit each other") from None
+
+
+def _matmul_shape(x: Shape, y: Shape) -> Shape:
+    """As torch.matmul: a vector is a row on the left and a column on the right, then dropped."""
+    if not x or not y:
+        raise ShapeError(f"shapes {x} and {y} do not fit a product of vectors or matrices")
+    left = x if len(x) > 1 else (1, *x)
+    right = y if len(y) > 1 else (*y, 1)
+    if left[-1] != right[-2]:
+        raise ShapeError(
+            f"shapes {x} and {y} do not fit a matrix product: {left[-1]} is not {right[-2]}"
+        )
+    rows = left[-2:-1] if len(x) > 1 else ()
+    columns = right[-1:] if len(y) > 1 else ()
+    return (*broadcast_shape(left[:-2], right[:-2]), *rows, *columns)
