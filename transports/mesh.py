@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import structlog
+
 from transports.base import Security
 from transports.errors import AddressError, IdentityError
 from transports.exchange import Exchange
@@ -21,6 +23,8 @@ from transports.opening import Event, Opening, Timing
 from transports.registry import transport_for
 
 __all__ = ["Address", "open_mesh"]
+
+_log = structlog.get_logger(__name__)
 
 _DEFAULT_LIMITS: Final = Limits()
 
@@ -85,6 +89,8 @@ async def open_mesh(
         timing=Timing(connect_timeout_s, heartbeat_s, silence_timeout_s),
         on_event=on_event,
     )
+    if plaintext:
+        _log.warning("plaintext was asked for: no encryption, no proof of who a peer is")
     channels = await opening.run()
     names = {party.rank: party.name for party in (me, *peers)}
     return Exchange(me.rank, channels, limits, names)

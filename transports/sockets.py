@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from transports.base import Listener, Security
+from transports.base import Listener
 from transports.errors import AddressError, IdentityError, Unreachable
-from transports.tls import client_context, server_context, tls_reason
+from transports.tls import tls_reason
 
-__all__ = ["Acceptor", "dial_errors", "dial_socket", "host_and_port", "tls_for"]
+__all__ = ["Acceptor", "dial_errors", "dial_socket", "host_and_port"]
 
 _log = structlog.get_logger(__name__)
 
@@ -47,14 +47,6 @@ def host_and_port(url: str, default_port: int | None = None) -> tuple[str, int]:
     if not host or port is None:
         raise AddressError(url, "host and port are needed, as in tcp://party.example:7700")
     return host, port
-
-
-def tls_for(url: str, security: Security, *, listening: bool, plain: bool) -> ssl.SSLContext | None:
-    """The TLS context of a connection; None, with a warning in the log, for a plaintext one."""
-    if plain:
-        _log.warning("plaintext: no encryption, no proof of who the peer is", url=url)
-        return None
-    return server_context(security) if listening else client_context(security)
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ from transports.base import Connection, Listener, Security, Transport, gathered
 from transports.errors import ConnectionClosed
 from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
-from transports.sockets import Acceptor, dial_socket, host_and_port, tls_for
-from transports.tls import tls_reason
+from transports.sockets import Acceptor, dial_socket, host_and_port
+from transports.tls import client_context, server_context, tls_reason
 
 __all__ = ["TCPConnection", "TCPTransport"]
 
@@ -156,7 +156,7 @@ class TCPTransport(Transport):
 
     async def dial(self, url: str, security: Security, limits: Limits) -> Connection:
         host, port = host_and_port(url)
-        context = tls_for(url, security, listening=False, plain=security.plaintext)
+        context = None if security.plaintext else client_context(security)
 
         def factory() -> TCPConnection:
             return TCPConnection(url, limits)
@@ -171,7 +171,7 @@ class TCPTransport(Transport):
         on_connection: Callable[[Connection], None],
         on_stranger: Callable[[str, str], None],
     ) -> Listener:
-        context = tls_for(url, security, listening=True, plain=security.plaintext)
+        context = None if security.plaintext else server_context(security)
 
         def factory() -> TCPConnection:
             return TCPConnection(url, limits, on_connection)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import tempfile
-from pathlib import Path
 
 from transports.base import Security
 from transports.errors import IdentityError
@@ -68,14 +66,13 @@ def _completed(context: ssl.SSLContext, security: Security) -> ssl.SSLContext:
 
 
 def _load_identity(context: ssl.SSLContext, identity: Identity) -> None:
-    """The ssl module reads keys from files only: a file of the owner's alone, gone at once."""
-    descriptor, name = tempfile.mkstemp(prefix="mpcnet-")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(identity.key_pem + identity.certificate_pem)
-        context.load_cert_chain(name)
-    except ssl.SSLError as error:
-        why = f"the key is not that of the certificate ({tls_reason(error)})"
-        raise IdentityError(f"this party ({identity.name})", why) from None
-    finally:
-        Path(name).unlink()
+    """The ssl module reads keys from files only, so they get one in memory, never on a disk."""
+    descriptor = os.memfd_create("identity", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(identity.key_pem + identity.certificate_pem)
+        file.flush()
+        try:
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        except ssl.SSLError as error:
+            why = f"the key is not that of the certificate ({tls_reason(error)})"
+            raise IdentityError(f"this party ({identity.name})", why) from None

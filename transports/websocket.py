@@ -27,7 +27,8 @@ from transports.base import Connection, Listener, Security, Transport, gathered,
 from transports.errors import ConnectionClosed, FrameError, Unreachable
 from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
-from transports.sockets import Acceptor, dial_errors, host_and_port, tls_for
+from transports.sockets import Acceptor, dial_errors, host_and_port
+from transports.tls import client_context, server_context
 
 __all__ = ["WebSocketConnection", "WebSocketTransport"]
 
@@ -263,7 +264,7 @@ class WebSocketTransport(Transport):
 
 def _context(url: str, security: Security, *, listening: bool) -> ssl.SSLContext | None:
     """The TLS context that the scheme asks for."""
-    plain = urlsplit(url).scheme == "ws"
-    if plain:
-        require_plaintext(url, security)
-    return tls_for(url, security, listening=listening, plain=plain)
+    if urlsplit(url).scheme == "wss":
+        return server_context(security) if listening else client_context(security)
+    require_plaintext(url, security)
+    return None

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
+from structlog.typing import EventDict
 
 
 @pytest.fixture(autouse=True)
@@ -20,3 +22,13 @@ def no_forgotten_errors(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         if record.name == "asyncio" and record.levelno >= logging.ERROR
     ]
     assert complaints == []
+
+
+@pytest.fixture
+def logs() -> Iterator[list[EventDict]]:
+    """Everything that is logged, of all levels."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET))
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+    structlog.configure(**before)

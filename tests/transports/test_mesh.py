@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from structlog.typing import EventDict
 
 from tests.transports.pairs import (
     addresses,
@@ -73,12 +74,6 @@ async def test_three_parties_in_plaintext(scheme: str) -> None:
     exchanges = await open_all(parties, plaintext=True)
     await everybody_talks(exchanges)
     await close(*exchanges)
-
-
-@pytest.mark.parametrize("scheme", ENCRYPTED)
-def test_mesh_under_uvloop(scheme: str) -> None:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=True) as runner:
-        runner.run(test_three_parties_with_tls(scheme))
 
 
 async def test_parties_come_in_any_order() -> None:
@@ -374,3 +369,23 @@ async def test_closed_exchanges_leave_nothing() -> None:
     async with local_exchanges(3) as exchanges:
         await everybody_talks(exchanges)
     assert asyncio.all_tasks() == before
+
+
+async def test_plaintext_is_logged(logs: list[EventDict]) -> None:
+    parties, _ = network(2, "tcp")
+    await close(*await open_all(parties, plaintext=True))
+    warnings = [log["event"] for log in logs if log["log_level"] == "warning"]
+    assert sum("plaintext" in event for event in warnings) == 2
+
+
+@pytest.mark.parametrize("scheme", ENCRYPTED)
+def test_mesh_under_uvloop(scheme: str) -> None:
+    async def checks() -> None:
+        await test_three_parties_with_tls(scheme)
+        await test_dialler_refuses_an_unknown_certificate(scheme)
+        await test_listener_refuses_an_unknown_certificate(scheme)
+        await test_port_in_use(scheme)
+        await test_cancelled_opening_leaves_nothing()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=True) as runner:
+        runner.run(checks())
