@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from mpcnet.session import Session
 
 __all__ = ["SecretTensor"]
+
+# The first dispatch to any tensor subclass makes torch import its distributed tensors, and sympy
+# with them: half a second that belongs to the start of a process and not to its first inference.
+if torch.distributed.is_available():
+    import_module("torch.distributed.tensor")
 
 
 class SecretTensor(Tensor):
