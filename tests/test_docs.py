@@ -265,6 +265,13 @@ def slugs(file: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_named_files_exist(document: Path) -> None:
+    text = _FENCE.sub("", document.read_text(encoding="utf-8"))
+    paths = re.findall(r"`((?:transports|protocols|mpcnet|apps|tests|tools|docs)/[\w./-]*)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
     text = _FENCE.sub("", document.read_text(encoding="utf-8"))
     lost = []
