@@ -94,7 +94,7 @@ class ProgressBars(Display):
         """Redraws the participant's line."""
         task = self._tasks[participant]
         words = _words(name, fields)
-        if words:
+        if words and name != "progress":
             self._progress.update(task, description=words)
         if name == "progress":
             done, total = fields["done"], fields["total"]
@@ -120,6 +120,8 @@ def _words(name: str, fields: Mapping[str, Any]) -> str:
             return " ".join(str(fields[key]) for key in ("what", "item") if key in fields)
         case "answered":
             return f"{fields['answers']:,} answers, {decimal(fields['bytes'])}"
+        case "progress":
+            return f"{fields['done']} of {fields['total']} {fields['what']} done"
         case "result":
             return "done"
         case "error":
