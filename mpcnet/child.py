@@ -66,9 +66,10 @@ class Child:
         """Starts the process, follows it, and notes how it ended."""
         if self._stopped:
             return
-        # A session of its own: Ctrl-C reaches only us, and we end the children in order.
+        # A session of its own: Ctrl-C reaches only us, and we end the children in order. -P: what
+        # lies in the current folder must not take the place of installed packages.
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "mpcnet", *self.arguments, "--events"),
+            *(sys.executable, "-P", "-m", "mpcnet", *self.arguments, "--events"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
