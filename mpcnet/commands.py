@@ -122,6 +122,7 @@ def demo_command(arguments: argparse.Namespace) -> None:
         plan = app.demo(own, folder)
         files = demo.lay_out(plan, app.name, folder, arguments.transport)
         options = ["--threads", str(arguments.threads), *["-v"] * arguments.verbose]
+        options += ["--debug"] if arguments.debug else []
         with _display(list(files), arguments.quiet) as display:
             watch = _watch(display, forward=arguments.verbose > 0 or arguments.debug)
             results = loop.run(
