@@ -83,10 +83,9 @@ class Convolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         size = self.output_shape(tuple(x.shape), tuple(y.shape))[2:]
-        windows = self._unfold(x, tuple(y.shape[2:]), size)  # (groups, C/g * kernel, B * out)
-        filters = y.reshape(
-            self.groups, y.shape[0] // self.groups, -1
-        )  # (groups, O/g, C/g * kernel)
+        windows = self._unfold(x, tuple(y.shape[2:]), size)  # (groups, rows, B * out)
+        rows = prod(y.shape[1:])
+        filters = y.reshape(self.groups, y.shape[0] // self.groups, rows)
         out = torch.stack([f @ w for f, w in zip(filters, windows, strict=True)])
         out = out.reshape(y.shape[0], x.shape[0], *size)
         return out.transpose(0, 1).contiguous()
@@ -107,7 +106,8 @@ class Convolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
             ),
         )
         columns = x.shape[0] * prod(size)
-        return windows.reshape(self.groups, -1, columns)
+        rows = x.shape[1] // self.groups * prod(kernel)
+        return windows.reshape(self.groups, rows, columns)
 
     def output_shape(self, x: Shape, y: Shape) -> Shape:
         self._check(x, y)
@@ -146,7 +146,7 @@ Bilinear: TypeAlias = Multiply | MatrixProduct | Convolution
 def _batched(x: Tensor, y: Tensor) -> Tensor:
     # torch.bmm of int64 is a plain loop, several times slower than mm.
     if y.dim() == 2:
-        return (x.reshape(-1, x.shape[-1]) @ y).reshape(*x.shape[:-1], y.shape[-1])
+        return (x.flatten(0, -2) @ y).reshape(*x.shape[:-1], y.shape[-1])
     if x.dim() == 1 or y.dim() == 1:
         return torch.matmul(x, y)
     batch = broadcast_shape(tuple(x.shape[:-2]), tuple(y.shape[:-2]))

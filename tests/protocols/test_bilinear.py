@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -88,6 +88,9 @@ MATRICES: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
     ((3,), (5, 3, 2)),
     ((0, 2, 3), (0, 3, 4)),
     ((5, 2, 0), (5, 0, 4)),
+    ((1, 0, 0), (0, 0)),
+    ((2, 3, 0), (0, 4)),
+    ((2, 0, 3, 2), (2, 0)),
 ]
 
 
@@ -155,6 +158,7 @@ def test_convolution_of_two_dimensions(
     assert tuple(out.shape) == op.output_shape(tuple(x.shape), tuple(y.shape))
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_convolution_is_torchs(data: Any) -> None:
     draw = data.draw
@@ -178,6 +182,22 @@ def test_convolution_is_torchs(data: Any) -> None:
     out = op(x, y)
     assert torch.equal(out.double(), expected)
     assert tuple(out.shape) == op.output_shape(tuple(x.shape), tuple(y.shape))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "groups"),
+    [
+        ((0, 4, 9), (3, 4, 3), 1),
+        ((2, 0, 9), (3, 0, 3), 1),
+        ((2, 4, 9), (0, 4, 3), 1),
+        ((0, 4, 9), (4, 2, 3), 2),
+    ],
+)
+def test_convolution_of_nothing(x: tuple[int, ...], y: tuple[int, ...], groups: int) -> None:
+    op = Convolution((2,), (1,), (1,), groups)
+    out = op(torch.zeros(x, dtype=torch.int64), torch.zeros(y, dtype=torch.int64))
+    assert tuple(out.shape) == op.output_shape(x, y)
+    assert not out.any()
 
 
 def test_operations_are_bilinear(generator: torch.Generator) -> None:
