@@ -138,13 +138,32 @@ async def test_comparisons(n: int, shape: tuple[int, ...], f: int, lifted: bool)
     assert await counted(n, f, relu) == relu_cost(shape, bits, 62 - f)
 
 
-async def test_figures_of_the_documentation() -> None:
-    """Per element of a relu after a product, as docs/protocols.md has them."""
-    n = 6400
-    cost = relu_cost((n,), 20, 42)
-    assert cost == Cost(3, 78 * n, 895 * n)
-    cost = relu_cost((n,), 16, 46)
-    assert cost == Cost(3, 80 * n, 1087 * n)
+def test_figures_of_the_documentation() -> None:
+    """Bits of one element, as the table in docs/protocols.md has them."""
+    n = 64
+    assert open_cost((n,)) == Cost(1, 64 * n)
+    assert truncate_cost((n,)) == Cost(1, 64 * n, 96 * n)
+    assert negative_cost((n,), 42) == Cost(3, 78 * n, 703 * n)
+    assert negative_cost((n,), 46) == Cost(3, 80 * n, 895 * n)
+    assert relu_cost((n,), 0, 42) == Cost(3, 78 * n, 767 * n)
+    assert relu_cost((n,), 0, 46) == Cost(3, 80 * n, 959 * n)
+    assert relu_cost((n,), 20, 42) == Cost(3, 78 * n, 895 * n)
+    assert relu_cost((n,), 16, 46) == Cost(3, 80 * n, 1087 * n)
+
+
+def test_wav2letter_in_the_documentation() -> None:
+    """One second of sound at 16 kHz, twelve layers, 250 channels, 40 classes, f = 20."""
+    outputs = [25_000, *[12_500] * 8, 102_000, 102_000, 2_040]
+    inputs = [16_000, *outputs[:-1]]
+    relus = [relu_cost((n,), 20, 42) for n in outputs]
+    planes = [cost.bits - 64 * n for cost, n in zip(relus, outputs, strict=True)]
+    assert sum(outputs) == 331_040
+    assert sum(inputs) == 345_000
+    assert round((64 * sum(inputs) + sum(planes)) / 8e6, 2) == 3.34
+    assert round((64 * (sum(outputs) + outputs[-1]) + sum(planes)) / 8e6, 2) == 3.24
+    assert round(64 * sum(outputs) / 8e6, 2) == 2.65
+    dealt = sum(cost.offline_bits for cost in relus) + 64 * sum(outputs)
+    assert round(dealt / 8e6, 1) == 39.7
 
 
 def conv_chain(session: Session, x: Sharing, weights: list[torch.Tensor], owner: int) -> Sharing:
@@ -173,7 +192,8 @@ async def test_private_weights_take_four_messages_a_layer(layers: int, owner: in
         return (await out.share).depth
 
     outcome = await run_parties(program)
-    assert max(outcome.results) <= 4 * layers + 2
+    # Four messages, one after the other, for each layer; the last product goes in and is opened.
+    assert max(outcome.results) == 4 * layers + 2
     # Each way a word for every product: its masked input to the owner of the weights, who alone has
     # a share of the result that depends on the input; and at the end that of the reveal.
     words, planes = 64 * signal.numel(), 14 * 64 * layers

@@ -63,7 +63,7 @@ async def test_products_are_exact(n: int, owners: tuple[int | None, int | None])
             assert torch.equal(value, operation(uniform(x, 1), uniform(y, 2))), operation
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @each(data=st.data())
 def test_matrix_products_of_any_shape(data: Any) -> None:
     size = st.integers(0, 4)
