@@ -20,7 +20,7 @@ __all__ = ["convert_table", "read_toml", "render_toml"]
 T = TypeVar("T", bound=msgspec.Struct)
 
 _PLACE: Final = re.compile(r"^(?P<why>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
-_BARE_KEY: Final = re.compile(r"^[A-Za-z0-9_-]+$")
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _WORDS: Final = {"object": "a table", "array": "an array", "str": "a text", "bool": "true or false"}
 
 
@@ -126,7 +126,7 @@ def render_toml(document: Mapping[str, object]) -> str:
 
 
 def _key(key: str) -> str:
-    return key if _BARE_KEY.match(key) else _text(key)
+    return key if _BARE_KEY.fullmatch(key) else _text(key)
 
 
 def _text(text: str) -> str:

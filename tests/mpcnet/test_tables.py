@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mpcnet.tables import render_toml
@@ -21,6 +21,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(TEXTS, VALUES, max_size=4))
+@example({"0\n": []})
 def test_what_is_written_is_read_back(document: dict[str, Any]) -> None:
     assert tomllib.loads(render_toml(document)) == document
 
