@@ -99,7 +99,8 @@ def own_logging() -> Iterator[None]:
     """Puts logging back as it was; for tests that set it up in this process."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    before = structlog.get_config()
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**before)
