@@ -2,9 +2,9 @@
 both know.
 
 Ways to end: BYE from both sides (no error), ABORT from one (PeerAborted at the other), a frame
-that breaks the rules (FrameError), or silence and broken connections (PeerLost). After BYE and
-ABORT a side goes on reading until the other side has closed: closing a socket with unread bytes
-would destroy our last words on their way.
+that breaks the rules (FrameError), or silence, deafness and broken connections (PeerLost). After
+BYE and ABORT a side goes on reading until the other side has closed: closing a socket with unread
+bytes would destroy our last words on their way.
 """
 
 from __future__ import annotations
@@ -277,19 +277,27 @@ class Channel:
     # Watching
 
     async def _watch(self) -> None:
-        """PING when nothing was sent for a while; PeerLost when nothing was heard for too long."""
+        """PING when nothing was sent for a while; PeerLost when the peer neither talks nor reads.
+
+        Every piece that the connection takes counts as read, so a slow peer is not lost.
+        """
+        sent_bytes, moved = 0, time.monotonic()
         while True:
             now = time.monotonic()
-            silence_due = self._connection.last_heard + self._silence_timeout_s
-            if now >= silence_due:
-                self._end(self._lost(f"nothing heard for {self._silence_timeout_s:g} s"))
+            if self._idle.is_set() or self.stats.bytes_sent != sent_bytes:
+                sent_bytes, moved = self.stats.bytes_sent, now
+            heard = self._connection.last_heard
+            lost_at = min(heard, moved) + self._silence_timeout_s
+            if now >= lost_at:
+                what = "nothing heard" if heard <= moved else "it read nothing"
+                self._end(self._lost(f"{what} for {self._silence_timeout_s:g} s"))
                 self._done.set()
                 return
             if now >= self._sent_at + self._heartbeat_s:
                 self._sent_at = now
                 if self._idle.is_set() and self._last_word is None:
                     self._say(Kind.PING)
-            await asyncio.sleep(min(silence_due, self._sent_at + self._heartbeat_s) - now)
+            await asyncio.sleep(min(lost_at, self._sent_at + self._heartbeat_s) - now)
 
     def _lost(self, why: str) -> PeerLost:
         silent_s = time.monotonic() - self._connection.last_heard

@@ -21,7 +21,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from transports.errors import FrameError, LimitError
 
@@ -45,7 +45,7 @@ __all__ = [
     "wire_bytes",
 ]
 
-Buffer: TypeAlias = bytes | bytearray | memoryview
+Buffer: TypeAlias = "bytes | bytearray | memoryview[Any]"
 
 HEADER_BYTES: Final = 32
 ENTRY_BYTES: Final = 32

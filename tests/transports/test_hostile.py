@@ -195,6 +195,28 @@ async def test_silent_peer_is_lost() -> None:
         assert isinstance(second.error, PeerAborted)
 
 
+async def test_peer_that_talks_but_does_not_read_is_lost() -> None:
+    timing = {"heartbeat_s": 0.1, "silence_timeout_s": 1.0}
+    async with with_rogue("tcp", **timing) as (to_first, to_second, first, second):
+
+        async def keep_talking() -> None:
+            for number in range(1, 1000):
+                for connection in (to_first, to_second):
+                    with contextlib.suppress(ConnectionClosed):
+                        await connection.send(encode_control(Kind.PING, number))
+                await asyncio.sleep(0.1)
+
+        talking = asyncio.create_task(keep_talking())
+        for number in range(64):
+            first.post(0, number.to_bytes(16, "little"), bytes(1_000_000))
+        await both_fail(first, second)
+        talking.cancel()
+        await asyncio.gather(talking, return_exceptions=True)
+        assert isinstance(first.error, PeerLost)
+        assert "it read nothing for 1 s" in str(first.error)
+        assert isinstance(second.error, PeerAborted)
+
+
 async def test_heartbeats_keep_an_idle_mesh_alive() -> None:
     async with local_exchanges(2, heartbeat_s=0.1, silence_timeout_s=0.8) as exchanges:
         await asyncio.sleep(1.5)
