@@ -9,6 +9,8 @@ import soundfile
 import torch
 from torch import Tensor
 
+from mpcnet.errors import AppError
+
 __all__ = ["MAX_SECONDS", "AudioError", "read_wav", "resample"]
 
 MAX_SECONDS = 60.0
@@ -21,7 +23,7 @@ _ROLLOFF = 0.96  # the edge lies this far below half the lower rate, so that lit
 _BLOCK = 8192  # output samples made at a time, which bounds the memory
 
 
-class AudioError(Exception):
+class AudioError(AppError):
     """A recording that cannot be used.
 
     Attributes:
@@ -30,12 +32,9 @@ class AudioError(Exception):
     """
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(path, reason)
+        super().__init__(f"{path} cannot be used as a recording: {reason}")
         self.path = path
         self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path} cannot be used as a recording: {self.reason}."
 
 
 def read_wav(path: Path, *, max_seconds: float = MAX_SECONDS) -> tuple[Tensor, int]:

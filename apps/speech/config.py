@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from apps.speech.model import INPUT_TYPES, Wav2Letter
+from mpcnet.errors import AppError
 
 __all__ = ["DIGITS_WEIGHTS", "ModelFileError", "SpeechConfig", "load_model", "save_model"]
 
@@ -20,7 +21,7 @@ _MAX_SIZE = 1 << 20  # of a layer; keeps every shape within torch's integers
 _MAX_FILE_BYTES = 1 << 30  # the full-width network in float32 has 105 MB
 
 
-class ModelFileError(Exception):
+class ModelFileError(AppError):
     """A file of weights that cannot be used.
 
     Attributes:
@@ -29,12 +30,9 @@ class ModelFileError(Exception):
     """
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(path, reason)
+        super().__init__(f"{path} cannot be used as a speech model: {reason}")
         self.path = path
         self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path} cannot be used as a speech model: {self.reason}."
 
 
 class SpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
