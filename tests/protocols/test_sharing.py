@@ -9,7 +9,7 @@ import torch
 from mpcnet.errors import SecretError
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
-from protocols.errors import OwnershipError
+from protocols.errors import MessageError, OwnershipError
 from tests.parties import NAMES, run_parties
 from tests.protocols.ringvalues import given, revealed, uniform
 
@@ -183,4 +183,25 @@ async def test_revealing_to_a_stranger() -> None:
         await x.reveal(to="zoe")
 
     with pytest.raises(SecretError, match=f"there is no party 'zoe'.*{NAMES[0]}"):
+        await run_parties(program)
+
+
+@pytest.mark.parametrize("size", [0, 8, 32, 48, 80])
+async def test_a_message_of_the_wrong_size(size: int) -> None:
+    """A peer is not believed: nothing is read from what does not have the expected length."""
+
+    async def program(session: Session) -> None:
+        suite, exchange = session.suite, session.suite.party.exchange
+        assert isinstance(suite, AdditiveSuite)
+        post = exchange.post
+
+        def wrong(peer: int, tag: bytes, payload: Any, **more: Any) -> None:
+            post(peer, tag, bytes(size) if more.get("depth") else payload, **more)
+
+        if session.rank == 1:
+            exchange.post = wrong  # type: ignore[method-assign]
+        await suite.wire(given(session, uniform((5,)))).masked
+        await session.barrier()
+
+    with pytest.raises(MessageError, match=f"party 1 .* {size} bytes instead of 40"):
         await run_parties(program)
