@@ -173,7 +173,7 @@ class Exchange:
                 self._inboxes[error.peer].waiting() if error.peer in self._inboxes else ()
             )
         self._error = error
-        _log.error("exchange failed", rank=self.rank, error=_reason(error))
+        _log.info("exchange failed", rank=self.rank, error=_reason(error))
         self._drop_round()
         for inbox in self._inboxes.values():
             inbox.fail(error)
@@ -277,4 +277,6 @@ def _reason(error: BaseException) -> str:
     told = getattr(error, "peer_reason", None)
     if isinstance(told, str):
         return told
+    if isinstance(error, asyncio.CancelledError):
+        return "it was stopped"
     return str(error) if isinstance(error, TransportError) else type(error).__name__

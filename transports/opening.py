@@ -156,7 +156,7 @@ class Opening:
         if key in self._told or len(self._told) >= _EVENTS:
             return
         self._told.add(key)
-        log = _log.warning if event in ("refused", "retrying") else _log.info
+        log = _log.warning if event == "refused" else _log.info
         log(event, **fields)
         if self.on_event is not None:
             self.on_event(event, fields)
