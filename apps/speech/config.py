@@ -45,6 +45,8 @@ class SpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         width: channels of the narrow layers.
         sample_rate: samples per second that the model was trained at.
         window_length, hop_length, fft_length: of the short-time spectrum, in samples.
+        tail_frames: feature frames of silence put after the utterance. A network trained with CTC
+            names a word some time after its end, and a recording may stop before that.
         alphabet: the text of each class; class 0 is the CTC blank, written as "".
         separator: what stands between two symbols of a transcript: " " for words.
     """
@@ -59,6 +61,7 @@ class SpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     window_length: int = 200
     hop_length: int = 80
     fft_length: int = 256
+    tail_frames: int = 0
 
     def __post_init__(self) -> None:
         if self.architecture != "wav2letter":
@@ -73,6 +76,8 @@ class SpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 "num_features, width, sample_rate, hop_length and fft_length must lie between "
                 f"1 and {_MAX_SIZE}"
             )
+        if not 0 <= self.tail_frames <= _MAX_SIZE:
+            raise ValueError(f"tail_frames must lie between 0 and {_MAX_SIZE}")
         if not 0 < self.window_length <= self.fft_length:
             raise ValueError("window_length must be positive and at most fft_length")
 

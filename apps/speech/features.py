@@ -27,7 +27,7 @@ def log_mel(waveform: Tensor, config: SpeechConfig) -> Tensor:
     times as loud has the same features.
 
     Shapes: waveform (..., samples), float32 at `config.sample_rate`
-            -> (..., num_features, 1 + samples // hop_length), between 0 and 4
+            -> (..., num_features, `feature_frames(samples, config)`), between 0 and 4
 
     Raises:
         ValueError: if there are no samples.
@@ -51,12 +51,13 @@ def log_mel(waveform: Tensor, config: SpeechConfig) -> Tensor:
     level_db = 10.0 * torch.log10(mel + _TINY)
     loudest_db = level_db.amax(dim=(-2, -1), keepdim=True).clamp(min=_QUIET_DB)
     steps = ((level_db - loudest_db + RANGE_DB) / STEP_DB).clamp(min=0.0)
+    steps = torch.nn.functional.pad(steps, (0, config.tail_frames))  # zero is silence
     return steps.reshape(*waveform.shape[:-1], *steps.shape[-2:])
 
 
 def feature_frames(samples: int, config: SpeechConfig) -> int:
     """Feature frames that `log_mel` makes of a waveform of `samples` samples."""
-    return 1 + samples // config.hop_length
+    return 1 + samples // config.hop_length + config.tail_frames
 
 
 def mel_filters(config: SpeechConfig) -> Tensor:

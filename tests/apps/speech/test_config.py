@@ -123,6 +123,7 @@ def test_file_without_configuration(model_file: Path) -> None:
         ({"input_type": "mel"}, "mel"),
         ({"alphabet": ["yes", "no"]}, "blank"),
         ({"window_length": 512}, "window_length"),
+        ({"tail_frames": -1}, "tail_frames"),
         ({"beam": 4}, "beam"),
     ],
 )

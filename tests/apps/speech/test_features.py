@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 import torch
 
@@ -29,6 +30,14 @@ def tone(frequency_hz: float, samples: int = RATE // 2) -> torch.Tensor:
 def test_number_of_frames(samples: int) -> None:
     features = log_mel(torch.zeros(samples), CONFIG)
     assert features.shape == (40, feature_frames(samples, CONFIG))
+
+
+def test_the_tail_is_silence_after_the_utterance() -> None:
+    longer = msgspec.structs.replace(CONFIG, tail_frames=7)
+    features, spoken = log_mel(tone(500.0), longer), log_mel(tone(500.0), CONFIG)
+    assert features.shape == (40, feature_frames(RATE // 2, longer))
+    assert torch.equal(features[:, :-7], spoken)
+    assert not bool(features[:, -7:].any())
 
 
 def test_an_empty_waveform_is_refused() -> None:
