@@ -19,6 +19,7 @@ from tools.speech_data import DIGIT_WORDS, FSDD_RATE, Recording, Utterance, text
 __all__ = [
     "RESERVED_VARIANTS",
     "Voice",
+    "reserved_voices",
     "speak",
     "training_voices",
     "voice_digits",
@@ -61,9 +62,18 @@ class Voice:
 
 def training_voices(count: int, rng: np.random.Generator) -> list[Voice]:
     """`count` voices at random, none of a reserved variant."""
+    return _voices(count, rng, _VARIANTS)
+
+
+def reserved_voices(count: int, rng: np.random.Generator) -> list[Voice]:
+    """`count` voices at random, each of a variant that training never hears."""
+    return _voices(count, rng, RESERVED_VARIANTS)
+
+
+def _voices(count: int, rng: np.random.Generator, variants: tuple[str, ...]) -> list[Voice]:
     return [
         Voice(
-            name=f"{rng.choice(_ACCENTS)}+{rng.choice(_VARIANTS)}",
+            name=f"{rng.choice(_ACCENTS)}+{rng.choice(variants)}",
             words_per_minute=int(rng.integers(100, 220)),
             pitch=int(rng.integers(20, 80)),
             gap=int(rng.integers(0, 25)),

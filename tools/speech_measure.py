@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from apps.speech.config import SpeechConfig
 from apps.speech.decoding import error_rate, greedy_decode
 from apps.speech.features import log_mel
 from apps.speech.model import Wav2Letter
+from tools.espeak_voices import reserved_voices, voice_strings
 from tools.speech_data import HELD_OUT_TAKES, Recording, Utterance, join, make_strings, read_fsdd
 
 __all__ = ["held_out_conditions", "report", "transcribe"]
 
 _STRINGS = 300
 _SEED = 2024
+_RESERVED = "espeak-ng voices never trained on, strings of 2-8"
 
 
 @torch.no_grad()
@@ -53,13 +56,22 @@ def held_out_conditions(recordings: Sequence[Recording]) -> dict[str, list[Utter
 
 
 def report(config: SpeechConfig, model: Wav2Letter, archive: Path, console: Console) -> None:
-    """Print character and word error rates on the held-out takes."""
+    """Print character and word error rates on the held-out takes, and on voices never heard.
+
+    The last line needs espeak-ng, and says so where it is not installed.
+    """
     recordings = read_fsdd(archive, HELD_OUT_TAKES)
     takes = f"{HELD_OUT_TAKES.start}-{HELD_OUT_TAKES.stop - 1}"
     table = Table(title=f"{len(recordings)} held-out recordings, takes {takes}")
     for column in ("condition", "utterances", "characters wrong", "words wrong"):
         table.add_column(column)
-    for name, utterances in held_out_conditions(recordings).items():
+    conditions = held_out_conditions(recordings)
+    if shutil.which("espeak-ng"):
+        rng = np.random.default_rng(_SEED)
+        conditions[_RESERVED] = voice_strings(reserved_voices(60, rng), 5, rng)
+    else:
+        console.print("espeak-ng is not installed: its reserved voices were not measured")
+    for name, utterances in conditions.items():
         texts = [utterance.text for utterance in utterances]
         heard = [transcribe(config, model, torch.from_numpy(u.waveform)) for u in utterances]
         rates = [f"{100 * error_rate(texts, heard, words=words):.2f} %" for words in (False, True)]

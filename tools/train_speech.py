@@ -29,6 +29,7 @@ from tools.speech_data import DIGIT_WORDS, FSDD_RATE, TRAINING_TAKES, read_fsdd
 from tools.speech_measure import report
 from tools.speech_network import TrainingNetwork
 
+_TAIL_FRAMES = 20  # 0.2 s
 _WARM_UP_STEPS = 500
 _AVERAGE_DECAY = 0.999
 _DROPOUT = 0.15
@@ -76,6 +77,7 @@ def _train(args: argparse.Namespace, console: Console) -> tuple[SpeechConfig, Wa
         sample_rate=FSDD_RATE,
         alphabet=("", *DIGIT_WORDS),
         separator=" ",
+        tail_frames=_TAIL_FRAMES,
     )
     network = TrainingNetwork(config.build(), _DROPOUT)
     average = copy.deepcopy(network)
