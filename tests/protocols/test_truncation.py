@@ -7,6 +7,8 @@ import torch
 
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
+from protocols.additive.truncation import truncated_share
+from protocols.correlations import shift_right, top_bit
 from tests.parties import run_parties
 from tests.protocols.ringvalues import NEAR_EDGES, given, revealed
 
@@ -54,6 +56,21 @@ async def test_the_mask_decides_the_rounding(n: int, bits: int) -> None:
         assert result - (value >> bits) in (0, 1)
         if value % 2**bits == 0:
             assert result == value >> bits
+
+
+@pytest.mark.parametrize("bits", [8, 20, 30])
+def test_masks_that_chance_would_not_choose(bits: int) -> None:
+    """Every edge against masks at their own edges, those among them that bring x^ to an edge."""
+    words = [0, 1, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 1, 2**bits - 1, 2**64 - 2**bits]
+    pairs = [(x, r) for x in EDGES for r in words]
+    pairs += [
+        (x, (word - x - shift) % 2**64) for x in EDGES for word in words for shift in (0, 2**62)
+    ]
+    x = torch.tensor([pair[0] for pair in pairs])
+    r = torch.tensor([pair[1] - (pair[1] >> 63 << 64) for pair in pairs])
+    y = truncated_share(x + r, shift_right(r, bits), top_bit(r).to(torch.int32), bits, True)
+    expected = [((x + 2**62 + r) >> bits) - (r >> bits) - 2 ** (62 - bits) for x, r in pairs]
+    assert y.tolist() == expected
 
 
 @pytest.mark.parametrize("fraction", [1, 4, 8, 15])
