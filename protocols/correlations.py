@@ -56,7 +56,7 @@ class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The part of party `rank`, whose key this is: uniform for holders, zero for others."""
         if rank not in self.holders:
             return torch.zeros(self.shape, dtype=torch.int64)
-        return key.stream(Label(self.label)).words(self.shape)
+        return key.stream(Label(self.label), "mask").words(self.shape)
 
 
 MAX_WINDOW_BITS = 60
@@ -229,4 +229,4 @@ def top_bit(x: Tensor) -> Tensor:
 def _stream(request: Request, key: Key) -> Stream:
     # The whole request enters the name: two different requests never share a stream, even if a
     # faulty party asks for both under one label.
-    return key.stream(Label(msgspec.json.encode(request).decode()))
+    return key.stream(Label(msgspec.json.encode(request).decode()), "deal")

@@ -198,7 +198,7 @@ class Operator:
         """
         total = torch.zeros(shape, dtype=torch.int64)
         for peer, key in self.party.pairs.items():
-            drawn = key.stream(self.label / "zero").words(shape)
+            drawn = key.stream(self.label, "zero").words(shape)
             total += drawn if peer > self.party.rank else -drawn
         return total
 

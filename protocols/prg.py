@@ -1,10 +1,11 @@
 """Cryptographic randomness: AES-128 in counter mode under keys from the operating system.
 
-`Key.stream(label)` is a pseudorandom function from labels to streams: BLAKE2b keyed with the
-32-byte key (a PRF, RFC 7693 section 2.9) gives each label an AES key of its own, and AES-CTR (NIST
-SP 800-38A) expands it. Two labels give independent streams and one label always the same stream, so
-whoever holds the key can name a random tensor instead of sending it. With 2^32 labels under one
-key, two AES keys coincide with probability below 2^-64.
+`Key.stream(label, purpose)` is a pseudorandom function from labels to streams: BLAKE2b keyed with the
+32-byte key (a PRF, RFC 7693 section 2.9) gives each label an AES key and a first counter of its own,
+and AES-CTR (NIST SP 800-38A) expands them. Two labels give independent streams and one label always
+the same stream, so whoever holds the key can name a random tensor instead of sending it. Among 2^32
+labels under one key, two share an AES key and overlapping counters with probability far below 2^-64,
+and since counters begin anywhere, an adversary gains nothing from attacking many streams at once.
 
 torch's and numpy's generators are statistical: from some outputs their state, and so all other
 outputs, can be computed. Shares are such outputs, sent to the adversary. They are never used here.
@@ -14,6 +15,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from math import prod
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -23,13 +25,16 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from protocols.label import Label
 
-__all__ = ["Key", "Stream"]
+__all__ = ["Key", "Purpose", "Stream"]
 
 _SLICE = 1 << 18
 """Bytes per call to the cipher: stays in the second-level cache, where AES is fastest."""
 
 _ZEROS = bytes(_SLICE)
 _BLOCK = 16
+
+Purpose: TypeAlias = Literal["mask", "deal", "zero"]
+"""Parts of named masks, shares of correlated randomness, sharings of zero."""
 
 
 class Key:
@@ -56,12 +61,19 @@ class Key:
         """The key's bytes, for the one message that hands it to whom it is shared with."""
         return self._secret
 
-    def stream(self, label: Label) -> "Stream":
-        """The stream that belongs to `label`; the same for whoever holds this key."""
+    def stream(self, label: Label, purpose: Purpose) -> "Stream":
+        """The stream that belongs to `label`; the same for whoever holds this key.
+
+        Args:
+            purpose: keeps names of different kinds apart, even where they read the same.
+        """
         digest = hashlib.blake2b(
-            label.path.encode(), key=self._secret, digest_size=_BLOCK, person=b"mpcnet stream"
-        )
-        return Stream(digest.digest())
+            label.path.encode(),
+            key=self._secret,
+            digest_size=2 * _BLOCK,
+            person=b"mpcnet " + purpose.encode(),
+        ).digest()
+        return Stream(digest[:_BLOCK], digest[_BLOCK:])
 
 
 class Stream:
@@ -69,8 +81,8 @@ class Stream:
 
     __slots__ = ("_encryptor",)
 
-    def __init__(self, key: bytes) -> None:
-        self._encryptor = Cipher(AES(key), CTR(bytes(_BLOCK))).encryptor()
+    def __init__(self, key: bytes, counter: bytes) -> None:
+        self._encryptor = Cipher(AES(key), CTR(counter)).encryptor()
 
     def __repr__(self) -> str:
         return "Stream(hidden)"

@@ -56,7 +56,7 @@ def test_masks_are_sums_over_their_holders(n: int) -> None:
     session = Session(n)
     for holders in [(0,), (n - 1,), tuple(range(n)), tuple(range(1, n))]:
         mask = Mask("3.open/mask", (5,), holders)
-        parts = [key.stream(Label("3.open/mask")).words((5,)) for key in session.keys]
+        parts = [key.stream(Label("3.open/mask"), "mask").words((5,)) for key in session.keys]
         assert torch.equal(session.mask(mask), sum(parts[rank] for rank in holders))  # type: ignore[arg-type]
 
 

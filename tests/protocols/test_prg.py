@@ -34,37 +34,42 @@ def test_the_block_cipher_is_that_of_fips_197() -> None:
 def test_a_stream_is_counter_mode_from_zero() -> None:
     key = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")  # SP 800-38A, appendix F
     counters = b"".join(i.to_bytes(16, "big") for i in range(40))
-    assert drawn(Stream(key), 80) == encrypted(key, counters)
+    assert drawn(Stream(key, bytes(16)), 80) == encrypted(key, counters)
 
 
 def test_a_stream_under_the_zero_key() -> None:
     # NIST AESAVS, appendix C and D: AES-128 of the zero block under the zero key.
-    assert drawn(Stream(bytes(16)), 2).hex() == "66e94bd4ef8a2c3b884cfa59ca342b2e"
+    assert drawn(Stream(bytes(16), bytes(16)), 2).hex() == "66e94bd4ef8a2c3b884cfa59ca342b2e"
 
 
 def test_counter_mode_against_sp_800_38a() -> None:
-    # F.5.1 begins its counter at f0f1...ff; what AES makes of that counter is its first keystream
-    # block, and plaintext ^ keystream its first ciphertext block.
+    # F.5.1: plaintext ^ keystream is the ciphertext, block after block.
     key = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
-    keystream = encrypted(key, bytes.fromhex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"))
-    plain = bytes.fromhex("6bc1bee22e409f96e93d7e117393172a")
+    counter = bytes.fromhex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff")
+    plain = bytes.fromhex("6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51")
+    keystream = drawn(Stream(key, counter), 4)
     cipher = bytes(a ^ b for a, b in zip(plain, keystream, strict=True))
-    assert cipher.hex() == "874d6191b620e3261bef6864990db6ce"
+    assert cipher.hex() == "874d6191b620e3261bef6864990db6ce9806f66b7970fdff8617187bb9fffdff"
 
 
 def test_a_label_gives_its_stream() -> None:
     derived = hashlib.blake2b(
-        b"17.open/mask", key=SECRET, digest_size=16, person=b"mpcnet stream"
+        b"17.open/mask", key=SECRET, digest_size=32, person=b"mpcnet mask"
     ).digest()
-    assert derived.hex() == "3fe4cfbc57fd3992e8eff04fc80b8ac8"
-    stream = Key(SECRET).stream(Label("17.open/mask"))
-    assert drawn(stream, 2).hex() == "7b699f949627c1bf2dd49b3fd0380f5b"
-    assert drawn(Stream(derived), 2).hex() == "7b699f949627c1bf2dd49b3fd0380f5b"
+    stream = Key(SECRET).stream(Label("17.open/mask"), "mask")
+    shown = drawn(stream, 2)
+    assert shown == drawn(Stream(derived[:16], derived[16:]), 2)
+    assert shown.hex() == "7021c12ffcedd142f08f45723bb13a9c"
+
+
+def test_purposes_give_different_streams() -> None:
+    key = Key(SECRET)
+    assert len({drawn(key.stream(Label("a"), p), 4) for p in ("mask", "deal", "zero")}) == 3
 
 
 def test_labels_and_keys_give_different_streams() -> None:
     streams = [
-        Key(secret).stream(Label(path))
+        Key(secret).stream(Label(path), "mask")
         for secret in (SECRET, bytes(32))
         for path in ("", "1.open", "1.open/", "2.open", "1.open/mask")
     ]
@@ -73,19 +78,21 @@ def test_labels_and_keys_give_different_streams() -> None:
 
 def test_the_same_label_gives_the_same_stream() -> None:
     key = Key(SECRET)
-    assert drawn(key.stream(Label("a")), 9) == drawn(Key(SECRET).stream(Label("a")), 9)
+    assert drawn(key.stream(Label("a"), "mask"), 9) == drawn(
+        Key(SECRET).stream(Label("a"), "mask"), 9
+    )
 
 
 def test_words_go_on_where_the_last_ended() -> None:
-    whole = drawn(Stream(SECRET[:16]), 1000)
-    stream = Stream(SECRET[:16])
+    whole = drawn(Stream(SECRET[:16], bytes(16)), 1000)
+    stream = Stream(SECRET[:16], bytes(16))
     parts = [drawn(stream, n) for n in (1, 0, 2, 3, 500, 494)]
     assert b"".join(parts) == whole
 
 
 @pytest.mark.parametrize("words", [32767, 32768, 32769, 100_001])
 def test_long_draws_are_one_stream(words: int) -> None:
-    stream = Stream(SECRET[:16])
+    stream = Stream(SECRET[:16], bytes(16))
     long = drawn(stream, words)
     blocks = np.zeros((words + 1) // 2, dtype=[("high", ">u8"), ("low", ">u8")])
     blocks["low"] = np.arange(len(blocks))
@@ -96,19 +103,19 @@ def test_long_draws_are_one_stream(words: int) -> None:
 
 
 def test_halves_of_words() -> None:
-    halves = Stream(SECRET[:16]).words((6,), torch.int32)
+    halves = Stream(SECRET[:16], bytes(16)).words((6,), torch.int32)
     assert halves.dtype == torch.int32
-    assert halves.numpy().tobytes() == drawn(Stream(SECRET[:16]), 3)
-    stream = Stream(SECRET[:16])
+    assert halves.numpy().tobytes() == drawn(Stream(SECRET[:16], bytes(16)), 3)
+    stream = Stream(SECRET[:16], bytes(16))
     stream.words((3,), torch.int32)
-    assert drawn(stream, 4) == drawn(Stream(SECRET[:16]), 6)[12:44]
+    assert drawn(stream, 4) == drawn(Stream(SECRET[:16], bytes(16)), 6)[12:44]
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0), (2, 3), (1, 1, 5)])
 def test_shapes(shape: tuple[int, ...]) -> None:
-    words = Stream(SECRET[:16]).words(shape)
+    words = Stream(SECRET[:16], bytes(16)).words(shape)
     assert tuple(words.shape) == shape
-    assert words.numpy().tobytes() == drawn(Stream(SECRET[:16]), words.numel())
+    assert words.numpy().tobytes() == drawn(Stream(SECRET[:16], bytes(16)), words.numel())
 
 
 def test_fresh_keys_differ() -> None:
@@ -123,6 +130,6 @@ def test_keys_have_one_length(size: int) -> None:
 
 def test_keys_and_streams_hide() -> None:
     key = Key(SECRET)
-    stream = key.stream(Label("a"))
+    stream = key.stream(Label("a"), "mask")
     assert [repr(key), str(key), f"{key}"] == ["Key(hidden)"] * 3
     assert [repr(stream), str(stream), f"{stream}"] == ["Stream(hidden)"] * 3

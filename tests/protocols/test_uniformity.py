@@ -11,7 +11,7 @@ import torch
 from mpcnet.session import Session
 from protocols.label import Label
 from protocols.party import Operator
-from protocols.prg import Key, Stream
+from protocols.prg import Key, Purpose, Stream
 from protocols.ring.bilinear import Convolution, Multiply
 from tests.parties import run_parties
 from tests.protocols.ringvalues import given
@@ -109,10 +109,10 @@ async def test_no_stream_serves_two_purposes(n: int, monkeypatch: pytest.MonkeyP
     drawing: dict[Stream, list[Any]] = {}
     stream, words = Key.stream, Stream.words
 
-    def named(self: Key, label: Label) -> Stream:
-        made = stream(self, label)
+    def named(self: Key, label: Label, purpose: Purpose) -> Stream:
+        made = stream(self, label, purpose)
         drawing[made] = []
-        draws[self.reveal(), label.path].append(drawing[made])
+        draws[self.reveal(), f"{purpose} {label.path}"].append(drawing[made])
         return made
 
     def recorded(self: Stream, shape: Any, dtype: torch.dtype = torch.int64) -> torch.Tensor:
@@ -133,18 +133,20 @@ async def test_no_stream_serves_two_purposes(n: int, monkeypatch: pytest.MonkeyP
     assert len(own_keys) == n
     assert len(pair_keys) == n * (n - 1) // 2
     kinds = defaultdict(set)
-    for (key, path), times in draws.items():
+    for (key, named_as), times in draws.items():
+        purpose, _, path = named_as.partition(" ")
         assert all(each == times[0] for each in times), path
-        if path.startswith("{"):
+        if purpose == "deal":
             kinds["request"].add(json.loads(path)["label"])
             assert key not in pair_keys
-        elif re.fullmatch(r"\d+\.(open|operand)/mask", path):
+        elif purpose == "mask":
+            assert re.fullmatch(r"\d+\.(open|operand)/mask", path)
             kinds["mask"].add(path)
             assert key in own_keys
         else:
             assert re.fullmatch(r"\d+\.reveal/zero", path)
             assert key in pair_keys
             assert len(times) == 2  # at both ends
-    requests = [path for _, path in draws if path.startswith("{")]
+    requests = [path for _, path in draws if path.startswith("deal ")]
     assert len(kinds["request"]) == len(set(requests))  # one request to a label
     assert len(kinds["mask"]) >= 5
