@@ -68,7 +68,7 @@ class ProtocolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """
 
     suite: Literal["additive", "clear"] = "additive"
-    scale_bits: Annotated[int, Meta(ge=8, le=24)] = 20
+    scale_bits: Annotated[int, Meta(ge=8, le=24)] = 22
 
 
 class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from protocols.chunks import chunk_bits, mask_products, table, table_dtype
+from protocols.fixedpoint import VALUE_BITS
 from protocols.label import Label
 from protocols.prg import Key, Stream
 from protocols.ring.bilinear import Bilinear, Shape
@@ -35,6 +36,7 @@ __all__ = [
     "expand",
     "shift_right",
     "top_bit",
+    "wrap_dtype",
 ]
 
 
@@ -101,16 +103,16 @@ class Truncation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="t
     bits: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.bits < 32:
+        if not 0 < self.bits < VALUE_BITS:
             raise ValueError(f"truncation by {self.bits} bits")
 
     def members(self) -> list[Member]:
-        return [Member(self.mask.shape), Member(self.mask.shape, torch.int32)]
+        return [Member(self.mask.shape), Member(self.mask.shape, wrap_dtype(self.bits))]
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         r = masks(self.mask)
         yield shift_right(r, self.bits)
-        yield top_bit(r).to(torch.int32)
+        yield top_bit(r).to(wrap_dtype(self.bits))
 
 
 class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="comparison"):
@@ -145,7 +147,7 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
             Member((n,)),
         ]
         if self.output == "relu":
-            whole, part = Member((n,)), Member((n,), torch.int32)
+            whole, part = Member((n,)), Member((n,), wrap_dtype(self.low))
             members += [whole, part, whole, part] if self.low else [whole]
         return members
 
@@ -167,9 +169,9 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
         if self.output == "relu" and self.low:
             rho, wrap = shift_right(r, self.low), top_bit(r)
             yield rho
-            yield wrap.to(torch.int32)
+            yield wrap.to(wrap_dtype(self.low))
             yield beta * rho
-            yield (beta * wrap).to(torch.int32)
+            yield (beta * wrap).to(wrap_dtype(self.low))
         elif self.output == "relu":
             yield beta * r
 
@@ -219,6 +221,11 @@ def correct(request: Request, masks: MaskSource, keys: list[Key], own: Key) -> l
 def shift_right(x: Tensor, bits: int) -> Tensor:
     """Logical right shift of int64 words by 1 <= bits < 64."""
     return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+
+
+def wrap_dtype(bits: int) -> torch.dtype:
+    """What holds a share of the top bit of r modulo 2^bits: more than that is shifted out."""
+    return torch.int32 if bits <= 32 else torch.int64
 
 
 def top_bit(x: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
 """Cryptographic randomness: AES-128 in counter mode under keys from the operating system.
 
-`Key.stream(label, purpose)` is a pseudorandom function from labels to streams: BLAKE2b keyed with the
-32-byte key (a PRF, RFC 7693 section 2.9) gives each label an AES key and a first counter of its own,
-and AES-CTR (NIST SP 800-38A) expands them. Two labels give independent streams and one label always
-the same stream, so whoever holds the key can name a random tensor instead of sending it. Among 2^32
-labels under one key, two share an AES key and overlapping counters with probability far below 2^-64,
-and since counters begin anywhere, an adversary gains nothing from attacking many streams at once.
+`Key.stream(label, purpose)` is a pseudorandom function from labels to streams: BLAKE2b keyed with
+the 32-byte key (a PRF, RFC 7693 section 2.9) gives each label an AES key and a first counter of its
+own, and AES-CTR (NIST SP 800-38A) expands them. Two labels give independent streams and one label
+always the same stream, so whoever holds the key can name a random tensor instead of sending it.
+Among 2^32 labels under one key, two share an AES key and overlapping counters with probability far
+below 2^-64; and since counters begin anywhere, attacking many streams at once gains nothing.
 
 torch's and numpy's generators are statistical: from some outputs their state, and so all other
 outputs, can be computed. Shares are such outputs, sent to the adversary. They are never used here.

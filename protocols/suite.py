@@ -9,6 +9,7 @@ truncation is put off until something needs it, because a comparison does it on 
 """
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from protocols.errors import InputShapeError, OwnershipError, ShapeError
-from protocols.fixedpoint import SCALE_BITS, VALUE_BITS, encode
+from protocols.fixedpoint import SCALE_BITS, VALUE_BITS, bound, encode
 from protocols.label import Label
 from protocols.party import Operator, Party
 from protocols.ring.bilinear import Bilinear, Shape
@@ -155,6 +156,18 @@ class Suite(ABC):
         Args:
             added_bits: what the function adds to the scale.
         """
+        ranged = [self._in_range(x) for x in xs]
+        return self._apply(name, kernel, *ranged, shape=shape, added_bits=added_bits)
+
+    def _apply(
+        self,
+        name: str,
+        kernel: Callable[..., Tensor],
+        *xs: Sharing,
+        shape: Shape,
+        added_bits: int = 0,
+    ) -> Sharing:
+        """`linear`, on whatever scales there are."""
         scale = max(x.scale_bits for x in xs)
         owners = {x.owner for x in xs}
         lifts = [scale - x.scale_bits for x in xs]
@@ -176,6 +189,7 @@ class Suite(ABC):
 
     def add_public(self, x: Sharing, value: Tensor, *, shape: Shape) -> Sharing:
         """x + a public real tensor, broadcast to `shape`."""
+        x = self._in_range(x)  # before the constant is encoded at its scale
         scale = x.scale_bits
         constant = encode(value, scale, limit=2.0 ** (VALUE_BITS - scale))
         adds = self._adds_constants(x)
@@ -190,7 +204,8 @@ class Suite(ABC):
     ) -> Sharing:
         """operation(x, value), or operation(value, x), with a public tensor; local.
 
-        Integers (dtype bool or integer) keep the scale; real values add f bits to it.
+        Integers (dtype bool or integer) keep the scale; real values add f bits to it, and as many
+        more as they are small: a mean over 3000 values is not 1/3000 rounded to f bits.
         """
         whole = not value.is_floating_point()
         if whole:
@@ -198,7 +213,8 @@ class Suite(ABC):
             factor, added = encode(value, 0, limit=limit), 0
         else:
             x = self.rescale(x)
-            factor, added = encode(value, self.scale_bits), self.scale_bits
+            added = self.scale_bits + self._spare_bits(value)
+            factor = encode(value, added, limit=bound(self.scale_bits))
         shapes = (tuple(factor.shape), x.shape) if public_first else (x.shape, tuple(factor.shape))
 
         def kernel(share: Tensor) -> Tensor:
@@ -206,6 +222,12 @@ class Suite(ABC):
 
         shape = operation.output_shape(*shapes)
         return self.linear("multiply", kernel, x, shape=shape, added_bits=added)
+
+    def _spare_bits(self, factor: Tensor) -> int:
+        """How far below one the factors lie: so much finer they can be without growing."""
+        peak = float(factor.abs().max()) if factor.numel() else 0.0
+        _, exponent = math.frexp(peak)
+        return min(max(-exponent, 0), VALUE_BITS - 1 - 2 * self.scale_bits)
 
     # --- operations that the owner of all operands does alone, or a protocol does ---------------
 
@@ -218,6 +240,10 @@ class Suite(ABC):
             return self.linear("product", operation, x, y, shape=shape, added_bits=f)
         return Sharing(shape, 2 * self.scale_bits, self._product(operation, x, y))
 
+    def _in_range(self, x: Sharing) -> Sharing:
+        """x at 2f bits or less, where sums have the whole range of values."""
+        return self.rescale(x) if x.scale_bits > 2 * self.scale_bits else x
+
     def rescale(self, x: Sharing) -> Sharing:
         """x at scale f: itself, lifted, or its truncation, which is made once."""
         bits = x.scale_bits - self.scale_bits
@@ -229,9 +255,9 @@ class Suite(ABC):
 
     def _rescaled(self, x: Sharing, bits: int) -> Sharing:
         if bits < 0:
-            return self.linear("lift", lambda v: v << -bits, x, shape=x.shape, added_bits=-bits)
+            return self._apply("lift", lambda v: v << -bits, x, shape=x.shape, added_bits=-bits)
         if x.owner is not None:
-            return self.linear(
+            return self._apply(
                 "round", lambda v: _round(v, bits), x, shape=x.shape, added_bits=-bits
             )
         return Sharing(x.shape, self.scale_bits, self._truncate(x, bits))
@@ -253,7 +279,7 @@ class Suite(ABC):
             x = self.rescale(x)
         if x.owner is not None:
             scale = -x.scale_bits
-            return self.linear("negative", _sign_bit, x, shape=x.shape, added_bits=scale)
+            return self._apply("negative", _sign_bit, x, shape=x.shape, added_bits=scale)
         return Sharing(x.shape, 0, self._negative(x, x.scale_bits - self.scale_bits))
 
     # --- what a suite fills in ----------------------------------------------------------------

@@ -8,7 +8,7 @@ from torch import Tensor
 from protocols.additive.sharing import opened
 from protocols.additive.truncation import truncated_share, wraps
 from protocols.chunks import chunk_bits, combine, look_up
-from protocols.correlations import Comparison
+from protocols.correlations import Comparison, wrap_dtype
 from protocols.cost import Cost
 from protocols.fixedpoint import RING_BITS
 from protocols.party import Operator
@@ -85,7 +85,7 @@ async def relu(op: Operator, x: Wire, bits: int, window: int) -> Share:
 
 def relu_cost(shape: Shape, bits: int, window: int) -> Cost:
     """With the wire still to open, from one party to each peer."""
-    selection = 2 * (RING_BITS + 32) if bits else RING_BITS
+    selection = 2 * (RING_BITS + 8 * wrap_dtype(bits).itemsize) if bits else RING_BITS
     return negative_cost(shape, window) + Cost(0, 0, selection * prod(shape))
 
 

@@ -23,10 +23,9 @@ class AdditiveSuite(Suite):
 
     needs_dealer = True
 
-    @property
-    def window(self) -> int:
-        """Bits of a comparison: all that a value below 2^(62 - 2f) at scale f can have."""
-        return VALUE_BITS - self.scale_bits
+    def window(self, bits: int) -> int:
+        """Bits of a comparison after dropping `bits`: all that a value in range can have."""
+        return VALUE_BITS - max(bits, self.scale_bits)
 
     def wire(self, x: Sharing, to: int | None = None) -> Wire:
         """The masked wire of x, seen by all parties or by one; opened once, whoever uses it."""
@@ -78,10 +77,10 @@ class AdditiveSuite(Suite):
         return self.issue("truncate", truncate, self.wire(x), bits)
 
     def _relu(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
-        return self.issue("relu", relu, self.wire(x), bits, self.window)
+        return self.issue("relu", relu, self.wire(x), bits, self.window(bits))
 
     def _negative(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
-        return self.issue("negative", negative, self.wire(x), bits, self.window)
+        return self.issue("negative", negative, self.wire(x), bits, self.window(bits))
 
 
 def _owner(x: Sharing) -> int:

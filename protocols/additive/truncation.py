@@ -5,7 +5,7 @@ from math import prod
 from torch import Tensor
 
 from protocols.additive.sharing import opened
-from protocols.correlations import Truncation, shift_right
+from protocols.correlations import Truncation, shift_right, wrap_dtype
 from protocols.cost import Cost
 from protocols.fixedpoint import RING_BITS, VALUE_BITS
 from protocols.party import Operator
@@ -25,7 +25,8 @@ async def truncate(op: Operator, x: Wire, bits: int) -> Share:
 
     Shapes:   x (...) -> (...)
     Domain:   -2^62 <= x < 2^62; error: below one step of 2^-f, unbiased
-    Spends:   r >> bits, 64 bits, and the top bit of r, 32 bits, per element to the last party
+    Spends:   r >> bits, 64 bits, and the top bit of r, 32 bits (64 if bits > 32), per element,
+              to the last party
     Cost:     0 rounds once the wire is open
     Reveals:  nothing, no message is sent. If y itself is revealed, the parties also learn how its
               rounding fell: whether the lost fraction exceeds the public, uniform x^ mod 2^bits.
@@ -37,9 +38,10 @@ async def truncate(op: Operator, x: Wire, bits: int) -> Share:
     return Share(value, op.depth)
 
 
-def truncate_cost(shape: Shape) -> Cost:
+def truncate_cost(shape: Shape, bits: int) -> Cost:
     """With the wire still to open, from one party to each peer."""
-    return Cost(1, RING_BITS * prod(shape), (RING_BITS + 32) * prod(shape))
+    dealt = RING_BITS + 8 * wrap_dtype(bits).itemsize
+    return Cost(1, RING_BITS * prod(shape), dealt * prod(shape))
 
 
 def wraps(x_hat: Tensor, bits: int) -> tuple[Tensor, Tensor]:

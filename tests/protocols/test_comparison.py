@@ -7,6 +7,7 @@ import torch
 
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
+from protocols.fixedpoint import SCALE_BITS
 from tests.parties import run_parties
 from tests.protocols.ringvalues import NEAR_EDGES, given, revealed, uniform
 
@@ -68,7 +69,7 @@ async def test_windows_with_smaller_chunks() -> None:
     async def program(session: Session) -> Any:
         suite = session.suite
         assert isinstance(suite, AdditiveSuite)
-        assert suite.window == 46
+        assert suite.window(0) == suite.window(16) == 46
         return await revealed(session, suite.negative(given(session, x)))
 
     outcome = await run_parties(program, 3, scale_bits=16)
@@ -76,13 +77,13 @@ async def test_windows_with_smaller_chunks() -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,), (2, 3, 11)])
-@pytest.mark.parametrize("lifted", [0, 20])
+@pytest.mark.parametrize("lifted", [0, SCALE_BITS])
 async def test_shapes(shape: tuple[int, ...], lifted: int) -> None:
     x = (uniform(shape) >> 30) << lifted
 
     async def program(session: Session) -> Any:
         suite = session.suite
-        z = given(session, x, scale_bits=20 + lifted)
+        z = given(session, x, scale_bits=SCALE_BITS + lifted)
         return await revealed(session, suite.relu(z)), await revealed(session, suite.negative(z))
 
     for relu, sign in (await run_parties(program)).results:

@@ -92,7 +92,7 @@ HOSTILE: dict[str, Any] = {
     "unknown field of the mask": truncation((2,), mask=mask((2,), key="0")),
     "wrong type": truncation((2,), bits="20"),
     "truncation by nothing": truncation((2,), bits=0),
-    "truncation by too much": truncation((2,), bits=32),
+    "truncation by too much": truncation((2,), bits=62),
     "negative size": truncation((-1,)),
     "two negative sizes": truncation((-2, -2)),
     "size that is no integer": truncation((1.5,)),

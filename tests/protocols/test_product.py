@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
+from protocols.fixedpoint import SCALE_BITS
 from protocols.ring.bilinear import Bilinear, Convolution, MatrixProduct, Multiply
 from tests.parties import run_parties
 from tests.protocols.ringvalues import SHARED, given, revealed, uniform
@@ -151,7 +152,7 @@ async def test_an_input_as_operand_is_online() -> None:
 
     outcome = await run_parties(program)
     total = sum(share.value for share in outcome.results)
-    assert torch.equal(total, uniform((2,), 1) * (x * 2**20).long())  # type: ignore[arg-type]
+    assert torch.equal(total, uniform((2,), 1) * (x * 2**SCALE_BITS).long())  # type: ignore[arg-type]
     assert outcome.online_bits[0, 1] == 64 * 2  # the hidden operand
     assert outcome.online_bits[1, 0] == 64 * 2  # the share of the other
     assert not outcome.results[1].offline

@@ -16,6 +16,7 @@ from protocols.correlations import Mask, Truncation
 from protocols.dealer import Dealer
 from protocols.device import Device
 from protocols.errors import EncodingError, InputShapeError, ProtocolError
+from protocols.fixedpoint import SCALE_BITS
 from protocols.label import Label
 from protocols.party import Operator
 from protocols.ring.bilinear import Multiply
@@ -25,7 +26,7 @@ from tests.transports.pairs import local_exchanges
 from transports import Exchange, PeerAborted
 
 SECRET = 73519.0
-ENCODED = str(int(SECRET * 2**20))
+ENCODED = str(int(SECRET * 2**SCALE_BITS))
 
 
 def shows(thing: object) -> str:

@@ -10,10 +10,11 @@ from mpcnet.errors import SecretError
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
 from protocols.errors import MessageError, OwnershipError
+from protocols.fixedpoint import SCALE_BITS
 from tests.parties import NAMES, run_parties
 from tests.protocols.ringvalues import given, revealed, uniform
 
-X = torch.tensor([[1.5, -2.25, 0.0], [1e6, -1e-6, 3.0]])
+X = torch.tensor([[1.5, -2.25, 0.0], [1e5, -1e-6, 3.0]])
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ async def test_only_the_chosen_parties_see_a_value(n: int, owner: int, to: list[
     outcome = await run_parties(program, n)
     for rank, result in enumerate(outcome.results):
         if rank in to:
-            torch.testing.assert_close(result, X, rtol=0, atol=2**-20)
+            torch.testing.assert_close(result, X, rtol=0, atol=2**-SCALE_BITS)
         else:
             assert result.shape == (0,)
     for (sender, receiver), bits in outcome.online_bits.items():
@@ -77,7 +78,7 @@ async def test_an_owner_may_promise_its_input() -> None:
         return await opened
 
     result = (await run_parties(program)).results[1]
-    torch.testing.assert_close(result, 2 * X, rtol=0, atol=2**-19)
+    torch.testing.assert_close(result, 2 * X, rtol=0, atol=2 ** (1 - SCALE_BITS))
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])

@@ -15,14 +15,14 @@ from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
 from protocols.clear import ClearSuite
 from protocols.errors import EncodingError, OwnershipError, ShapeError
-from protocols.fixedpoint import decode, encode
+from protocols.fixedpoint import SCALE_BITS, decode, encode
 from protocols.ring.bilinear import Convolution, MatrixProduct, Multiply
 from protocols.shares import Sharing
 from protocols.suite import Suite
 from tests.parties import run_parties
 from tests.protocols.ringvalues import SHARED, given, revealed
 
-F = 20
+F = SCALE_BITS
 STEP = 2.0**-F
 
 SUITES = pytest.mark.parametrize("suite", [ClearSuite, AdditiveSuite])

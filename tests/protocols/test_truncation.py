@@ -9,8 +9,11 @@ from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
 from protocols.additive.truncation import truncated_share
 from protocols.correlations import shift_right, top_bit
+from protocols.fixedpoint import SCALE_BITS
 from tests.parties import run_parties
 from tests.protocols.ringvalues import NEAR_EDGES, given, revealed
+
+HALF = 1 << (SCALE_BITS - 1)  # of a step, before a truncation to it
 
 EDGES = [
     0,
@@ -91,10 +94,10 @@ async def test_shapes(shape: tuple[int, ...]) -> None:
 
 
 async def test_an_owned_value_is_rounded_to_the_nearest() -> None:
-    x = torch.tensor([(5 << 19) - 1, 5 << 19, -(5 << 19), -(5 << 19) - 1])
+    x = torch.tensor([5 * HALF - 1, 5 * HALF, -5 * HALF, -5 * HALF - 1])
 
     async def program(session: Session) -> Any:
-        y = session.suite.rescale(given(session, x, owner=1, scale_bits=40))
+        y = session.suite.rescale(given(session, x, owner=1, scale_bits=2 * SCALE_BITS))
         assert y.owner == 1
         return await revealed(session, y)
 

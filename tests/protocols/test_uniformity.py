@@ -144,7 +144,8 @@ async def test_no_stream_serves_two_purposes(n: int, monkeypatch: pytest.MonkeyP
             kinds["mask"].add(path)
             assert key in own_keys
         else:
-            assert re.fullmatch(r"\d+\.reveal/zero", path)
+            assert purpose == "zero"
+            assert re.fullmatch(r"\d+\.reveal", path)
             assert key in pair_keys
             assert len(times) == 2  # at both ends
     requests = [path for _, path in draws if path.startswith("deal ")]
