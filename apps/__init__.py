@@ -1,1 +1,3 @@
+"""What organizations run: each app is small and stands on the public interface of mpcnet."""
+
 __distribution__ = "mpcnet"

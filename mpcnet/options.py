@@ -11,6 +11,7 @@ __all__ = ["common_options", "demo_options", "keygen_options", "run_options"]
 
 
 def common_options() -> argparse.ArgumentParser:
+    """What every command takes."""
     options = argparse.ArgumentParser(add_help=False)
     group = options.add_argument_group("messages")
     group.add_argument("-v", "--verbose", action="count", default=0, help="log more; -vv most")
@@ -22,6 +23,7 @@ def common_options() -> argparse.ArgumentParser:
 
 
 def keygen_options() -> argparse.ArgumentParser:
+    """What `mpcnet keygen` takes."""
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("name", metavar="NAME", help="of the participant: a-z, 0-9 and hyphens")
     options.add_argument("--folder", type=Path, default=Path(), help="where to; default: here")
@@ -30,6 +32,7 @@ def keygen_options() -> argparse.ArgumentParser:
 
 
 def run_options() -> argparse.ArgumentParser:
+    """What `mpcnet party` and `mpcnet dealer` take."""
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--config", type=Path, required=True, metavar="FILE", help="a TOML file")
     options.add_argument("--threads", type=_positive, default=1, help="of torch; default: 1")
@@ -41,6 +44,7 @@ def run_options() -> argparse.ArgumentParser:
 
 
 def demo_options() -> argparse.ArgumentParser:
+    """What `mpcnet demo` takes before an app adds its own."""
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--json", action="store_true", help="print the outcome as one JSON line")
     options.add_argument("--quiet", action="store_true", help="show no progress")

@@ -22,6 +22,8 @@ __all__ = ["Dealer"]
 
 MAX_DIMENSIONS = 16
 MAX_ANSWER_BYTES = 1 << 30
+MAX_KEPT_BYTES = 1 << 33
+"""Masks of hidden weights, all together; what does not fit is expanded again for each request."""
 MAX_SCRATCH_BYTES = 1 << 33
 """Unfolded windows of a convolution: every input element as often as the kernel passes it."""
 
@@ -49,6 +51,7 @@ class Dealer:
         self._progress = progress
         self._own = Key.fresh()
         self._kept: dict[Mask, Tensor] = {}
+        self._kept_bytes = 0
         self._answers = 0
         self._bytes = 0
 
@@ -111,8 +114,9 @@ class Dealer:
             total = torch.zeros(mask.shape, dtype=torch.int64)
             for rank in mask.holders:
                 total += mask.share(rank, keys[rank])
-            if mask.kept:
+            if mask.kept and self._kept_bytes + total.nbytes <= MAX_KEPT_BYTES:
                 self._kept[mask] = total
+                self._kept_bytes += total.nbytes
             return total
 
         return value

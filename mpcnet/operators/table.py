@@ -75,15 +75,19 @@ def _in_place(
     target = args[0]
     if plain not in _TABLE or not isinstance(target, SecretTensor):
         raise UnsupportedOperator(str(func), "use the operator that returns a new tensor")
-    if target.aliased:
+    reshapes, aliased = torch.Tag.inplace_view in func.tags, target.aliased
+    if aliased and not reshapes:
         raise SecretError(
             f"{packet} would change a secret in place that views share; use the operator that "
             f"returns a new tensor (inplace=False)"
         )
     result: SecretTensor = _TABLE[plain](plain, *args, **kwargs)
+    if reshapes:
+        with torch._C._DisableTorchDispatch():  # only the handle's own shape is meant now
+            func(*args, **kwargs)
     if result.shape != target.shape:
         raise SecretError(f"{packet} would change the shape of its target")
-    target.sharing = result.sharing
+    target.sharing, target.transpose_of, target.aliased = result.sharing, None, aliased
     return target
 
 

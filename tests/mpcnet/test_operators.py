@@ -81,6 +81,7 @@ ONE: dict[str, tuple[Function, tuple[int, ...]]] = {
         lambda x: functional.conv1d(x, torch.ones(4, 2, 3), torch.arange(4.0), padding=1),
         (1, 2, 5),
     ),
+    "squeezed in place": (lambda x: x.clone().unsqueeze_(0).squeeze_(0).t_(), (2, 3)),
     "scalar": (lambda x: x * x + 1, ()),
     "empty": (lambda x: torch.relu(x * 2.0), (0, 3)),
 }
@@ -94,6 +95,11 @@ TWO: dict[str, tuple[Function, tuple[int, ...], tuple[int, ...]]] = {
     "chain of products": (lambda x, y: x * y * x * y, (5,), (5,)),
     "matrix product": (lambda x, y: x @ y, (3, 4), (4, 2)),
     "matrix times vector": (lambda x, y: x @ y, (3, 4), (4,)),
+    "vector times matrix": (lambda x, y: x @ y, (3,), (3, 2)),
+    "vector times batch": (lambda x, y: x @ y, (3,), (2, 3, 2)),
+    "batch times vector": (lambda x, y: x @ y, (2, 4, 3), (3,)),
+    "outer": (torch.outer, (3,), (2,)),
+    "bilinear forms": (lambda x, y: torch.einsum("bi,ij->bj", x, y), (2, 3), (3, 4)),
     "dot": (lambda x, y: x.dot(y), (4,), (4,)),
     "batched": (lambda x, y: x @ y, (2, 3, 4), (2, 4, 2)),
     "batch times matrix": (lambda x, y: x @ y, (2, 3, 4), (4, 2)),
@@ -248,6 +254,11 @@ async def test_in_place_changes_the_handle() -> None:
 def test_the_table_names_its_operators() -> None:
     assert "aten.convolution.default" in supported()
     assert len(supported()) == len(set(supported()))
+
+
+async def test_a_product_with_what_was_transposed_in_place() -> None:
+    x, y = values((3, 3), 1), values((3, 3), 2)
+    await compare(lambda a, b: a @ b.t().t_() + b.t().relu(), x, y, suite=AdditiveSuite, n=2)
 
 
 @pytest.mark.parametrize("dims", [(0, 1), (-1, 0), (0, 0), (1, -1)])

@@ -234,3 +234,22 @@ async def test_only_the_last_party_hears_from_the_dealer(n: int) -> None:
         assert outcome.online_bits[n, rank] == outcome.online_bits[rank, n] == 0
         if rank < n - 1:
             assert outcome.offline_bits[rank, n] == 256  # its key
+
+
+async def test_masks_beyond_the_limit_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers stay right when the dealer has no room for another mask of weights."""
+    monkeypatch.setattr("protocols.dealer.MAX_KEPT_BYTES", 8 * 9)
+
+    async def program(session: Session) -> torch.Tensor:
+        owned = [
+            session.share(
+                torch.eye(3) * scale if session.rank == 1 else None, owner=1, shape=(3, 3)
+            )
+            for scale in (2.0, 5.0)
+        ]
+        for weight in owned:
+            session.suite.prepare_operand(weight.sharing)
+        x = session.share(torch.ones(3) if session.rank == 0 else None, owner=0, shape=(3,))
+        return await ((x @ owned[0]) @ owned[1]).reveal()
+
+    assert (await run_parties(program)).results[0].tolist() == [10.0, 10.0, 10.0]
