@@ -125,9 +125,9 @@ class Speech(App[SpeechSettings]):
 
     def table(self, outcome: Mapping[str, Any]) -> RenderableType:
         text = Table(title="Private transcription", title_justify="left")
-        for heading in ("recording", "transcript", "true text", "as in the clear"):
+        for heading in ("recording", "transcript", "true text", "as clear"):
             text.add_column(heading)
-        for heading in ("rounds", "offline s", "online s", "real-time factor"):
+        for heading in ("rounds", "offline s", "online s", "RTF"):
             text.add_column(heading, justify="right")
         for sample in outcome["samples"]:
             equal = Text("yes", "green") if sample["equal"] else Text(sample["plain"], "red")
@@ -184,7 +184,7 @@ def _summary(outcome: Mapping[str, Any]) -> Text:
         f"difference of a logit {outcome['max_logit_error']:.1e}.\n"
         f"{outcome['audio_seconds']:.1f} s of audio: {outcome['setup_seconds']:.2f} s to hide the "
         f"weights, once; then {outcome['offline_seconds']:.2f} s offline and "
-        f"{outcome['seconds']:.2f} s online, real-time factor {outcome['real_time_factor']:.2f}."
+        f"{outcome['seconds']:.2f} s online: real-time factor (RTF) {outcome['real_time_factor']:.2f}."
     )
 
 
