@@ -184,7 +184,8 @@ def _summary(outcome: Mapping[str, Any]) -> Text:
         f"difference of a logit {outcome['max_logit_error']:.1e}.\n"
         f"{outcome['audio_seconds']:.1f} s of audio: {outcome['setup_seconds']:.2f} s to hide the "
         f"weights, once; then {outcome['offline_seconds']:.2f} s offline and "
-        f"{outcome['seconds']:.2f} s online: real-time factor (RTF) {outcome['real_time_factor']:.2f}."
+        f"{outcome['seconds']:.2f} s online: real-time factor (RTF) "
+        f"{outcome['real_time_factor']:.2f}."
     )
 
 
