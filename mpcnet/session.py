@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mpcnet.errors import SecretError
+from mpcnet.operators import dispatch
 from mpcnet.tensor import SecretTensor
 from protocols.errors import MessageError
 from protocols.fixedpoint import decode
@@ -137,6 +138,12 @@ class Session:
             return value
         zero = self.suite.zero(tuple(value.shape))
         return self.wrap(self.suite.add_public(zero, value, shape=tuple(value.shape)))
+
+    def dispatch(
+        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """What torch asks to be done with secrets, looked up in the table of operators."""
+        return dispatch(func, args, kwargs)
 
     def wrap(self, sharing: Sharing) -> SecretTensor:
         """The tensor around a sharing."""

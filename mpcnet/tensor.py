@@ -3,23 +3,43 @@
 import asyncio
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from mpcnet.errors import SecretError
 from protocols.shares import Sharing
+from protocols.suite import Suite
 
-if TYPE_CHECKING:
-    from mpcnet.session import Session
-
-__all__ = ["SecretTensor"]
+__all__ = ["Home", "SecretTensor"]
 
 # The first dispatch to any tensor subclass makes torch import its distributed tensors, and sympy
 # with them: half a second that belongs to the start of a process and not to its first inference.
 if torch.distributed.is_available():
     import_module("torch.distributed.tensor")
+
+
+class Home(Protocol):
+    """What a secret, and the operators on it, need of the session that it lives in."""
+
+    suite: Suite
+
+    @property
+    def scheme(self) -> str: ...
+
+    def dispatch(
+        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any: ...
+
+    def wrap(self, sharing: Sharing) -> "SecretTensor": ...
+
+    def constant(self, value: Tensor) -> "SecretTensor": ...
+
+    def reveal(
+        self, x: "SecretTensor", to: int | str | Sequence[int | str] | None = None
+    ) -> "asyncio.Future[Tensor]": ...
 
 
 class SecretTensor(Tensor):
@@ -34,7 +54,7 @@ class SecretTensor(Tensor):
         sharing: this party's handle in the protocol suite.
     """
 
-    session: "Session"
+    session: Home
     sharing: Sharing
     aliased: bool
     """Whether a view was taken of it, or it is one: then it must not change in place."""
@@ -45,7 +65,7 @@ class SecretTensor(Tensor):
     # torch's own default would re-wrap results; everything happens in __torch_dispatch__.
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
-    def __new__(cls, session: "Session", sharing: Sharing) -> "SecretTensor":
+    def __new__(cls, session: Home, sharing: Sharing) -> "SecretTensor":
         tensor: SecretTensor = torch.Tensor._make_wrapper_subclass(
             cls, sharing.shape, dtype=torch.float32, device=torch.device("cpu")
         )
@@ -55,7 +75,7 @@ class SecretTensor(Tensor):
         tensor.transpose_of = None
         return tensor
 
-    def __init__(self, session: "Session", sharing: Sharing) -> None:
+    def __init__(self, session: Home, sharing: Sharing) -> None:
         super().__init__()
 
     @classmethod
@@ -66,9 +86,8 @@ class SecretTensor(Tensor):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        from mpcnet.operators import dispatch  # the table imports this class
-
-        return dispatch(func, args, kwargs or {})
+        secret = next(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, cls))
+        return secret.session.dispatch(func, args, kwargs or {})
 
     def reveal(self, to: int | str | Sequence[int | str] | None = None) -> "asyncio.Future[Tensor]":
         """Lets the named parties learn the value; everybody by default.
