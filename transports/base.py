@@ -44,7 +44,10 @@ class Connection(ABC):
         last_heard: `time.monotonic()` of the last byte received: progress on a long frame counts.
         peer_certificate: what the other side proved to own (DER), or None without TLS.
         label: the other side in words, for errors and logs.
+        takes_pieces: `send` may be given a frame in several calls, cut anywhere.
     """
+
+    takes_pieces: ClassVar[bool] = False
 
     def __init__(self, label: str, limits: Limits) -> None:
         self.label = label
@@ -107,7 +110,7 @@ class Transport(ABC):
     """
 
     schemes: ClassVar[tuple[str, ...]]
-    in_process: ClassVar[bool] = False
+    in_process: bool = False
 
     @abstractmethod
     async def dial(self, url: str, security: Security, limits: Limits) -> Connection:

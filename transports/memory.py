@@ -109,7 +109,7 @@ class MemoryTransport(Transport):
     """Pipes inside one event loop; plaintext by nature, since nothing leaves the process."""
 
     schemes: ClassVar[tuple[str, ...]] = ("mem",)
-    in_process: ClassVar[bool] = True
+    in_process = True
 
     async def dial(self, url: str, security: Security, limits: Limits) -> Connection:
         listener = _names.get(asyncio.get_running_loop(), {}).get(url)

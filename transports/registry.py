@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from transports.base import Transport
+from transports.emulated import EmulatedTransport, network_of
 from transports.errors import AddressError
 
 __all__ = ["ENTRY_POINT_GROUP", "transport_for"]
@@ -24,11 +25,17 @@ _BUILT_IN: Final = {
 
 
 def transport_for(url: str) -> Transport:
-    """A transport for the scheme of a URL.
+    """A transport for the scheme of a URL; with a network in it (`?net=`), as over that network.
 
     Raises:
         AddressError: no transport knows the scheme; the error lists those that are known.
     """
+    if network_of(url)[1] is not None:
+        return EmulatedTransport(_transport_of(url))
+    return _transport_of(url)
+
+
+def _transport_of(url: str) -> Transport:
     scheme = urlsplit(url).scheme
     if scheme in _BUILT_IN:
         module, _, name = _BUILT_IN[scheme].partition(":")

@@ -27,6 +27,8 @@ _HIGH_WATER: Final = 512 << 10
 class TCPConnection(Connection, asyncio.BufferedProtocol):
     """One stream. Bytes are received straight into the memory of the frame that they belong to."""
 
+    takes_pieces: ClassVar[bool] = True
+
     def __init__(
         self, label: str, limits: Limits, on_made: Callable[[Connection], None] | None = None
     ) -> None:

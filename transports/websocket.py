@@ -44,6 +44,8 @@ _PORTS: Final = {"ws": 80, "wss": 443}
 class WebSocketConnection(Connection):
     """A stream of frames in binary messages; the two libraries differ below it."""
 
+    takes_pieces: ClassVar[bool] = True
+
     def __init__(self, label: str, limits: Limits, tls: ssl.SSLObject | None) -> None:
         super().__init__(label, limits)
         self._reader = FrameReader(limits, label)

@@ -18,7 +18,7 @@ from transports.frame import Kind, encode_control, encode_data, outgoing
 from transports.registry import transport_for
 
 LIMITS = Limits(max_frame_bytes=100 << 20)
-WAYS = ["mem", "tcp", "tcp+tls", "ws", "wss"]
+WAYS = ["mem", "tcp", "tcp+tls", "ws", "wss", "mem+net", "tcp+tls+net", "ws+net"]
 
 
 def securities() -> tuple[Security, Security]:
@@ -33,11 +33,13 @@ def securities() -> tuple[Security, Security]:
 @asynccontextmanager
 async def connected(way: str) -> AsyncIterator[tuple[Connection, Connection]]:
     """Both ends of a connection."""
-    scheme, _, tls = way.partition("+")
+    scheme, *more = way.split("+")
     ours = theirs = Security(plaintext=True)
-    if tls or scheme == "wss":
+    if "tls" in more or scheme == "wss":
         ours, theirs = securities()
     url = f"{scheme}://127.0.0.1:{unused_port()}"
+    if "net" in more:
+        url += "?net=delay=2ms,jitter=1ms,loss=0.1%"
     transport = transport_for(url)
     accepted: asyncio.Queue[Connection] = asyncio.Queue()
     strangers: list[tuple[str, str]] = []
@@ -73,7 +75,7 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=[way for way in WAYS if way != "mem"])
+@pytest.fixture(params=[way for way in WAYS if not way.startswith("mem")])
 def stream(request: pytest.FixtureRequest) -> str:
     """A transport that may cut frames anywhere; in memory they are whole by nature."""
     return str(request.param)
