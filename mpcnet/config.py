@@ -16,8 +16,10 @@ from msgspec import Meta
 
 from mpcnet.errors import ConfigError
 from mpcnet.tables import convert_table, read_toml
+from transports.emulated import network_of
 from transports.errors import IdentityError
 from transports.identity import fingerprint, read_certificate
+from transports.profile import ProfileError, parse_profile
 
 __all__ = [
     "Config",
@@ -80,6 +82,8 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         silence_timeout_s: a peer that was not heard for so long is lost.
         plaintext: no TLS and no identities.
         max_frame_bytes: a larger frame is refused before memory is taken for it.
+        network: an emulated network for what this participant sends, such as "continent"; a
+            network in the address of a link goes before it.
     """
 
     connect_timeout_s: Seconds = 30.0
@@ -87,6 +91,7 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     silence_timeout_s: Seconds = 30.0
     plaintext: bool = False
     max_frame_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 40)] = 1 << 30
+    network: str | None = None
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -210,6 +215,8 @@ def _complaints(config: Config) -> Iterator[tuple[str, str]]:
             yield f"link.{key}", "must be a finite number of seconds"
     if config.link.heartbeat_s >= config.link.silence_timeout_s:
         yield "link.heartbeat_s", "must be less than silence_timeout_s, or quiet peers get lost"
+    if why := _wrong_network(config.link.network):
+        yield "link.network", why
     names = [entry.name for entry in config.participants]
     for rank, entry in enumerate(config.participants):
         key = "dealer" if rank == config.size else f"parties[{rank}]"
@@ -274,4 +281,13 @@ def _wrong_url(url: str) -> str | None:
         return f"{url!r} is no address; write it like tcp://host:7001"
     if parts.scheme in _SOCKETS and (not parts.hostname or not port):
         return f"{url!r} needs a host and a port, like {parts.scheme}://host:7001"
+    return _wrong_network(network_of(url)[1])
+
+
+def _wrong_network(text: str | None) -> str | None:
+    try:
+        if text is not None:
+            parse_profile(text)
+    except ProfileError as error:
+        return f"{text!r} is no network: {error.why}"
     return None

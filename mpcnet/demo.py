@@ -64,12 +64,15 @@ def first_failure(failures: Sequence[Failure]) -> Failure:
     return next((f for f in failures if not consequence(f.exit_code)), failures[0])
 
 
-def lay_out(plan: DemoPlan, app: str, folder: Path, transport: str) -> dict[str, Path]:
+def lay_out(
+    plan: DemoPlan, app: str, folder: Path, transport: str, network: str | None = None
+) -> dict[str, Path]:
     """Writes a key, a certificate and a configuration for each participant.
 
     Args:
         folder: a folder that only this user can read.
         transport: one of `TRANSPORTS`.
+        network: an emulated one for all links, or None for the real one.
 
     Returns:
         The configuration file of each participant, by name; the dealer last.
@@ -95,7 +98,11 @@ def lay_out(plan: DemoPlan, app: str, folder: Path, transport: str) -> dict[str,
             "identity": None if plaintext else {"key": f"{name}.key", "certificate": f"{name}.crt"},
             "parties": entries[:-1],
             "dealer": entries[-1],
-            "link": {"connect_timeout_s": _CONNECT_TIMEOUT_S, "plaintext": plaintext},
+            "link": {
+                "connect_timeout_s": _CONNECT_TIMEOUT_S,
+                "plaintext": plaintext,
+                "network": network,
+            },
             "app": {"name": app, **plan.settings[name]} if name in plan.settings else None,
         }
         files[name].write_text(render_toml(document), encoding="utf-8")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mpcnet.demo import TRANSPORTS
+from transports.profile import ProfileError, parse_profile
 
 __all__ = ["common_options", "demo_options", "keygen_options", "run_options"]
 
@@ -49,8 +50,21 @@ def demo_options() -> argparse.ArgumentParser:
     options.add_argument("--json", action="store_true", help="print the outcome as one JSON line")
     options.add_argument("--quiet", action="store_true", help="show no progress")
     options.add_argument("--transport", choices=TRANSPORTS, default="tcp", help="default: tcp")
+    options.add_argument(
+        "--network",
+        type=_network,
+        metavar="NET",
+        help="emulate one: continent, satellite, ..., or delay=20ms,rate=100mbit",
+    )
     options.add_argument("--threads", type=_positive, default=1, help="of torch in each process")
     return options
+
+
+def _network(text: str) -> str:
+    try:
+        return parse_profile(text).text
+    except ProfileError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _positive(text: str) -> int:

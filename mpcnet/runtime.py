@@ -20,6 +20,7 @@ from protocols.device import Device
 from protocols.party import Party
 from protocols.suite import Suite
 from transports import Address, Exchange, Hello, Limits, LinkStats, open_mesh
+from transports.emulated import with_network
 from transports.identity import read_certificate, read_identity
 
 __all__ = ["program_digest", "run_dealer", "run_party"]
@@ -106,10 +107,12 @@ async def _connected(
     link = config.link
     if link.plaintext:
         _log.warning("links are not encrypted and peers not authenticated: plaintext = true")
+    if link.network is not None:
+        _log.warning("links are slowed down to those of another network", network=link.network)
     if config.protocol.suite == "clear":
         _log.warning("the clear suite hides nothing: every party sees every value")
     places = [*config.parties, *([config.dealer] if config.dealer else [])]
-    addresses = [_address(rank, entry) for rank, entry in enumerate(places)]
+    addresses = [_address(rank, entry, link.network) for rank, entry in enumerate(places)]
     me = addresses[config.rank]
     needs_dealer = SUITES[config.protocol.suite].needs_dealer
     peers = [a for a in addresses if a is not me and (needs_dealer or a.rank < config.size)]
@@ -143,9 +146,12 @@ async def _connected(
     await exchange.close()
 
 
-def _address(rank: int, entry: PartyEntry) -> Address:
+def _address(rank: int, entry: PartyEntry, network: str | None) -> Address:
     certificate = None if entry.certificate is None else read_certificate(Path(entry.certificate))
-    return Address(rank, entry.name, entry.url, certificate)
+    url = entry.url
+    if url is not None and network is not None:
+        url = with_network(url, network)
+    return Address(rank, entry.name, url, certificate)
 
 
 def _traffic(config: Config, exchange: Exchange) -> dict[str, Any]:

@@ -79,11 +79,14 @@ class Shaper:
 
     @property
     def window_bytes(self) -> int:
-        """How much to have under way at most: twice what fits on the line, within limits."""
+        """How much to have under way at most: twice what a round trip carries, within limits.
+
+        So much Linux's own windows aim at: enough that a lost packet does not empty the line.
+        """
         if self._path.rate_bits_s == math.inf:
             return _UNLIMITED_WINDOW_BYTES
-        on_the_line = self._path.rate_bits_s / 8 * (self._path.delay_s + self._path.jitter_s)
-        return int(min(_LEAST_WINDOW_BYTES + 2 * on_the_line, _MOST_WINDOW_BYTES))
+        a_round_trip = self._path.rate_bits_s / 8 * (self._rtt_s + self._path.jitter_s)
+        return int(min(_LEAST_WINDOW_BYTES + 2 * a_round_trip, _MOST_WINDOW_BYTES))
 
     def put(self, size_bytes: int, now: float) -> float:
         """When a piece that is put in now has come out; never before an earlier piece."""
