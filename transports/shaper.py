@@ -93,21 +93,23 @@ class Shaper:
         begun = max(self._free_at, now - self._burst_s)
         self._free_at = self._sent(begun, size_bytes)
         jitter_s = self._path.jitter_s
-        out = self._carried(max(self._free_at, now))
+        out = self._sent_from(self._free_at, now) + self._path.delay_s
         if jitter_s:
             out += self._random.uniform(-jitter_s, jitter_s)
         packets = max(1, math.ceil(size_bytes / PACKET_BYTES))
         while self._whole_until_loss < packets:
             lost = self._whole_until_loss
-            sent = max(self._sent(begun, min(size_bytes, (lost + 1) * PACKET_BYTES)), now)
-            out = max(out, self._carried(sent) + self._stall(packets - lost - 1))
+            sent = self._sent(begun, min(size_bytes, (lost + 1) * PACKET_BYTES))
+            late_s = self._path.delay_s + self._stall(packets - lost - 1)
+            out = max(out, self._sent_from(sent, now) + late_s)
             self._whole_until_loss += 1 + self._whole_packets()
         self._whole_until_loss -= packets
         self._last_out = max(self._last_out, out)
         return self._last_out
 
-    def _carried(self, sent: float) -> float:
-        return self._sent(sent, 0) + self._path.delay_s
+    def _sent_from(self, sent: float, now: float) -> float:
+        """`sent`; but what the bucket let through at once was sent now, if there is no outage."""
+        return sent if sent >= now else self._sent(now, 0)
 
     def _sent(self, begun: float, size_bytes: int) -> float:
         """When so many bytes are on the line, if the first is put there at `begun` or after."""
