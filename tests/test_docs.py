@@ -107,6 +107,12 @@ async def test_the_smallest_app_runs() -> None:
     assert [result["product"] for result in outcome.results] == pytest.approx([42, 42], abs=1e-4)
 
 
+def test_the_simulation_runs() -> None:
+    """By itself: it has an event loop of its own."""
+    (block,) = blocks("python no-run", file=ROOT / "docs" / "networks.md")
+    exec(compile(block.text, str(block), "exec"), {"__name__": "document"})
+
+
 @pytest.mark.parametrize("block", blocks("python no-run"), ids=str)
 def test_sketches_are_python(block: Block) -> None:
     ast.parse(block.text)

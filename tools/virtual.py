@@ -30,8 +30,8 @@ from mpcnet.config import Config, PartyEntry, load_config
 from mpcnet.demo import lay_out
 from mpcnet.runtime import run_dealer, run_party
 from transports.costs import Costs, Measured, Recorded
-from transports.profile import parse_profile
-from transports.simulate import Simulated, virtual_run
+from transports.profile import ProfileError, parse_profile
+from transports.simulate import virtual_run
 
 __all__ = ["main", "run_app"]
 
@@ -89,12 +89,12 @@ def run_app(
         "virtual_seconds": run.seconds,
         "virtual_phases": phases[plan.parties[0]].seconds(run.ended[plan.parties[0]]),
         "real_seconds": run.real_seconds,
-        "kernels": _kernels(costs, run),
+        "computing_seconds": _computing(costs),
     }
 
 
-def _kernels(costs: Costs | None, run: Simulated[Any]) -> dict[str, float]:
-    """Seconds of computing of each lane, where they were measured."""
+def _computing(costs: Costs | None) -> dict[str, float]:
+    """Seconds of computing, by participant and by worker, where they were measured."""
     if not isinstance(costs, Measured):
         return {}
     return {lane: sum(seconds) for lane, seconds in costs.recording.items()}
@@ -121,13 +121,20 @@ def _moved(entry: PartyEntry) -> PartyEntry:
     return msgspec.structs.replace(entry, url=entry.url and f"mem://{entry.name}")
 
 
+def _network(text: str) -> str:
+    try:
+        return parse_profile(text).text
+    except ProfileError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.virtual", description="An app's demonstration under virtual time."
     )
     parser.add_argument("app", help="as in mpcnet demo")
-    parser.add_argument("--network", default="satellite", help="default: satellite")
+    parser.add_argument("--network", type=_network, default="satellite", help="default: satellite")
     parser.add_argument("--json", action="store_true", help="print one JSON line")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write what computing took")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="as recorded, instead of anew")
@@ -136,7 +143,6 @@ def main() -> None:
     options = argparse.ArgumentParser(prog=f"python -m tools.virtual {app.name}")
     app.add_demo_arguments(options)
     own = options.parse_args(rest)
-    parse_profile(arguments.network)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     torch.set_num_threads(1)
     measured = Measured()

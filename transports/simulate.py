@@ -52,10 +52,13 @@ def virtual_run(
         limit_s: a run that has not ended by then has failed.
 
     Raises:
+        RuntimeError: an event loop runs already.
         VirtualTimeError: nobody can go on, or not within the limit.
         The first error of a party; of one that only heard of it from its peer, if there is no
             other.
     """
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError("virtual_run has an event loop of its own; call it where none runs")
     loop = VirtualLoop(costs) if limit_s is None else VirtualLoop(costs, limit_s)
     begun = time.perf_counter()
     ended: dict[str, float] = {}

@@ -71,6 +71,7 @@ def test_wrong_usage(capsys: Capture) -> None:
     assert "there are: speech" in usage_error(["demo"], capsys)
     assert "there are: speech" in usage_error(["demo", "--json"], capsys)
     assert "--transport" in usage_error(["demo", "speech", "--transport", "smoke"], capsys)
+    assert "no profile 'moon'" in usage_error(["demo", "speech", "--network", "moon"], capsys)
 
 
 def test_keygen(tmp_path: Path, capsys: Capture) -> None:

@@ -156,6 +156,8 @@ WRONG = [
     (("connect_timeout_s = 30", "heartbeat_s = 30.0"), "link.heartbeat_s", "silence_timeout_s"),
     (("connect_timeout_s = 30", "max_frame_bytes = 10"), "link.max_frame_bytes", ">= 65536"),
     (("connect_timeout_s = 30", "plaintext = 1"), "link.plaintext", "true or false"),
+    (("connect_timeout_s = 30", 'network = "moon"'), "link.network", "there are lan, metro"),
+    (("127.0.0.1:7001", "127.0.0.1:7001?net=delay=4"), "parties[1].url", "one of us, ms, s"),
     (('certificate = "model.crt"', "certificate = 3"), "parties[1].certificate", "path of a file"),
     (('name = "model"', 'name = "Model"'), "parties[1].name", "lower-case"),
     (('name = "model"', 'name = "../x"'), "parties[1].name", "lower-case"),
@@ -249,6 +251,8 @@ def test_the_digest_tells_what_must_agree(write: Write, change: tuple[str, str])
 OWN = [
     ("transcription-1", "transcription-2"),
     ("connect_timeout_s = 30", "connect_timeout_s = 5"),
+    ("connect_timeout_s = 30", 'network = "satellite,loss=0"'),
+    ("127.0.0.1:7001", "127.0.0.1:7001?net=delay=4ms"),
     ("tcp://127.0.0.1:7001", "tcp://gateway.example:9000"),
     ('name = "speech"', 'name = "other"'),
 ]

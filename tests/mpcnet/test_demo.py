@@ -109,6 +109,11 @@ async def test_one_that_cannot_start_ends_all(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(60)
+def test_all_links_get_the_network(tmp_path: Path) -> None:
+    files = lay_out(PLAN, "tiny", tmp_path, "tcp-plaintext", "delay=4ms")
+    assert {load_config(file).link.network for file in files.values()} == {"delay=4ms"}
+
+
 @pytest.mark.parametrize("transport", ["tcp", "wss"])
 def test_a_demonstration(run: Run, tmp_path: Path, transport: str) -> None:
     ended = run(["demo", "tiny", "1", "2", "3", "--json", "--transport", transport])

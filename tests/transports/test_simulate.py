@@ -101,6 +101,11 @@ def test_news_of_a_peers_end_take_their_time() -> None:
     assert all(seconds > 0.9 for seconds in heard.values())  # to dial, to greet, to be told
 
 
+async def test_it_has_a_loop_of_its_own() -> None:
+    with pytest.raises(RuntimeError, match="where none runs"):
+        virtual_run({})
+
+
 def test_a_deadlock_is_an_error() -> None:
     async def program(exchange: Exchange) -> None:
         await exchange.take((exchange.rank + 1) % 3, bytes(16), what="what nobody sends")
