@@ -66,6 +66,7 @@ class EmulatedConnection(Connection):
         self._shaper = Shaper(path, rtt_s, seed, self._clock.now())
         self._under_way: deque[tuple[float, Buffer, bool]] = deque()  # the last says: of its frame
         self._bytes = 0
+        self._counted = 0  # of the bytes that the inner connection has received
         self._moved = asyncio.Event()  # something was put in, came out, or ended
         self._leaving = asyncio.Event()
         self._ended: ConnectionClosed | None = None
@@ -106,7 +107,7 @@ class EmulatedConnection(Connection):
             self._end(error)
             raise
         finally:
-            self.stats.bytes_received = self._inner.stats.bytes_received
+            self._count_received()
         self.stats.frames_received += 1
         return frame
 
@@ -125,6 +126,11 @@ class EmulatedConnection(Connection):
         self._bytes = 0
         self._inner.abort()
         self._carrier.cancel()
+
+    def _count_received(self) -> None:
+        came = self._inner.stats.bytes_received
+        self.stats.bytes_received += came - self._counted
+        self._counted = came
 
     def _end(self, why: ConnectionClosed) -> None:
         """Nothing more can be put in."""

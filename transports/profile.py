@@ -14,7 +14,7 @@ from typing import Any, Final
 
 __all__ = ["PROFILES", "Outage", "Path", "Profile", "ProfileError", "parse_profile"]
 
-_LONGEST_S: Final = 60.0  # of a delay: beyond it somebody mistook the unit
+_LONGEST_DELAY_S: Final = 4.0  # a greeting goes there and back in ten seconds
 _LEAST_BITS_S: Final = 1000.0
 _MOST_LOSS: Final = 0.5
 
@@ -163,7 +163,10 @@ class _Reader:
 
     def seconds(self, key: str, value: str, _: Path) -> dict[str, Any]:
         """A delay or a jitter."""
-        return {f"{key}_s": self._time(key, value)}
+        seconds = self._number(key, value, _TIMES)
+        if seconds > _LONGEST_DELAY_S:
+            raise ProfileError(self._text, f"{key}={value} is longer than {_LONGEST_DELAY_S:g} s")
+        return {f"{key}_s": seconds}
 
     def rate(self, key: str, value: str, _: Path) -> dict[str, Any]:
         """Bits per second."""
@@ -189,14 +192,8 @@ class _Reader:
         length, at, start = value.partition("@")
         if not at:
             raise ProfileError(self._text, f"{key}={value} is not like {key}=2s@10s, 2 s from 10 s")
-        outage = Outage(self._number(key, start, _TIMES), self._time(key, length))
+        outage = Outage(self._number(key, start, _TIMES), self._number(key, length, _TIMES))
         return {"outages": tuple(sorted((*old.outages, outage)))}
-
-    def _time(self, key: str, value: str) -> float:
-        seconds = self._number(key, value, _TIMES)
-        if seconds > _LONGEST_S:
-            raise ProfileError(self._text, f"{key}={value} is longer than {_LONGEST_S:g} s")
-        return seconds
 
     def _number(self, key: str, value: str, units: Mapping[str, float]) -> float:
         match = _NUMBER.fullmatch(value.strip())
