@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from tests.transports.pairs import hello_of, network, open_all, unused_port
-from transports import Address, AddressError, Exchange, PeerLost, open_mesh
+from transports import Address, AddressError, Exchange, Limits, open_mesh
+from transports.base import Connection, Security
 from transports.costs import Free
-from transports.emulated import EmulatedTransport, network_of, with_network
+from transports.emulated import EmulatedConnection, EmulatedTransport, network_of, with_network
+from transports.frame import Kind, encode_control
 from transports.memory import MemoryTransport
 from transports.registry import transport_for
 from transports.simulate import virtual_run
@@ -117,18 +119,6 @@ async def test_rate_and_progress_over_sockets() -> None:
     await asyncio.gather(anna.close(), boris.close())
     assert message.payload.nbytes == size
     assert 2.0 <= took_s < 4.0
-
-
-async def test_a_broken_connection_is_noticed() -> None:
-    url = f"tcp://127.0.0.1:{unused_port()}?net=delay=2ms"
-    parties = [Address(0, "p0", None), Address(1, "p1", url)]
-    anna, boris = await open_all(parties, plaintext=True)
-    taking = asyncio.create_task(anna.take(1, tag(1)))
-    await asyncio.sleep(0.01)
-    boris._channels[0]._connection.abort()
-    with pytest.raises(PeerLost):
-        await taking
-    await asyncio.gather(anna.close(), boris.close())
 
 
 # --- the virtual clock ----------------------------------------------------------------------------
@@ -233,20 +223,33 @@ def test_bytes_are_counted_as_without_a_network() -> None:
 
 
 def test_what_is_under_way_is_bounded() -> None:
-    async def program(exchange: Exchange) -> float:
-        loop = asyncio.get_running_loop()
-        connection: Any = exchange._channels[1 - exchange.rank]._connection
-        if exchange.rank == 0:
-            for number in range(40):
-                exchange.post(1, tag(number), bytes(1 << 20))
-            await asyncio.sleep(1)
-            most = connection._bytes
-            await exchange.drained()
-            assert loop.time() > 10
-            return float(most)
-        for number in range(40):
-            await exchange.take(0, tag(number))
-        return 0.0
+    frames = [encode_control(Kind.ABORT, number, bytes(4000)) for number in range(2000)]
 
-    held, _ = simulated("delay=10ms,rate=8mbit", program)
-    assert held <= (1 << 20) + 2 * 20_000 + (16 << 10)
+    async def read(connection: Connection) -> None:
+        for _ in frames:
+            await connection.receive()
+
+    async def send() -> float:
+        """The most that was under way."""
+        url = "mem://bounded?net=delay=10ms,rate=8mbit"
+        accepted: asyncio.Queue[Connection] = asyncio.Queue()
+        security, transport = Security(plaintext=True), transport_for(url)
+        listener = await transport.listen(
+            url, security, Limits(), accepted.put_nowait, lambda who, why: None
+        )
+        ours = await transport.dial(url, security, Limits())
+        theirs = await accepted.get()
+        assert isinstance(ours, EmulatedConnection)
+        most = 0
+        begun = asyncio.get_running_loop().time()
+        reading = asyncio.create_task(read(theirs))
+        for frame in frames:
+            await ours.send(frame)
+            most = max(most, ours.stats.bytes_sent - theirs.stats.bytes_received)
+        await reading
+        assert asyncio.get_running_loop().time() - begun == pytest.approx(8.074, abs=0.01)
+        await asyncio.gather(ours.close(), theirs.close(), listener.close())
+        return most
+
+    run = virtual_run({"": send}, costs=Free())
+    assert (1 << 20) <= run.results[""] <= (1 << 20) + 2 * 20_000 + (16 << 10)
