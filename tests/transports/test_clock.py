@@ -40,7 +40,7 @@ def test_the_kernels_timer_is_exact(loop: Callable[[], asyncio.AbstractEventLoop
     with asyncio.Runner(loop_factory=loop) as runner:
         late = runner.run(main())
     assert min(late) > -20e-6
-    assert statistics.median(late) < 0.002  # some 50 us on an idle machine
+    assert statistics.median(late) < 0.005  # some 50 us on an idle machine
 
 
 async def test_the_loops_timers_never_wake_early() -> None:
