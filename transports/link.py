@@ -370,7 +370,7 @@ class Link:
 
     def _check(self, theirs: Resume) -> None:
         if not TRANSITIONS[self.state]:
-            raise HandshakeError(self.peer, "run", "none that goes on", theirs.run)
+            raise HandshakeError(self.peer, "link", "over", "open")
         if theirs.run != self.theirs:
             raise HandshakeError(self.peer, "run", self.theirs, theirs.run)
         if theirs.peer_run != self.ours:

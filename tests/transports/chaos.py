@@ -27,12 +27,15 @@ class CuttingProxy:
         port: where it listens.
         connections: how many it has passed on.
         refusing: hangs up on everybody, as in an outage.
+        passing: set unless everything is swallowed, as by a network that has forgotten us.
     """
 
     def __init__(self, target: int) -> None:
         self.port = 0
         self.connections = 0
         self.refusing = False
+        self.passing = asyncio.Event()
+        self.passing.set()
         self._target = target
         self._server: asyncio.Server | None = None
         self._running: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
@@ -44,7 +47,11 @@ class CuttingProxy:
 
     def cut(self) -> int:
         """Cuts every connection, on both sides at once; returns how many there were."""
-        alive = [writers for writers in self._running.values() if len(writers) == 2]
+        alive = [
+            writers
+            for writers in self._running.values()
+            if len(writers) == 2 and not any(w.transport.is_closing() for w in writers)
+        ]
         for writer in (writer for writers in alive for writer in writers):
             found: socket.socket = writer.get_extra_info("socket")
             with contextlib.suppress(OSError):
@@ -72,7 +79,7 @@ class CuttingProxy:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
             writers.append(far_writer)
             self.connections += 1
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         except OSError:
             pass
         finally:
@@ -80,13 +87,13 @@ class CuttingProxy:
             for each in writers:
                 each.transport.abort()
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while piece := await reader.read(1 << 16):
-            writer.write(piece)
-            await writer.drain()
-    writer.close()
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while piece := await reader.read(1 << 16):
+                await self.passing.wait()
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
 
 
 @asynccontextmanager
@@ -138,6 +145,8 @@ async def cutting(
     async def again() -> None:
         while sum(cuts) < most:
             await asyncio.sleep(every_s * random.uniform(0.5, 1.5))
+            for _ in range(random.randrange(4)):
+                await asyncio.sleep(0)
             cuts.append(cut())
 
     task = asyncio.create_task(again())
@@ -196,9 +205,7 @@ def expected_chains(n: int, count: int, length: int, *, size: int = 32) -> list[
         values = [_first(rank, chain) for rank in range(n)]
         for _ in range(length):
             mixed = _next([value * (size // 32) for value in values])
-            values = [
-                blake2b(mixed + bytes([rank]), digest_size=32).digest() for rank in range(n)
-            ]
+            values = [blake2b(mixed + bytes([rank]), digest_size=32).digest() for rank in range(n)]
         for rank, value in enumerate(values):
             results[rank].append(value)
     return results

@@ -183,7 +183,7 @@ async def test_silent_peer_is_lost() -> None:
     async with with_rogue("tcp", **timing) as (_, to_second, first, second):
 
         async def keep_talking() -> None:
-            for number in range(1, 1000):
+            for _ in range(1000):
                 await to_second.send(encode_control(Kind.PING, 0))
                 await asyncio.sleep(0.1)
 
@@ -201,7 +201,7 @@ async def test_peer_that_talks_but_does_not_read_is_lost() -> None:
     async with with_rogue("tcp", **timing) as (to_first, to_second, first, second):
 
         async def keep_talking() -> None:
-            for number in range(1, 1000):
+            for _ in range(1000):
                 for connection in (to_first, to_second):
                     with contextlib.suppress(ConnectionClosed):
                         await connection.send(encode_control(Kind.PING, 0))
