@@ -79,7 +79,9 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     Attributes:
         connect_timeout_s: how long peers are waited for at the start.
         heartbeat_s: a sign of life is sent when nothing else was for so long.
-        silence_timeout_s: a peer that was not heard for so long is lost.
+        silence_timeout_s: the connection of a peer that was not heard for so long is broken.
+        resume_timeout_s: how long a broken connection may stay away before the peer is lost; 0
+            means at once.
         plaintext: no TLS and no identities.
         max_frame_bytes: a larger frame is refused before memory is taken for it.
         network: an emulated network for what this participant sends, such as "continent"; a
@@ -89,6 +91,7 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     connect_timeout_s: Seconds = 30.0
     heartbeat_s: Seconds = 5.0
     silence_timeout_s: Seconds = 30.0
+    resume_timeout_s: Annotated[float, Meta(ge=0)] = 30.0
     plaintext: bool = False
     max_frame_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 40)] = 1 << 30
     network: str | None = None
@@ -210,7 +213,7 @@ def _complaints(config: Config) -> Iterator[tuple[str, str]]:
         yield "parties", f"lists {config.size}; there must be 2 to {_PARTIES[-1]}"
     if config.protocol.suite == "additive" and config.dealer is None:
         yield "dealer", "is missing; the additive suite needs a [dealer]"
-    for key in ("connect_timeout_s", "heartbeat_s", "silence_timeout_s"):
+    for key in ("connect_timeout_s", "heartbeat_s", "silence_timeout_s", "resume_timeout_s"):
         if not math.isfinite(getattr(config.link, key)):
             yield f"link.{key}", "must be a finite number of seconds"
     if config.link.heartbeat_s >= config.link.silence_timeout_s:

@@ -135,6 +135,7 @@ async def _connected(
         connect_timeout_s=link.connect_timeout_s,
         heartbeat_s=link.heartbeat_s,
         silence_timeout_s=link.silence_timeout_s,
+        resume_timeout_s=link.resume_timeout_s,
         on_event=lambda name, fields: events(name, dict(fields)),
     )
     try:

@@ -41,27 +41,38 @@ async def run_parties(
 ) -> Outcome:
     """Runs `program(session)` at n parties at once; raises the first party's error if one fails."""
     async with local_exchanges(n + 1) as exchanges:
-        devices = [Device(exchange.holding) for exchange in exchanges]
+        return await run_on(exchanges, program, suite, scale_bits)
+
+
+async def run_on(
+    exchanges: list[Exchange],
+    program: Program[T],
+    suite: type[Suite] = AdditiveSuite,
+    scale_bits: int = SCALE_BITS,
+) -> Outcome:
+    """The same over links that are open already; the last exchange is the dealer's."""
+    n = len(exchanges) - 1
+    devices = [Device(exchange.holding) for exchange in exchanges]
+    try:
+        dealer = asyncio.create_task(Dealer(exchanges[n], n, devices[n]).serve())
+        parties = [
+            asyncio.create_task(
+                _party(exchanges[rank], n, devices[rank], program, suite, scale_bits)
+            )
+            for rank in range(n)
+        ]
         try:
-            dealer = asyncio.create_task(Dealer(exchanges[n], n, devices[n]).serve())
-            parties = [
-                asyncio.create_task(
-                    _party(exchanges[rank], n, devices[rank], program, suite, scale_bits)
-                )
-                for rank in range(n)
-            ]
-            try:
-                ended = await asyncio.gather(*parties, return_exceptions=True)
-                _raise_cause(ended)
-                await dealer
-            finally:
-                for task in (dealer, *parties):
-                    task.cancel()
-                await asyncio.gather(dealer, *parties, return_exceptions=True)
+            ended = await asyncio.gather(*parties, return_exceptions=True)
+            _raise_cause(ended)
+            await dealer
         finally:
-            for device in devices:
-                device.close()
-        return _outcome(ended, exchanges)
+            for task in (dealer, *parties):
+                task.cancel()
+            await asyncio.gather(dealer, *parties, return_exceptions=True)
+    finally:
+        for device in devices:
+            device.close()
+    return _outcome(ended, exchanges)
 
 
 def _raise_cause(ended: list[Any]) -> None:

@@ -57,6 +57,11 @@ class Connection(ABC):
         self.last_heard = time.monotonic()
         self.peer_certificate: bytes | None = None
 
+    def count_on(self, stats: LinkStats) -> None:
+        """Adds what was counted so far to the counters of a link, and counts there from now on."""
+        stats.add(self.stats)
+        self.stats = stats
+
     @abstractmethod
     async def send(self, parts: Sequence[Buffer]) -> None:
         """Sends one encoded frame; waits while the other side reads too slowly.

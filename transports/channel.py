@@ -2,94 +2,94 @@
 both know.
 
 Ways to end: BYE from both sides (no error), ABORT from one (PeerAborted at the other), a frame
-that breaks the rules (FrameError), or silence, deafness and broken connections (PeerLost). After
-BYE and ABORT a side goes on reading until the other side has closed: closing a socket with unread
-bytes would destroy our last words on their way.
+that breaks the rules (FrameError), or a link that was not resumed in time, a peer that does not
+read, a peer that was started again (PeerLost). After BYE and ABORT a side goes on reading until
+the other side has closed: closing a socket with unread bytes would destroy our last words on their
+way.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from transports.base import Connection
+from transports.carrier import Carrier
 from transports.errors import (
-    ConnectionClosed,
     FrameError,
+    HandshakeError,
     PeerAborted,
     PeerLost,
     printable,
 )
-from transports.frame import (
-    ENTRY_BYTES,
-    HEADER_BYTES,
-    Frame,
-    Kind,
-    Limits,
-    Outgoing,
-    encode_control,
-    encode_data,
-    wire_bytes,
-)
-from transports.stats import LinkStats
+from transports.frame import HEADER_BYTES, Frame, Kind, Limits, Outgoing, wire_bytes
+from transports.handshake import Resume
+from transports.link import Kept, Link, State
+from transports.outbox import Outbox
+from transports.redial import Redial
 
-__all__ = ["Channel"]
+__all__ = ["Channel", "Pulse"]
 
 _REASON_BYTES: Final = 1024
 _LAST_WORDS_S: Final = 1.0  # for an ABORT to go out and be read
 _FAREWELL_S: Final = 5.0  # for a peer to answer our BYE
 
 
+@dataclass(frozen=True)
+class Pulse:
+    """When signs of life are due, in seconds."""
+
+    heartbeat_s: float = 5.0
+    silence_timeout_s: float = 30.0
+
+
 class Channel:
     """Frames to and from one peer. Starts at once; `attach` says who gets what arrives.
+
+    Args:
+        connection: greeted.
+        link: not yet open; driven by this channel from here on.
+        redial: how to reach the peer again; None for the side that is dialled.
 
     Attributes:
         peer: its rank.
         name: its name, for messages to people.
+        stats: counters of this link, over all its connections.
         ended: done when nothing more will arrive; the result is the error, or None after a BYE.
     """
 
     def __init__(
         self,
         connection: Connection,
+        link: Link,
         *,
         peer: int,
         name: str,
         limits: Limits,
-        heartbeat_s: float = 5.0,
-        silence_timeout_s: float = 30.0,
+        pulse: Pulse,
+        redial: Redial | None = None,
     ) -> None:
         self.peer = peer
         self.name = name
+        self.link = link
+        self.stats = connection.stats
         self.ended: asyncio.Future[BaseException | None] = (
             asyncio.get_running_loop().create_future()
         )
-        self._connection = connection
         self._limits = limits
-        self._heartbeat_s = heartbeat_s
-        self._silence_timeout_s = silence_timeout_s
-        self._queue: deque[tuple[Kind, Sequence[Outgoing], bytes]] = deque()
-        self._queued = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._pulse = pulse
+        self._outbox = Outbox(link, limits)
         self._done = asyncio.Event()
-        self._sent_at = time.monotonic()
-        self._sent = 0  # frames of this link; those of the handshake are not numbered
-        self._received = 0
         self._last_word: Kind | None = None  # BYE or ABORT, once it is queued
+        self._told = False  # it was handed to a connection
         self._early: list[Frame] = []
         self._on_frame: Callable[[int, Frame], None] | None = None
-        connection.control_only = False
-        connection.label = f"party {name}"
+        self._carrier = Carrier(connection, link, self._outbox, self, name, redial)
         self._life = asyncio.create_task(self._run(), name=f"channel to {name}")
-
-    @property
-    def stats(self) -> LinkStats:
-        """Counters of this link."""
-        return self._connection.stats
 
     def attach(
         self,
@@ -105,39 +105,50 @@ class Channel:
 
     def send(self, messages: Sequence[Outgoing]) -> None:
         """Queues messages; they leave as one frame if limits allow."""
-        for batch in _batches(messages, self._limits):
-            self._say(Kind.DATA, batch)
+        self._outbox.send(messages)
 
     async def drained(self) -> None:
         """Returns when everything queued has been handed to the connection, or never can be."""
-        await self._until(self._idle)
+        await self._until(self._outbox.idle)
 
     async def close(self) -> None:
-        """Says BYE after everything queued, waits for the peer's, and closes."""
+        """Says BYE after everything queued, waits for the peer's, and closes.
+
+        A link that is suspended then is still resumed if the peer may lack some of our frames.
+        """
         if self._last_word is None:
             self._last_word = Kind.BYE
-            self._say(Kind.BYE)
-        await self._until(self._idle)
-        self._settle_after(_FAREWELL_S)
+            self._outbox.say(Kind.BYE)
+        while not self._done.is_set():
+            await self._until(self._outbox.idle)
+            before = self.stats.reconnects
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FAREWELL_S):
+                    await self._done.wait()
+            lacks = any(frame.kind is Kind.DATA for frame in self.link.kept())
+            if not lacks or (self.link.state is State.OPEN and self.stats.reconnects == before):
+                self._done.set()
         await asyncio.shield(self._life)
 
     def abort(self, reason: str) -> None:
         """Drops everything queued, tells the peer why, and closes soon; `wait_closed` says when."""
         if self._last_word is Kind.ABORT or self._done.is_set():
             return
-        self._last_word = Kind.ABORT
-        self._queue.clear()
-        self._say(Kind.ABORT, (), _clipped(reason))
+        self._last_word, self._told = Kind.ABORT, False
+        self._outbox.clear()
+        self._outbox.say(Kind.ABORT, _clipped(reason))
         self._settle_after(2 * _LAST_WORDS_S)
 
     async def wait_closed(self) -> None:
         """Returns when the connection is closed and no task is left."""
         await asyncio.shield(self._life)
 
+    # Life
+
     async def _run(self) -> None:
         tasks = [
             asyncio.create_task(self._guarded(part), name=f"{part.__name__} {self.name}")
-            for part in (self._send_loop, self._receive_loop, self._watch)
+            for part in (self._carrier.run, self._watch)
         ]
         try:
             await self._done.wait()
@@ -145,11 +156,12 @@ class Channel:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             async with asyncio.timeout(_LAST_WORDS_S):
-                await self._connection.close()
+                await self._carrier.connection.close()
         except TimeoutError:
             pass
         finally:
-            self._connection.abort()
+            self._carrier.connection.abort()
+            self.link.close()
             self._end(None)
             for task in tasks:
                 task.cancel()
@@ -161,8 +173,6 @@ class Channel:
         except Exception as error:
             self._end(error)
             self.abort(type(error).__name__)
-            if part == self._send_loop:  # nobody is left to say anything
-                self._done.set()
 
     def _end(self, error: BaseException | None) -> None:
         if not self.ended.done():
@@ -181,37 +191,61 @@ class Channel:
             for wait in waits:
                 wait.cancel()
 
-    # Sending
+    # What the carrier reports
 
-    def _say(self, kind: Kind, messages: Sequence[Outgoing] = (), body: bytes = b"") -> None:
-        self._queue.append((kind, messages, body))
-        self._idle.clear()
-        self._queued.set()
-
-    async def _send_loop(self) -> None:
-        try:
-            while True:
-                while self._queue:
-                    await self._send_next()
-                self._idle.set()
-                self._queued.clear()
-                await self._queued.wait()
-        except ConnectionClosed:
-            return  # the receiving side finds out too, after reading what the peer said last
-
-    async def _send_next(self) -> None:
-        kind, messages, body = self._queue.popleft()
-        self._sent += 1
-        if kind is Kind.DATA:
-            await self._connection.send(encode_data(self._sent, messages))
-            self._count_sent(messages)
-        else:
-            await self._connection.send(encode_control(kind, self._sent, body))
-        self._sent_at = time.monotonic()
-        if kind is Kind.ABORT:
+    def handed(self, frame: Kept) -> None:
+        """All of a frame was handed to a connection for the first time."""
+        if frame.kind is Kind.DATA:
+            self._count_sent(frame.messages)
+            return
+        self._told = frame.kind is self._last_word
+        if frame.kind is Kind.ABORT:
             self._settle_after(_LAST_WORDS_S)
-        elif kind is Kind.BYE and self.ended.done():
+        elif self.ended.done():
             self._done.set()
+
+    def broken(self) -> bool:
+        """A connection ended; whether the link should be resumed."""
+        return not (self._told and (self._last_word is Kind.ABORT or self.ended.done()))
+
+    def failed(self, error: Exception) -> None:
+        """The peer broke the rules, or there is a mistake here."""
+        self._end(error)
+        self.abort(str(error) if isinstance(error, FrameError) else type(error).__name__)
+
+    def refused(self) -> None:
+        """The peer says that this link is over; so it is if we have finished."""
+        if self._last_word is Kind.BYE:
+            self._end(None)
+
+    def mute(self) -> None:
+        """Nothing more can be sent."""
+        self._done.set()
+
+    def give_up(self, why: str) -> None:
+        """The peer is lost, whatever the connection does."""
+        silent_s = time.monotonic() - self._carrier.connection.last_heard
+        self.link.lose()
+        lost = PeerLost(self.peer, self.name, silent_s, why)
+        self._end(lost if self._last_word is not Kind.ABORT else None)
+        self._done.set()
+
+    def answer(self, connection: Connection, theirs: Resume) -> None:
+        """The peer came back on a new connection.
+
+        Raises:
+            HandshakeError: the link refuses; what is impossible ends it.
+        """
+        try:
+            self._carrier.answer(connection, theirs)
+        except HandshakeError as error:
+            if error.field == "received":
+                self.give_up(f"it says what cannot be: {error}")
+            raise
+
+    def begin_again(self, connection: Connection) -> None:
+        """The peer greeted again, since it did not hear that we had accepted it."""
+        self._carrier.begin_again(connection)
 
     def _count_sent(self, messages: Sequence[Outgoing]) -> None:
         stats = self.stats
@@ -225,39 +259,49 @@ class Channel:
 
     # Receiving
 
-    async def _receive_loop(self) -> None:
-        try:
-            while not self._done.is_set():
-                self._handle(await self._connection.receive())
-        except FrameError as error:
-            self._end(error)
-            self.abort(str(error))
-        except ConnectionClosed as error:
-            self._end(self._lost(error.why) if self._last_word is not Kind.ABORT else None)
-            self._done.set()
+    def handle(self, frame: Frame) -> None:
+        """A frame came.
 
-    def _handle(self, frame: Frame) -> None:
-        if self.ended.done() and frame.kind is not Kind.ABORT:
+        Raises:
+            FrameError: it breaks the rules.
+        """
+        link = self.link
+        link.heard(frame.acknowledged)
+        if frame.sequence == 0:
+            self._handle_sign(frame.kind)
+        elif self.ended.done() and frame.kind is not Kind.ABORT:
             return  # only the end of the stream is still of interest
-        self._received += 1
-        if frame.sequence != self._received:
-            why = f"sequence number {frame.sequence}, {self._received} expected"
-            raise FrameError(self._connection.label, why)
+        elif link.accept(frame.sequence, frame.size_bytes):
+            self._handle_numbered(frame)
+
+    def _handle_sign(self, kind: Kind) -> None:
+        if kind is Kind.PING:
+            self._outbox.pong()
+        elif kind is Kind.PONG:
+            self.stats.rtt_measured(self.link.ponged(time.monotonic()))
+        elif kind is not Kind.ACK:
+            raise FrameError(
+                self._carrier.connection.label, f"{kind.name} without a sequence number"
+            )
+
+    def _handle_numbered(self, frame: Frame) -> None:
         if frame.kind is Kind.DATA:
             self._deliver(frame)
         elif frame.kind is Kind.BYE:
             self._end(None)
             if self._last_word is None:
                 self._last_word = Kind.BYE
-                self._say(Kind.BYE)
-            elif self._idle.is_set():
+                self._outbox.say(Kind.BYE)
+            elif self._outbox.idle.is_set():
                 self._done.set()
         elif frame.kind is Kind.ABORT:
             reason = printable(frame.body[:_REASON_BYTES].decode("utf-8", "replace"))
             self._end(PeerAborted(self.peer, self.name, reason))
             self._done.set()
-        elif frame.kind is not Kind.PING:
-            raise FrameError(self._connection.label, f"{frame.kind.name} after the handshake")
+        else:
+            raise FrameError(
+                self._carrier.connection.label, f"{frame.kind.name} after the handshake"
+            )
 
     def _deliver(self, frame: Frame) -> None:
         stats = self.stats
@@ -272,52 +316,44 @@ class Channel:
             return
         self._early.append(frame)
         if sum(early.size_bytes for early in self._early) > self._limits.max_buffered_bytes:
-            raise FrameError(self._connection.label, "more than may be buffered before the start")
+            raise FrameError(
+                self._carrier.connection.label, "more than may be buffered before the start"
+            )
 
     # Watching
 
     async def _watch(self) -> None:
-        """PING when nothing was sent for a while; PeerLost when the peer neither talks nor reads.
+        """A sign of life in every interval, and an end to a connection that shows none.
 
-        Every piece that the connection takes counts as read, so a slow peer is not lost.
+        A silent connection is dead, and the link is suspended. A peer that is heard but reads
+        nothing is lost: no other connection would help. Every piece that the connection takes
+        counts as read, so a slow peer is not lost.
         """
         sent_bytes, moved = 0, time.monotonic()
+        beat_at = moved + self._pulse.heartbeat_s
+        silence_s = self._pulse.silence_timeout_s
         while True:
             now = time.monotonic()
-            if self._idle.is_set() or self.stats.bytes_sent != sent_bytes:
+            is_open = self.link.state is State.OPEN
+            if not is_open or self._outbox.idle.is_set() or self.stats.bytes_sent != sent_bytes:
                 sent_bytes, moved = self.stats.bytes_sent, now
-            heard = self._connection.last_heard
-            lost_at = min(heard, moved) + self._silence_timeout_s
+            heard = self._carrier.connection.last_heard
+            lost_at = min(heard, moved) + silence_s if is_open else now + silence_s
             if now >= lost_at:
-                what = "nothing heard" if heard <= moved else "it read nothing"
-                self._end(self._lost(f"{what} for {self._silence_timeout_s:g} s"))
-                self._done.set()
-                return
-            if now >= self._sent_at + self._heartbeat_s:
-                self._sent_at = now
-                if self._idle.is_set() and self._last_word is None:
-                    self._say(Kind.PING)
-            await asyncio.sleep(min(lost_at, self._sent_at + self._heartbeat_s) - now)
+                self._silent(heard <= moved or now - heard >= silence_s / 2)
+                lost_at = now + silence_s
+            if now >= beat_at:
+                beat_at = now + self._pulse.heartbeat_s
+                if is_open and self._last_word is None:
+                    self._outbox.beat()
+            await asyncio.sleep(min(lost_at, beat_at) - now)
 
-    def _lost(self, why: str) -> PeerLost:
-        silent_s = time.monotonic() - self._connection.last_heard
-        return PeerLost(self.peer, self.name, silent_s, why)
-
-
-def _batches(messages: Sequence[Outgoing], limits: Limits) -> Iterator[list[Outgoing]]:
-    """Messages in as few frames as limits allow."""
-    batch: list[Outgoing] = []
-    batch_bytes = 0
-    for message in messages:
-        size = ENTRY_BYTES + message.size_bytes + -message.size_bytes % 8
-        full = len(batch) >= limits.max_messages or batch_bytes + size > limits.max_frame_bytes
-        if batch and full:
-            yield batch
-            batch, batch_bytes = [], 0
-        batch.append(message)
-        batch_bytes += size
-    if batch:
-        yield batch
+    def _silent(self, unheard: bool) -> None:
+        seconds = self._pulse.silence_timeout_s
+        if unheard and self.link.resumable:
+            self._carrier.break_off(f"nothing heard for {seconds:g} s")
+        else:
+            self.give_up(f"{'nothing heard' if unheard else 'it read nothing'} for {seconds:g} s")
 
 
 def _clipped(reason: str) -> bytes:

@@ -48,6 +48,11 @@ _ADVICE: Final = {
     "session": "start all parties for the same session",
     "configuration": "compare the agreed parts of the two configuration files",
     "program": "run the same program and the same model description at both parties",
+    "run": "a process that was started again cannot take part in the run of before; "
+    "stop all parties and start them together",
+    "link": "the other side has ended it; its log says why",
+    "connection": "a newer connection of the same link was faster; no harm is done",
+    "received": "one side has lost what it had; stop all parties and start them together",
 }
 
 

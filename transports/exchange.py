@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import structlog
 
 from transports.channel import Channel
+from transports.door import Door
 from transports.errors import ExchangeClosed, PeerLost, TransportError
 from transports.frame import Buffer, Frame, Limits, Message, Outgoing, outgoing
 from transports.inbox import Inbox
@@ -34,16 +35,25 @@ class Exchange:
         channels: one for each peer, by rank.
         limits: sizes allowed.
         names: of all parties, for messages to people.
+        door: where peers come back in; closed with the exchange.
     """
 
     def __init__(
-        self, rank: int, channels: Mapping[int, Channel], limits: Limits, names: Mapping[int, str]
+        self,
+        rank: int,
+        channels: Mapping[int, Channel],
+        limits: Limits,
+        names: Mapping[int, str],
+        door: Door | None = None,
     ) -> None:
         self.rank = rank
         self.names = dict(names)
+        self._door = door
         self._channels = dict(channels)
         self._limits = limits
-        self._inboxes = {peer: Inbox(names[peer], limits) for peer in channels}
+        self._inboxes = {
+            peer: Inbox(names[peer], limits, channel.stats) for peer, channel in channels.items()
+        }
         self._outbox: dict[int, list[Outgoing]] = {peer: [] for peer in channels}
         self._left: set[int] = set()  # peers that said BYE
         self._rounds = Rounds()
@@ -73,7 +83,9 @@ class Exchange:
 
     @property
     def stats(self) -> Mapping[int, LinkStats]:
-        """Live counters of each link, by peer."""
+        """Live counters of each link, by peer; the time in which we waited up to this moment."""
+        for inbox in self._inboxes.values():
+            inbox.count_waiting()
         return {peer: channel.stats for peer, channel in self._channels.items()}
 
     def post(
@@ -194,6 +206,8 @@ class Exchange:
             self._close_round()
             await asyncio.gather(*(channel.close() for channel in self._channels.values()))
         await asyncio.gather(*(channel.wait_closed() for channel in self._channels.values()))
+        if self._door is not None:
+            await self._door.close()
         self._over.set()
 
     async def closed(self) -> None:

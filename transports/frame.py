@@ -4,12 +4,12 @@ A frame is a header of 32 bytes and a body. All numbers are little-endian.
 
 ::
 
-    header   magic "MPCN" | version u8 | kind u8 | zero u16 | messages u32 | zero u32 |
-             body length u64 | sequence u64
+    header   magic "MPCN" | version u8 | kind u8 | zero u16 | messages u32 |
+             acknowledged u32 | body length u64 | sequence u64
     body     of DATA: one entry of 32 bytes per message, then the payloads, each padded with zeros
              to 8 bytes
     entry    tag 16 bytes | payload length u64 | depth u32 | flags u32 (bit 0: offline)
-    body     of HELLO, REFUSE, ABORT: text; of ACCEPT, PING, BYE: nothing
+    body     of HELLO, REFUSE, RESUME, ABORT: text; of ACCEPT, PING, PONG, ACK, BYE: nothing
 
 Entries and padding keep every payload on a multiple of 8 bytes, so that a tensor can be laid over
 it where it is. Every length is checked before anything is allocated for it.
@@ -72,14 +72,20 @@ class Kind(IntEnum):
     DATA = 4
     """Messages."""
     PING = 5
-    """Nothing to say, but still here."""
+    """Still here; answer with a PONG."""
     ABORT = 6
     """We stop; the body says why."""
     BYE = 7
     """We have finished and send nothing more."""
+    PONG = 8
+    """The answer to a PING."""
+    ACK = 9
+    """Nothing to say, but what came has to be acknowledged."""
+    RESUME = 10
+    """This is a new connection of a link that had one before; see `transports.link`."""
 
 
-_EMPTY_KINDS: Final = frozenset({Kind.ACCEPT, Kind.PING, Kind.BYE})
+_EMPTY_KINDS: Final = frozenset({Kind.ACCEPT, Kind.PING, Kind.PONG, Kind.ACK, Kind.BYE})
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,9 @@ class Limits:
     """What one peer may have sent that nobody has taken yet, bookkeeping included."""
     max_control_bytes: int = 4096
     """Body of any other frame."""
+    max_replay_bytes: int = 256 << 20
+    """Frames kept for one peer until it has acknowledged them; senders wait when it is reached. A
+    frame that is larger alone is kept alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +151,23 @@ class Header:
     messages: int
     body_bytes: int
     sequence: int
+    acknowledged: int
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A checked frame. `messages` is empty unless it is DATA; `body` is empty if it is."""
+    """A checked frame. `messages` is empty unless it is DATA; `body` is empty if it is.
+
+    Attributes:
+        acknowledged: low 32 bits of the number of the last frame that its sender has received.
+    """
 
     kind: Kind
     sequence: int
     messages: tuple[tuple[bytes, Message], ...] = ()
     body: bytes = b""
     size_bytes: int = HEADER_BYTES
+    acknowledged: int = 0
 
     def __repr__(self) -> str:
         return (
@@ -195,7 +210,9 @@ def _flat(part: Buffer) -> Buffer:
     return part if part.ndim == 1 and part.format == "B" else part.cast("B")
 
 
-def encode_data(sequence: int, messages: Sequence[Outgoing]) -> list[Buffer]:
+def encode_data(
+    sequence: int, messages: Sequence[Outgoing], *, acknowledged: int = 0
+) -> list[Buffer]:
     """A DATA frame as buffers to be written one after another: header with table, then payloads."""
     table = bytearray(HEADER_BYTES + ENTRY_BYTES * len(messages))
     parts: list[Buffer] = [table]
@@ -210,15 +227,17 @@ def encode_data(sequence: int, messages: Sequence[Outgoing]) -> list[Buffer]:
         if size % 8:
             parts.append(_PADS[-size % 8])
         body_bytes += size + -size % 8
-    _HEADER.pack_into(
-        table, 0, _MAGIC, _FRAME_VERSION, Kind.DATA, 0, len(messages), 0, body_bytes, sequence
-    )
+    fixed = (_MAGIC, _FRAME_VERSION, Kind.DATA, 0)
+    _HEADER.pack_into(table, 0, *fixed, len(messages), acknowledged, body_bytes, sequence)
     return parts
 
 
-def encode_control(kind: Kind, sequence: int, body: bytes = b"") -> list[Buffer]:
+def encode_control(
+    kind: Kind, sequence: int, body: bytes = b"", *, acknowledged: int = 0
+) -> list[Buffer]:
     """A frame of any other kind."""
-    header = _HEADER.pack(_MAGIC, _FRAME_VERSION, kind, 0, 0, 0, len(body), sequence)
+    fixed = (_MAGIC, _FRAME_VERSION, kind, 0)
+    header = _HEADER.pack(*fixed, 0, acknowledged, len(body), sequence)
     return [header + body]
 
 
@@ -236,12 +255,14 @@ def decode_header(
     """
     if len(data) < HEADER_BYTES:
         raise FrameError(peer, f"a header of {len(data)} bytes, {HEADER_BYTES} expected")
-    magic, version, number, zero, count, zero2, body_bytes, sequence = _HEADER.unpack_from(data)
+    magic, version, number, zero, count, acknowledged, body_bytes, sequence = _HEADER.unpack_from(
+        data
+    )
     if magic != _MAGIC:
         raise FrameError(peer, "it does not begin as frames do; is this an mpcnet party?")
     if version != _FRAME_VERSION:
         raise FrameError(peer, f"frame version {version}, {_FRAME_VERSION} expected")
-    if zero or zero2:
+    if zero:
         raise FrameError(peer, "reserved bytes are not zero")
     try:
         kind = Kind(number)
@@ -253,7 +274,7 @@ def decode_header(
         _check_data_sizes(count, body_bytes, limits, peer)
     else:
         _check_control_sizes(kind, count, body_bytes, limits, peer)
-    return Header(kind, count, body_bytes, sequence)
+    return Header(kind, count, body_bytes, sequence, acknowledged)
 
 
 def _check_data_sizes(count: int, body_bytes: int, limits: Limits, peer: str) -> None:
@@ -283,7 +304,7 @@ def decode_body(header: Header, body: memoryview, peer: str = "the peer") -> Fra
     """
     size_bytes = HEADER_BYTES + header.body_bytes
     if header.kind is not Kind.DATA:
-        return Frame(header.kind, header.sequence, (), bytes(body), size_bytes)
+        return Frame(header.kind, header.sequence, (), bytes(body), size_bytes, header.acknowledged)
     start = header.messages * ENTRY_BYTES
     messages: dict[bytes, Message] = {}
     for tag, size, depth, flags in _ENTRY.iter_unpack(body[:start]):
@@ -297,7 +318,14 @@ def decode_body(header: Header, body: memoryview, peer: str = "the peer") -> Fra
         start += size + -size % 8
     if start != header.body_bytes:
         raise FrameError(peer, f"payloads fill {start} of {header.body_bytes} bytes")
-    return Frame(header.kind, header.sequence, tuple(messages.items()), b"", size_bytes)
+    return Frame(
+        header.kind,
+        header.sequence,
+        tuple(messages.items()),
+        b"",
+        size_bytes,
+        header.acknowledged,
+    )
 
 
 def decode(

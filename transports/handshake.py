@@ -7,7 +7,7 @@ dialler whose certificate is refused reads the alert before it writes anything.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -16,11 +16,14 @@ from transports.errors import FrameError, HandshakeError, IdentityError, printab
 __all__ = [
     "PROTOCOL_VERSION",
     "Hello",
+    "Resume",
     "check",
     "claimed_rank",
     "decode_hello",
+    "decode_resume",
     "encode_hello",
     "encode_refusal",
+    "encode_resume",
     "refusal_error",
 ]
 
@@ -28,6 +31,9 @@ PROTOCOL_VERSION: Final = 1
 """Of everything that two parties do alike; raised with every change that a peer would notice."""
 
 _SHOWN: Final = 200  # characters of a peer's value that an error repeats
+
+Run = Annotated[str, msgspec.Meta(max_length=64)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,6 +47,9 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         configuration: hex digest of what the parties agreed to configure alike.
         program: hex digest of what they run; None from a dealer, who runs no program and does not
             know it.
+        run: names this process's life at random, so that nobody resumes the link of another;
+            empty from one that does not resume.
+        engaged: from one who listens, that it awaits nobody new: all its links are open.
     """
 
     version: int = PROTOCOL_VERSION
@@ -49,6 +58,26 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     session: str
     configuration: str
     program: str | None
+    run: Run = ""
+    engaged: bool = False
+
+
+class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What either side says on a new connection of an old link.
+
+    Attributes:
+        rank: of who speaks.
+        run: of who speaks.
+        peer_run: of the other, as it was greeted first.
+        connection: counts the attempts of this link to get a new one.
+        received: number of the last frame that came; the next one is asked for.
+    """
+
+    rank: int
+    run: Run
+    peer_run: Run
+    connection: Number
+    received: Number
 
 
 class _Claim(msgspec.Struct):
@@ -85,6 +114,23 @@ def decode_hello(body: bytes, ours: Hello, peer: str) -> Hello:
         return msgspec.json.decode(body, type=Hello)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise FrameError(peer, "its HELLO cannot be read") from None
+
+
+def encode_resume(resume: Resume) -> bytes:
+    """Body of a RESUME frame."""
+    return msgspec.json.encode(resume)
+
+
+def decode_resume(body: bytes, peer: str) -> Resume:
+    """The peer's position.
+
+    Raises:
+        FrameError: it is none.
+    """
+    try:
+        return msgspec.json.decode(body, type=Resume)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise FrameError(peer, "its RESUME cannot be read") from None
 
 
 def claimed_rank(body: bytes) -> int:

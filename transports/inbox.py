@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Final
 
 from transports.errors import LimitError, TagError
 from transports.frame import Frame, Limits, Message
+from transports.stats import LinkStats
 
 __all__ = ["Inbox"]
 
@@ -24,11 +26,18 @@ class _Held:
 
 
 class Inbox:
-    """Tagged messages of one peer."""
+    """Tagged messages of one peer.
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    Args:
+        name: of the peer.
+        stats: where the time is counted in which somebody waits.
+    """
+
+    def __init__(self, name: str, limits: Limits, stats: LinkStats) -> None:
         self._name = name
         self._limits = limits
+        self._stats = stats
+        self._waiting_since = 0.0
         self._messages: dict[bytes, tuple[Message, _Held]] = {}
         self._waiting: dict[bytes, tuple[asyncio.Future[Message], str]] = {}
         self.buffered_bytes = 0
@@ -41,6 +50,7 @@ class Inbox:
             TagError: a message with that tag is here already.
             LimitError: the peer has sent more than may wait here.
         """
+        self.count_waiting()
         held = _Held(frame.size_bytes)
         for tag, message in frame.messages:
             future, _ = self._waiting.pop(tag, (None, ""))
@@ -82,12 +92,22 @@ class Inbox:
             raise TagError(f"party {self._name}", tag.hex(), "somebody here waits for it already")
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         entry = (future, what or f"tag {tag.hex()}")
+        if not self._waiting:
+            self._waiting_since = time.monotonic()
         self._waiting[tag] = entry
         try:
             return await future
         finally:
             if self._waiting.get(tag) is entry:
+                self.count_waiting()
                 del self._waiting[tag]
+
+    def count_waiting(self) -> None:
+        """Brings the time in which somebody waited up to this moment."""
+        if self._waiting:
+            now = time.monotonic()
+            self._stats.blocked_s += now - self._waiting_since
+            self._waiting_since = now
 
     def fail(self, error: BaseException) -> None:
         """All who wait get this error; what is here is dropped."""

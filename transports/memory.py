@@ -11,13 +11,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from transports.base import Connection, Listener, Security, Transport
 from transports.errors import AddressError, ConnectionClosed, Unreachable
 from transports.frame import Buffer, Frame, Limits, decode
 
-__all__ = ["MemoryConnection", "MemoryTransport", "memory_pair"]
+__all__ = ["MemoryConnection", "MemoryTransport", "cut", "memory_pair"]
 
 _HIGH_WATER: Final = 8 << 20  # bytes in a pipe that make its writer wait
 
@@ -80,6 +80,11 @@ class MemoryConnection(Connection):
         self.stats.frames_received += 1
         return decode(piece, self.limits, control_only=self.control_only, peer=self.label)
 
+    @property
+    def alive(self) -> bool:
+        """Frames can still be sent."""
+        return not self._outgoing.ended
+
     async def close(self) -> None:
         self._outgoing.end("the other side closed it")
         self._incoming.end("closed here")
@@ -98,6 +103,7 @@ class MemoryListener(Listener):
         self.url = url
         self.limits = limits
         self.on_connection = on_connection
+        self.connections: WeakSet[MemoryConnection] = WeakSet()
 
     async def close(self) -> None:
         names = _names.get(asyncio.get_running_loop(), {})
@@ -116,6 +122,7 @@ class MemoryTransport(Transport):
         if listener is None:
             raise Unreachable(url, "no party of this process listens there")
         ours, theirs = memory_pair(url, limits, listener.limits)
+        listener.connections.add(theirs)
         listener.on_connection(theirs)
         return ours
 
@@ -134,6 +141,19 @@ class MemoryTransport(Transport):
             )
         names[url] = MemoryListener(url, limits, on_connection)
         return names[url]
+
+
+def cut(url: str) -> int:
+    """Breaks every connection to a name, as a network may: what was on its way is gone.
+
+    Returns:
+        How many there were.
+    """
+    listener = _names.get(asyncio.get_running_loop(), {}).get(url)
+    connections = [c for c in listener.connections if c.alive] if listener is not None else []
+    for connection in connections:
+        connection.abort()
+    return len(connections)
 
 
 def memory_pair(

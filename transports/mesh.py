@@ -6,10 +6,12 @@ dialled by all; where the one that would listen has no address, the roles turn r
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import structlog
 
 from transports.base import Security
@@ -57,6 +59,7 @@ async def open_mesh(
     connect_timeout_s: float = 30.0,
     heartbeat_s: float = 5.0,
     silence_timeout_s: float = 30.0,
+    resume_timeout_s: float = 30.0,
     on_event: Event | None = None,
 ) -> Exchange:
     """Connects to all peers, in whatever order they come, and greets them.
@@ -67,7 +70,9 @@ async def open_mesh(
         plaintext: asks for connections without encryption, by name.
         connect_timeout_s: for every peer to come.
         heartbeat_s: of silence on our side, after which we say that we are here.
-        silence_timeout_s: of silence of a peer, after which it counts as lost.
+        silence_timeout_s: of silence of a peer, after which its connection counts as broken.
+        resume_timeout_s: for a broken connection to be replaced, after which the peer is lost; 0
+            means at once. If either side says 0, both do.
         on_event: is told `listening`, `retrying`, `refused`, `connected`, each with plain fields.
 
     Raises:
@@ -79,21 +84,22 @@ async def open_mesh(
     """
     pins = {peer.rank: peer.certificate for peer in peers if peer.certificate is not None}
     dialled, awaited = _roles(me, peers, plaintext)
+    run = secrets.token_hex(16) if resume_timeout_s > 0 else ""
     opening = Opening(
-        ours=hello,
+        ours=msgspec.structs.replace(hello, run=run),
         dialled=dialled,
         awaited=awaited,
         listen_url=me.url,
         security=Security(identity, pins, plaintext),
         limits=limits,
-        timing=Timing(connect_timeout_s, heartbeat_s, silence_timeout_s),
+        timing=Timing(connect_timeout_s, heartbeat_s, silence_timeout_s, resume_timeout_s),
         on_event=on_event,
     )
     if plaintext:
         _log.warning("plaintext was asked for: no encryption, no proof of who a peer is")
     channels = await opening.run()
     names = {party.rank: party.name for party in (me, *peers)}
-    return Exchange(me.rank, channels, limits, names)
+    return Exchange(me.rank, channels, limits, names, opening.door)
 
 
 def _roles(

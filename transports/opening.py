@@ -10,8 +10,9 @@ from typing import Any, Final, TypeAlias
 
 import structlog
 
-from transports.base import Connection, Listener, Security
-from transports.channel import Channel
+from transports.base import Connection, Security
+from transports.channel import Channel, Pulse
+from transports.door import Door
 from transports.errors import (
     ConnectionClosed,
     FrameError,
@@ -22,8 +23,10 @@ from transports.errors import (
     Unreachable,
 )
 from transports.frame import Limits
-from transports.greeting import Expected, Stranger, greet_dialler, greet_listener
+from transports.greeting import Expected, greet_listener
 from transports.handshake import Hello
+from transports.link import Link
+from transports.redial import Redial
 from transports.registry import transport_for
 
 __all__ = ["Event", "Opening", "Timing"]
@@ -41,7 +44,6 @@ _REFUSED: Final = (
     "it hangs up after TLS, as a party does that refuses our certificate; "
     "compare the fingerprint of ours with the one that is pinned there"
 )
-_STRANGERS: Final = 32  # greetings of unknown diallers at the same time
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Timing:
     connect_timeout_s: float
     heartbeat_s: float
     silence_timeout_s: float
+    resume_timeout_s: float
 
 
 @dataclass
@@ -77,32 +80,31 @@ class Opening:
         loop = asyncio.get_running_loop()
         self._failure: asyncio.Future[None] = loop.create_future()
         self._came = {rank: asyncio.Event() for rank in self.awaited}
-        self._greetings: set[asyncio.Task[None]] = set()
         self._told: set[str] = set()
         self._last_refusal = ""
+        self.door = Door(self.ours, self.awaited, self.channels, self)
 
     async def run(self) -> dict[int, Channel]:
-        """All channels, by rank.
+        """All channels, by rank; the door stays open behind them.
 
         Raises:
             TransportError: the first thing that went wrong; peers whose channels were open have
                 been told.
         """
-        listener: Listener | None = None
         try:
             if self.awaited and self.listen_url is not None:
-                listener = await self._listen(self.listen_url)
+                await self.door.open(self.listen_url, self.security, self.limits)
+                self._tell("listening", url=self.door.url)
             await self._until_all_are_here()
         except BaseException as error:
             reason = str(error) if isinstance(error, TransportError) else "it was stopped"
             await self._give_up(reason)
+            await self.door.close()
             raise
         finally:
-            if listener is not None:
-                await listener.close()
-            await _cancelled(self._greetings)
             for channel in self.channels.values():
                 channel.ended.remove_done_callback(self._channel_ended)
+        self.door.engage()
         return self.channels
 
     async def _until_all_are_here(self) -> None:
@@ -127,19 +129,25 @@ class Opening:
             channel.abort(reason)
         await asyncio.gather(*(channel.wait_closed() for channel in self.channels.values()))
 
-    def _fail(self, error: BaseException) -> None:
-        if not self._failure.done():
-            self._failure.set_exception(error)
-            self._failure.exception()  # counts as read, even if another error was first
-
-    def _opened(self, peer: Expected, connection: Connection) -> None:
+    def _opened(
+        self, peer: Expected, connection: Connection, run: str, redial: Redial | None
+    ) -> None:
+        link = Link(
+            peer.label,
+            self.ours.rank,
+            self.ours.run,
+            run,
+            max_replay_bytes=self.limits.max_replay_bytes,
+            resume_timeout_s=self.timing.resume_timeout_s,
+        )
         channel = Channel(
             connection,
+            link,
             peer=peer.rank,
             name=peer.name,
             limits=self.limits,
-            heartbeat_s=self.timing.heartbeat_s,
-            silence_timeout_s=self.timing.silence_timeout_s,
+            pulse=Pulse(self.timing.heartbeat_s, self.timing.silence_timeout_s),
+            redial=redial,
         )
         self.channels[peer.rank] = channel
         channel.ended.add_done_callback(self._channel_ended)
@@ -148,7 +156,7 @@ class Opening:
     def _channel_ended(self, ended: asyncio.Future[BaseException | None]) -> None:
         error = ended.result()
         if error is not None:
-            self._fail(error)
+            self.fail(error)
 
     def _tell(self, event: str, key: str = "", **fields: Any) -> None:
         """Logs an event, but not again what was told before under the same key."""
@@ -193,24 +201,33 @@ class Opening:
         connection = await transport_for(url).dial(url, self.security, self.limits)
         try:
             async with asyncio.timeout(_GREETING_S):
-                await greet_listener(connection, self.ours, peer)
+                run = await greet_listener(connection, self.ours, peer)
         except (HandshakeError, IdentityError):
             await connection.close()
             raise
         except BaseException:
             connection.abort()
             raise
-        self._opened(peer, connection)
+        redial = Redial(url, self.security, self.limits, peer, random.random)
+        self._opened(peer, connection, run, redial)
 
-    # Listening
+    # What the door reports
 
-    async def _listen(self, url: str) -> Listener:
-        transport = transport_for(url)
-        listener = await transport.listen(
-            url, self.security, self.limits, self._accept, self._refused
-        )
-        self._tell("listening", url=listener.url)
-        return listener
+    def let_in(self, peer: Expected, connection: Connection, run: str) -> None:
+        """An awaited peer has greeted as it should."""
+        self._opened(peer, connection, run, None)
+        self._came[peer.rank].set()
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the opening; the first error counts."""
+        if not self._failure.done():
+            self._failure.set_exception(error)
+            self._failure.exception()  # counts as read, even if another error was first
+
+    def refused(self, who: str, why: str) -> None:
+        """Somebody was not let in; told once."""
+        self._last_refusal = f"somebody else was refused: {why}"
+        self._tell("refused", f"{who.rpartition(':')[0]} {why}", who=who, why=why)
 
     async def _wait(self, peer: Expected) -> None:
         seconds = self.timing.connect_timeout_s
@@ -220,39 +237,6 @@ class Opening:
         except TimeoutError:
             url = self.listen_url or ""
             raise PeerAbsent(peer.rank, peer.name, url, seconds, self._last_refusal) from None
-
-    def _accept(self, connection: Connection) -> None:
-        if len(self._greetings) >= _STRANGERS:
-            connection.abort()
-            return
-        task = asyncio.create_task(self._greet(connection), name=f"greet {connection.label}")
-        self._greetings.add(task)
-        task.add_done_callback(self._greetings.discard)
-
-    async def _greet(self, connection: Connection) -> None:
-        missing = {rank: p for rank, p in self.awaited.items() if rank not in self.channels}
-        try:
-            async with asyncio.timeout(_GREETING_S):
-                peer = await greet_dialler(connection, self.ours, missing)
-            if peer.rank in self.channels:
-                raise Stranger(f"{connection.label} came as {peer.label}, who is here already")
-        except (HandshakeError, IdentityError) as error:
-            self._fail(error)
-            await connection.close()
-            return
-        except (Stranger, FrameError, ConnectionClosed, TimeoutError) as error:
-            connection.abort()
-            self._refused(connection.label, str(error) or "it did not greet in time")
-            return
-        except BaseException:
-            connection.abort()
-            raise
-        self._opened(peer, connection)
-        self._came[peer.rank].set()
-
-    def _refused(self, who: str, why: str) -> None:
-        self._last_refusal = f"somebody else was refused: {why}"
-        self._tell("refused", f"{who.rpartition(':')[0]} {why}", who=who, why=why)
 
 
 async def _cancelled(tasks: Collection[asyncio.Task[None]]) -> None:

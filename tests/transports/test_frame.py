@@ -129,7 +129,6 @@ def test_reader_does_not_care_where_a_stream_is_cut(
         (header(kind=0), "kind 0"),
         (header(kind=99), "kind 99"),
         (header(zero=1), "reserved"),
-        (header(zero2=1), "reserved"),
         (header(messages=1), "BYE with 1"),
         (header(body=1) + b"x", "BYE with 1 bytes"),
         (header(kind=Kind.HELLO, body=5000), "5000"),

@@ -1,0 +1,109 @@
+"""What waits to be said to one peer, and what comes next: signs of life, then frames as far as
+there is room to keep them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from transports.frame import HEADER_BYTES, Buffer, Kind, Limits, Outgoing, wire_bytes
+from transports.link import Kept, Link
+
+__all__ = ["Outbox"]
+
+
+class Outbox:
+    """The queue of one channel.
+
+    Attributes:
+        wake: set when there may be something to send.
+        idle: set while everything has been handed to a connection.
+    """
+
+    def __init__(self, link: Link, limits: Limits) -> None:
+        self.wake = asyncio.Event()
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._link = link
+        self._limits = limits
+        self._queue: deque[tuple[Kind, Sequence[Outgoing], bytes, int]] = deque()
+        self._pong_due = False
+        self._beat_due = False
+
+    def say(self, kind: Kind, body: bytes = b"") -> None:
+        """Queues a frame without messages."""
+        self._put(kind, (), body, HEADER_BYTES + len(body))
+
+    def send(self, messages: Sequence[Outgoing]) -> None:
+        """Queues messages; they leave as one frame if limits allow."""
+        for batch, size_bytes in _batches(messages, self._limits):
+            self._put(Kind.DATA, batch, b"", size_bytes)
+
+    def _put(self, kind: Kind, messages: Sequence[Outgoing], body: bytes, size_bytes: int) -> None:
+        self._queue.append((kind, messages, body, size_bytes))
+        self.idle.clear()
+        self.wake.set()
+
+    def pong(self) -> None:
+        """The peer asked for a PONG."""
+        self._pong_due = True
+        self.wake.set()
+
+    def beat(self) -> None:
+        """A sign of life is due."""
+        self._beat_due = True
+        self.wake.set()
+
+    def look_again(self) -> None:
+        """Something has come: there may be more room, or it has to be acknowledged."""
+        if self._queue or self._link.should_tell:
+            self.wake.set()
+
+    def clear(self) -> None:
+        """Drops everything that has no number yet."""
+        self._queue.clear()
+
+    def suspended(self) -> None:
+        """The connection broke: signs of life were for it alone; what is kept goes again."""
+        self._pong_due = self._beat_due = False
+        if self._link.kept_bytes:
+            self.idle.clear()
+
+    def next(self) -> Kept | list[Buffer] | None:
+        """What to send now: a frame with a number, a sign of life, or nothing before `wake`."""
+        link = self._link
+        if self._pong_due:
+            self._pong_due = False
+            return link.unnumbered(Kind.PONG)
+        if (self._beat_due and not link.pinging) or link.should_ask:
+            self._beat_due = False
+            return link.ping(time.monotonic())
+        if self._queue:
+            kind, messages, body, size_bytes = self._queue[0]
+            if kind is not Kind.DATA or link.room(size_bytes):
+                self._queue.popleft()
+                return link.number(kind, messages, body)
+        if self._beat_due or link.should_tell:
+            self._beat_due = False
+            return link.unnumbered(Kind.ACK)
+        if not self._queue:
+            self.idle.set()
+        return None
+
+
+def _batches(messages: Sequence[Outgoing], limits: Limits) -> Iterator[tuple[list[Outgoing], int]]:
+    """Messages in as few frames as limits allow, and the size of each frame."""
+    batch: list[Outgoing] = []
+    batch_bytes = 0
+    for message in messages:
+        size = wire_bytes(message)
+        full = len(batch) >= limits.max_messages or batch_bytes + size > limits.max_frame_bytes
+        if batch and full:
+            yield batch, HEADER_BYTES + batch_bytes
+            batch, batch_bytes = [], 0
+        batch.append(message)
+        batch_bytes += size
+    if batch:
+        yield batch, HEADER_BYTES + batch_bytes
