@@ -139,12 +139,16 @@ async def open_through(
 async def cutting(
     cut: Callable[[], int], every_s: float, most: int = 1 << 30
 ) -> AsyncIterator[list[int]]:
-    """Cuts again and again, at random moments; the list counts how many connections each time."""
+    """Cuts again and again, at random moments; the list counts how many connections each time.
+
+    The pauses grow a little with every cut: on a busy machine a connection may take longer to open
+    than it lives, and then nothing would ever get through.
+    """
     cuts: list[int] = []
 
     async def again() -> None:
         while sum(cuts) < most:
-            await asyncio.sleep(every_s * random.uniform(0.5, 1.5))
+            await asyncio.sleep(every_s * 1.03 ** len(cuts) * random.uniform(0.5, 1.5))
             for _ in range(random.randrange(4)):
                 await asyncio.sleep(0)
             cuts.append(cut())
