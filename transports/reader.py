@@ -16,7 +16,10 @@ from transports.frame import HEADER_BYTES, Frame, Header, Limits, decode_body, d
 __all__ = ["FrameReader"]
 
 _STAGING_BYTES: Final = 64 << 10
-_MAP_ABOVE: Final = 4 << 20  # from here on pages of their own are faster than zeroed heap
+_MAP_ABOVE: Final = 64 << 10  # smaller bodies come from the heap
+_HUGE_ABOVE: Final = 4 << 20  # larger ones in huge pages, where there are such
+_KEPT_BYTES: Final = 160 << 20  # of blocks that are used again: two bodies of 64 MiB, or less
+_KEPT_BLOCKS: Final = 8
 
 
 class FrameReader:
@@ -35,6 +38,7 @@ class FrameReader:
         self._header: Header | None = None
         self._body = memoryview(b"")
         self._missing = 0  # bytes of the body that have not come
+        self._blocks = _Blocks()
 
     def buffer(self) -> memoryview:
         """Where the next bytes go."""
@@ -70,6 +74,12 @@ class FrameReader:
     def full(self) -> bool:
         """There is no room before `next` is called."""
         return not self._missing and self._end - self._start == _STAGING_BYTES
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that this reader holds, that of bodies which others still look at included."""
+        heap = len(self._body) if len(self._body) < _MAP_ABOVE else 0
+        return len(self._staging) + self._blocks.kept_bytes + heap
 
     @property
     def inside(self) -> str:
@@ -109,18 +119,55 @@ class FrameReader:
         if here == size:
             self._body = memoryview(bytearray(self._staging[start : start + size]))
         else:
-            self._body = _allocated(size)
+            self._body = self._blocks.take(size)
             self._body[:here] = self._staging[start : start + here]
         self._header = header
         self._missing = size - here
         self._start = start + here
 
 
-def _allocated(size: int) -> memoryview:
-    """Writable memory; large pieces in huge pages where there are such, and only as they fill."""
-    if size < _MAP_ABOVE:
-        return memoryview(bytearray(size))
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with contextlib.suppress(OSError):  # a kernel without huge pages; small ones do as well
-        pages.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(pages)
+class _Blocks:
+    """Memory for bodies, taken again once nobody has a view of it.
+
+    Fresh pages are zeroed by the kernel when they are first touched, which takes about as long as
+    receiving into them. What a block held before came from the same peer, and a body is handed out
+    only after all of it was received, so that nothing old shows.
+    """
+
+    def __init__(self) -> None:
+        self.kept_bytes = 0
+        self._kept: list[mmap.mmap] = []  # the one used last stands last
+
+    def take(self, size: int) -> memoryview:
+        """Writable memory of `size` bytes."""
+        if size < _MAP_ABOVE:
+            return memoryview(bytearray(size))
+        for index, block in enumerate(self._kept):
+            # More than a quarter unused would not be counted by those who count what is buffered.
+            if size <= len(block) <= size + size // 4 and _free(block):
+                self._kept.append(self._kept.pop(index))
+                return memoryview(block)[:size]
+        return memoryview(self._new(size))[:size]
+
+    def _new(self, size: int) -> mmap.mmap:
+        step = max(mmap.PAGESIZE, 1 << (size.bit_length() - 4))  # at most an eighth is unused
+        capacity = -(-size // step) * step
+        block = mmap.mmap(-1, capacity, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if capacity >= _HUGE_ABOVE:
+            with contextlib.suppress(OSError):  # a kernel without huge pages; small ones do as well
+                block.madvise(mmap.MADV_HUGEPAGE)
+        if capacity <= _KEPT_BYTES:
+            self._kept.append(block)
+            self.kept_bytes += capacity
+        while self.kept_bytes > _KEPT_BYTES or len(self._kept) > _KEPT_BLOCKS:
+            self.kept_bytes -= len(self._kept.pop(0))
+        return block
+
+
+def _free(block: mmap.mmap) -> bool:
+    """Nobody has a view of it: only then does Python let a mapping be resized, here to its size."""
+    try:
+        block.resize(len(block))
+    except (BufferError, SystemError):  # the second where the system cannot resize at all
+        return False
+    return True

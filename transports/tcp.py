@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Final, cast
 
 from transports.base import Connection, Listener, Security, Transport, gathered
-from transports.errors import ConnectionClosed
+from transports.errors import ConnectionClosed, FrameError
 from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
 from transports.sockets import Acceptor, dial_socket, host_and_port
@@ -36,7 +36,8 @@ class TCPConnection(Connection, asyncio.BufferedProtocol):
         self._on_made = on_made
         self._reader = FrameReader(limits, label)
         self._transport: asyncio.Transport | None = None
-        self._arrived = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None  # of the task that receives
+        self._ready: Frame | None = None  # came while that task waited
         self._writable = asyncio.Event()
         self._writable.set()
         self._lost = asyncio.Event()
@@ -59,17 +60,22 @@ class TCPConnection(Connection, asyncio.BufferedProtocol):
         self.stats.frames_sent += 1
 
     async def receive(self) -> Frame:
+        self._reader.label = self.label
         while True:
-            self._reader.label = self.label
-            frame = self._reader.next(control_only=self.control_only)
+            frame, self._ready = self._ready, None
+            if frame is None:
+                frame = self._reader.next(control_only=self.control_only)
             if frame is not None:
                 self.stats.frames_received += 1
                 return frame
             if self._closed is not None:
                 raise self._closed_inside()
             self._read_on()
-            self._arrived.clear()
-            await self._arrived.wait()
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
 
     async def close(self) -> None:
         if self._transport is None:
@@ -108,11 +114,24 @@ class TCPConnection(Connection, asyncio.BufferedProtocol):
         self._reader.filled(nbytes)
         self.stats.bytes_received += nbytes
         self.last_heard = time.monotonic()
-        if not self._reader.in_body:
-            self._arrived.set()
+        if self._waiter is not None and not self._waiter.done():
+            self._parse(self._waiter)
         if self._reader.full and self._reading and self._transport is not None:
             self._reading = False
             self._transport.pause_reading()
+
+    def _parse(self, waiter: asyncio.Future[None]) -> None:
+        """Begins the body that a waiting task has asked for now, not a pass of the loop later."""
+        if self._reader.in_body:
+            return
+        try:
+            self._ready = self._reader.next(control_only=self.control_only)
+        except FrameError as error:
+            waiter.set_exception(error)
+            waiter.exception()  # the task may be cancelled before it reads it: no warning then
+            return
+        if self._ready is not None:
+            waiter.set_result(None)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -135,8 +154,12 @@ class TCPConnection(Connection, asyncio.BufferedProtocol):
         if self._closed is None:
             silent = self.peer_certificate is not None and not self.stats.bytes_received
             self._closed = ConnectionClosed(why, refused_us=silent)
-        self._arrived.set()
+        self._wake()
         self._writable.set()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _closed_inside(self) -> ConnectionClosed:
         """How the stream ended, and whether that was inside a frame."""
