@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format fuzz clean
 
 demo: $(VENV)/.installed  ## two organizations, one private transcription, three processes on this machine
 	@$(BIN)/mpcnet demo speech $(ARGS)
@@ -16,6 +16,9 @@ check: $(VENV)/.installed-dev  ## the fast part: format, lint, types, import wal
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: $(VENV)/.installed-dev  ## nightly: spoiled conversations, at least ten million bytes of them
+	$(BIN)/python -m tools.fuzz --bytes 100000000 $(ARGS)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
