@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from transports.errors import FrameError, LimitError
 
 __all__ = [
@@ -85,6 +87,7 @@ class Kind(IntEnum):
     """This is a new connection of a link that had one before; see `transports.link`."""
 
 
+_KINDS: Final = {int(kind): kind for kind in Kind}  # several times as fast as Kind(number)
 _EMPTY_KINDS: Final = frozenset({Kind.ACCEPT, Kind.PING, Kind.PONG, Kind.ACK, Kind.BYE})
 
 
@@ -105,8 +108,7 @@ class Limits:
     frame that is larger alone is kept alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """One payload that came from a peer.
 
     Attributes:
@@ -124,8 +126,7 @@ class Message:
         return f"Message({self.payload.nbytes} bytes, depth={self.depth}, {kind})"
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """One payload on its way to a peer, in as many pieces as its owner has it."""
 
     tag: bytes
@@ -143,8 +144,7 @@ def wire_bytes(message: Outgoing) -> int:
     return ENTRY_BYTES + message.size_bytes + -message.size_bytes % 8
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(msgspec.Struct, frozen=True):
     """The checked header of a frame."""
 
     kind: Kind
@@ -154,8 +154,7 @@ class Header:
     acknowledged: int
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """A checked frame. `messages` is empty unless it is DATA; `body` is empty if it is.
 
     Attributes:
@@ -190,9 +189,12 @@ def outgoing(
     if not 0 <= depth <= _MAX_DEPTH:
         raise ValueError(f"depth {depth} does not fit into 32 bits")
     if isinstance(payload, (bytes, bytearray, memoryview)):
-        payload = (payload,)
-    parts = tuple(_flat(part) for part in payload)
-    size = sum(len(part) for part in parts)
+        only = _flat(payload)
+        parts: tuple[Buffer, ...] = (only,)
+        size = len(only)
+    else:
+        parts = tuple(_flat(part) for part in payload)
+        size = sum(map(len, parts))
     room = limits.max_frame_bytes - ENTRY_BYTES
     if size + -size % 8 > room:
         raise LimitError("size in bytes of one message", size, room)
@@ -264,10 +266,9 @@ def decode_header(
         raise FrameError(peer, f"frame version {version}, {_FRAME_VERSION} expected")
     if zero:
         raise FrameError(peer, "reserved bytes are not zero")
-    try:
-        kind = Kind(number)
-    except ValueError:
-        raise FrameError(peer, f"unknown kind {number}") from None
+    kind = _KINDS.get(number)
+    if kind is None:
+        raise FrameError(peer, f"unknown kind {number}")
     if kind is Kind.DATA:
         if control_only:
             raise FrameError(peer, "DATA before the handshake was finished")
