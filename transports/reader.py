@@ -142,7 +142,8 @@ class _Blocks:
         """Writable memory of `size` bytes."""
         if size < _MAP_ABOVE:
             return memoryview(bytearray(size))
-        for index, block in enumerate(self._kept):
+        for index in reversed(range(len(self._kept))):  # the one used last is still in the cache
+            block = self._kept[index]
             # More than a quarter unused would not be counted by those who count what is buffered.
             if size <= len(block) <= size + size // 4 and _free(block):
                 self._kept.append(self._kept.pop(index))
