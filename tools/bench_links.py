@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -118,8 +117,9 @@ class _BlockingLink(Link):
         if self._tls:
             dials = plan.rank == 0
             context = client_context(plan.security) if dials else server_context(plan.security)
-            self._socket = context.wrap_socket(self._socket, server_side=not dials)
-            if cast(ssl.SSLSocket, self._socket).version() != "TLSv1.3":
+            wrapped = context.wrap_socket(self._socket, server_side=not dials)
+            self._socket = wrapped
+            if wrapped.version() != "TLSv1.3":
                 raise RuntimeError("the reference has to speak TLS 1.3")
         self._outgoing = memoryview(b"")
         self._incoming = memoryview(b"")
@@ -188,9 +188,9 @@ class _ExchangeLink(Link):
         self._exchange: Exchange = self._runner.run(self._open(plan))
 
     async def _open(self, plan: Plan) -> Exchange:
-        certificates = [identity.certificate_pem for identity in plan.identities] or [None, None]
         url = f"{plan.scheme}://127.0.0.1:{plan.port}"
-        parties = [Address(rank, f"p{rank}", url, certificates[rank]) for rank in (0, 1)]
+        pems = [identity.certificate_pem for identity in plan.identities]
+        parties = [Address(rank, f"p{rank}", url, pems[rank] if pems else None) for rank in (0, 1)]
         hello = Hello(
             rank=plan.rank, party=f"p{plan.rank}", session="bench", configuration="", program=""
         )

@@ -55,15 +55,18 @@ def _frames(random: Random) -> list[list[bytes]]:
     )
     greeting = [encode_control(Kind.HELLO, 0, encode_hello(hello))]
     if random.random() < 0.3:
-        refusal = random.choice(
-            [HandshakeError("b", "session", "x", "y"), IdentityError("b", "not pinned")]
+        refusal = (
+            HandshakeError("b", "session", "x", "y")
+            if random.random() < 0.5
+            else IdentityError("b", "not pinned")
         )
         greeting.append(encode_control(Kind.REFUSE, 0, encode_refusal(refusal)))
     greeting.append(encode_control(Kind.ACCEPT, 0))
     talk = [_talk(random, number) for number in range(1, random.randrange(2, 9))]
-    end = encode_control(Kind.ABORT, 99, b"why") if random.random() < 0.3 else None
-    frames = [*greeting, *talk, end or encode_control(Kind.BYE, 99)]
-    return [[bytes(part) for part in frame] for frame in frames]
+    aborted = random.random() < 0.3
+    end = encode_control(Kind.ABORT, 99, b"why") if aborted else encode_control(Kind.BYE, 99)
+    control = [[bytes(part) for part in frame] for frame in (*greeting, end)]
+    return [*control[:-1], *talk, control[-1]]
 
 
 def _talk(random: Random, number: int) -> list[bytes]:
