@@ -103,7 +103,7 @@ def _throughput(
         pair.link.push(size, count)
         seconds = time.perf_counter() - started
         pair.end()
-        if pair.link.frames_sent - before != count:
+        if pair.link.frames_sent - before < count:  # more where some acknowledge
             raise RuntimeError(f"{case}: messages were not sent one by one")
         return size * count / seconds / 1e9
 

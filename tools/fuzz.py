@@ -24,9 +24,10 @@ from rich.console import Console
 from tools.fuzz_conversations import LIMITS, OURS, THEIR_NAME, mutated
 from transports.errors import FrameError, HandshakeError, IdentityError, LimitError, TagError
 from transports.frame import HEADER_BYTES, Frame, Kind
-from transports.handshake import check, claimed_rank, decode_hello, refusal_error
+from transports.handshake import check, claimed_rank, decode_hello, decode_resume, refusal_error
 from transports.inbox import Inbox
 from transports.reader import FrameReader
+from transports.stats import LinkStats
 
 __all__ = ["FuzzFailure", "Tally", "fuzz", "main"]
 
@@ -114,7 +115,7 @@ def _parse(random: Random, stream: bytearray, tally: Tally, cut: int) -> Outcome
         cut: 0 for a stream in one piece, otherwise how random the sizes of pieces are.
     """
     reader = FrameReader(LIMITS, "the peer")
-    inbox = Inbox("b", LIMITS)
+    inbox = Inbox("b", LIMITS, LinkStats())
     seen: list[tuple[int, int, int]] = []
     rest = memoryview(stream)
     size = random.choice(_PIECES) if cut else len(stream) + 1
@@ -147,6 +148,8 @@ def _handle(frame: Frame, inbox: Inbox) -> bool:
         check(OURS, decode_hello(frame.body, OURS, "party b"), 1, THEIR_NAME)
     elif frame.kind is Kind.REFUSE:
         str(refusal_error(frame.body, "party b"))
+    elif frame.kind is Kind.RESUME:
+        decode_resume(frame.body, "party b")
     elif frame.kind is Kind.DATA:
         inbox.put(frame)
         for tag, _ in frame.messages[::2]:

@@ -16,7 +16,7 @@ from transports.frame import (
     encode_data,
     outgoing,
 )
-from transports.handshake import Hello, encode_hello, encode_refusal
+from transports.handshake import Hello, Resume, encode_hello, encode_refusal, encode_resume
 
 __all__ = ["LIMITS", "OURS", "THEIR_NAME", "conversation", "mutated"]
 
@@ -53,7 +53,18 @@ def _frames(random: Random) -> list[list[bytes]]:
         configuration="c0",
         program=random.choice(["d0", None]),
     )
-    greeting = [encode_control(Kind.HELLO, 0, encode_hello(hello))]
+    resume = Resume(
+        rank=1,
+        run="ab",
+        peer_run="cd",
+        connection=random.randrange(9),
+        received=random.getrandbits(40),
+    )
+    greeting = [
+        encode_control(Kind.HELLO, 0, encode_hello(hello))
+        if random.random() < 0.7
+        else encode_control(Kind.RESUME, 0, encode_resume(resume))
+    ]
     if random.random() < 0.3:
         refusal = (
             HandshakeError("b", "session", "x", "y")
@@ -71,7 +82,8 @@ def _frames(random: Random) -> list[list[bytes]]:
 
 def _talk(random: Random, number: int) -> list[bytes]:
     if random.random() < 0.15:
-        return [bytes(part) for part in encode_control(Kind.PING, number)]
+        kind = random.choice([Kind.PING, Kind.PONG, Kind.ACK])
+        return [bytes(part) for part in encode_control(kind, number, acknowledged=number - 1)]
     largest = random.choice(
         [0, 9, 9, 100, 100, 300, 300, 3000 if random.random() < 0.9 else 90_000]
     )
