@@ -184,6 +184,8 @@ class Channel:
 
     async def _until(self, event: asyncio.Event) -> None:
         """Waits for an event, or for the end of this channel."""
+        if event.is_set() or self._done.is_set():
+            return
         waits = [asyncio.create_task(e.wait()) for e in (event, self._done)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
