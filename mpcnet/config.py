@@ -20,6 +20,7 @@ from transports.emulated import network_of
 from transports.errors import IdentityError
 from transports.identity import fingerprint, read_certificate
 from transports.profile import ProfileError, parse_profile
+from transports.route import wrong_header, wrong_proxy
 
 __all__ = [
     "Config",
@@ -86,6 +87,8 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         max_frame_bytes: a larger frame is refused before memory is taken for it.
         network: an emulated network for what this participant sends, such as "continent"; a
             network in the address of a link goes before it.
+        proxy: an HTTP proxy for dials to ws:// and wss:// addresses; may hold a password.
+        headers: sent with these dials; may hold tokens.
     """
 
     connect_timeout_s: Seconds = 30.0
@@ -95,6 +98,13 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     plaintext: bool = False
     max_frame_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 40)] = 1 << 30
     network: str | None = None
+    proxy: str | None = None
+    headers: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        shown = {"proxy": self.proxy and "...", "headers": dict.fromkeys(self.headers, "...")}
+        fields = {name: getattr(self, name) for name in self.__struct_fields__} | shown
+        return f"LinkSettings({', '.join(f'{k}={v!r}' for k, v in fields.items())})"
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -220,6 +230,7 @@ def _complaints(config: Config) -> Iterator[tuple[str, str]]:
         yield "link.heartbeat_s", "must be less than silence_timeout_s, or quiet peers get lost"
     if why := _wrong_network(config.link.network):
         yield "link.network", why
+    yield from _route_complaints(config)
     names = [entry.name for entry in config.participants]
     for rank, entry in enumerate(config.participants):
         key = "dealer" if rank == config.size else f"parties[{rank}]"
@@ -233,6 +244,20 @@ def _complaints(config: Config) -> Iterator[tuple[str, str]]:
         yield "name", f"{config.name!r} is none of the participants: {', '.join(names)}"
     elif not config.link.plaintext:
         yield from _identity_complaints(config)
+
+
+def _route_complaints(config: Config) -> Iterator[tuple[str, str]]:
+    link = config.link
+    if link.proxy is not None and (why := wrong_proxy(link.proxy)):
+        yield "link.proxy", why
+    for name, value in link.headers.items():
+        if why := wrong_header(name, value):
+            yield f"link.headers.{name}", why
+    others = [entry.url or "" for entry in config.participants if entry.name != config.name]
+    if not any(url.startswith(("ws://", "wss://")) for url in others):
+        for key in ("proxy", "headers"):
+            if getattr(link, key):
+                yield f"link.{key}", "is for ws:// and wss:// addresses, and no other has one"
 
 
 def _entry_complaints(

@@ -22,6 +22,7 @@ from protocols.suite import Suite
 from transports import Address, Exchange, Hello, Limits, LinkStats, open_mesh
 from transports.emulated import with_network
 from transports.identity import read_certificate, read_identity
+from transports.route import Route
 
 __all__ = ["program_digest", "run_dealer", "run_party"]
 
@@ -132,6 +133,7 @@ async def _connected(
         ),
         limits=Limits(max_frame_bytes=link.max_frame_bytes),
         plaintext=link.plaintext,
+        route=Route(link.proxy, link.headers),
         connect_timeout_s=link.connect_timeout_s,
         heartbeat_s=link.heartbeat_s,
         silence_timeout_s=link.silence_timeout_s,

@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 from transports.errors import AddressError
 from transports.frame import Buffer, Frame, Limits
 from transports.identity import Identity
+from transports.route import DIRECT, Route
 from transports.stats import LinkStats
 
 __all__ = ["Connection", "Listener", "Security", "Transport", "gathered", "require_plaintext"]
@@ -20,17 +21,19 @@ _JOIN_BELOW: Final = 64 << 10
 
 @dataclass(frozen=True)
 class Security:
-    """How connections are protected.
+    """How connections are protected, and by which way they go.
 
     Attributes:
         identity: our key and certificate; needed for TLS.
         pins: the certificate (PEM) that each peer has to show, by rank.
         plaintext: no protection at all; has to be asked for by name.
+        route: how HTTP dials go out.
     """
 
     identity: Identity | None = None
     pins: Mapping[int, bytes] = field(default_factory=dict)
     plaintext: bool = False
+    route: Route = DIRECT
 
 
 class Connection(ABC):

@@ -50,17 +50,21 @@ def host_and_port(url: str, default_port: int | None = None) -> tuple[str, int]:
 
 
 @contextlib.contextmanager
-def dial_errors(url: str) -> Iterator[None]:
-    """Turns what the system says while dialling into errors of this package."""
+def dial_errors(url: str, through: str = "") -> Iterator[None]:
+    """Turns what the system says while dialling into errors of this package.
+
+    Args:
+        through: said behind the reason, such as which proxy was asked.
+    """
     try:
         yield
     except ssl.SSLError as error:
         raise IdentityError(f"whoever answers at {url}", tls_reason(error)) from None
     except socket.gaierror as error:
-        raise Unreachable(url, f"the name cannot be resolved ({error.strerror})") from None
+        raise Unreachable(url, f"the name cannot be resolved ({error.strerror}){through}") from None
     except OSError as error:
         why = error.strerror or str(error) or type(error).__name__
-        raise Unreachable(url, why) from None
+        raise Unreachable(url, why + through) from None
 
 
 async def dial_socket(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 import time
 from abc import abstractmethod
@@ -21,12 +22,13 @@ from urllib.parse import urlsplit
 from aiohttp import WebSocketError, WSMsgType, web
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed as WebSocketClosed
-from websockets.exceptions import InvalidMessage, WebSocketException
+from websockets.exceptions import InvalidMessage, InvalidProxyStatus, WebSocketException
 
 from transports.base import Connection, Listener, Security, Transport, gathered, require_plaintext
-from transports.errors import ConnectionClosed, FrameError, Unreachable
+from transports.errors import AddressError, ConnectionClosed, FrameError, Unreachable
 from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
+from transports.route import Route
 from transports.sockets import Acceptor, dial_errors, host_and_port
 from transports.tls import client_context, server_context
 
@@ -39,6 +41,29 @@ _DIAL_S: Final = 10.0
 _QUEUED: Final = 8  # messages that wait to be read before reading stops
 _OUR_COMPLAINTS: Final = frozenset({1002, 1003, 1007, 1009})  # close codes for broken rules
 _PORTS: Final = {"ws": 80, "wss": 443}
+_WANTS_PASSWORD: Final = 407
+
+
+class _Log(logging.LoggerAdapter):  # type: ignore[type-arg]  # generic for type checkers only
+    """Never at debug level: there the library repeats every header, and those may hold tokens."""
+
+    def isEnabledFor(self, level: int) -> bool:
+        return level > logging.DEBUG and super().isEnabledFor(level)
+
+
+class _Client(ClientConnection):
+    """Bears the end of a TLS handshake inside a proxy's tunnel, which comes before a beginning."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if hasattr(self, "transport"):
+            super().connection_lost(exc)
+
+
+class _Dial(connect):
+    """Follows no redirect: a party is where its address says, and headers are for it alone."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 class WebSocketConnection(Connection):
@@ -222,18 +247,22 @@ class WebSocketTransport(Transport):
     schemes: ClassVar[tuple[str, ...]] = ("ws", "wss")
 
     async def dial(self, url: str, security: Security, limits: Limits) -> Connection:
-        context = _context(url, security, listening=False)
+        context, route = _context(url, security, listening=False), security.route
         host, _ = host_and_port(url, _PORTS[urlsplit(url).scheme])
         options: dict[str, Any] = {"ssl": context, "server_hostname": host} if context else {}
+        through = f" (through the proxy {route.proxy_label})" if route.proxy else ""
         try:
-            with dial_errors(url):
-                client = await connect(
+            with dial_errors(url, through):
+                client = await _Dial(
                     url,
                     compression=None,
                     max_size=_MAX_MESSAGE_BYTES,
                     max_queue=_QUEUED,
                     write_limit=_CHUNK_BYTES,
-                    proxy=None,
+                    create_connection=_Client,
+                    proxy=route.proxy,
+                    additional_headers=route.headers,
+                    logger=_Log(logging.getLogger(__name__), {}),
                     ping_interval=None,
                     open_timeout=_DIAL_S,
                     close_timeout=_CLOSE_S,
@@ -242,9 +271,11 @@ class WebSocketTransport(Transport):
         except InvalidMessage as error:
             if context is not None and isinstance(error.__cause__, EOFError):
                 raise ConnectionClosed("closed right after TLS", refused_us=True) from None
-            raise Unreachable(url, "whoever answers speaks no HTTP") from None
+            raise Unreachable(url, f"whoever answers speaks no HTTP{through}") from None
+        except InvalidProxyStatus as error:
+            raise _refused_by_proxy(url, route, error.response.status_code) from None
         except WebSocketException as error:
-            raise Unreachable(url, str(error)) from None
+            raise Unreachable(url, f"{error}{through}") from None
         return _Dialled(url, limits, client)
 
     async def listen(
@@ -262,6 +293,17 @@ class WebSocketTransport(Transport):
             await Acceptor.open(url, context, server.http, on_stranger, _PORTS[parts.scheme])
         )
         return server
+
+
+def _refused_by_proxy(url: str, route: Route, status: int) -> AddressError | Unreachable:
+    """What a proxy means that does not connect us."""
+    proxy = f"the proxy {route.proxy_label}"
+    if status != _WANTS_PASSWORD:
+        return Unreachable(url, f"{proxy} does not connect us there: HTTP {status}")
+    known = "@" in (route.proxy or "")
+    return AddressError(
+        url, f"{proxy} {'refuses our' if known else 'wants a'} user and password: HTTP {status}"
+    )
 
 
 def _context(url: str, security: Security, *, listening: bool) -> ssl.SSLContext | None:

@@ -319,3 +319,41 @@ def test_no_key_in_a_repr(write: Write, tmp_path: Path) -> None:
     config = load_config(write())
     assert text not in repr(config)
     assert "PRIVATE" not in repr(config)
+
+
+THROUGH = 'url = "wss://127.0.0.1:7001"'
+DIRECTLY = 'url = "tcp://127.0.0.1:7001"'
+
+
+def linked(lines: str) -> tuple[str, str]:
+    """A replacement that adds lines to the [link] table."""
+    return ("connect_timeout_s = 30\n", f"connect_timeout_s = 30\n{lines}\n")
+
+
+def test_a_proxy_and_headers_stay_out_of_sight(write: Write) -> None:
+    lines = 'proxy = "http://me:hush@proxy:3128"\nheaders = { "X-Token" = "hush" }'
+    config = load_config(write((DIRECTLY, THROUGH), linked(lines)))
+    assert config.link.proxy == "http://me:hush@proxy:3128"
+    assert config.link.headers == {"X-Token": "hush"}
+    assert "hush" not in repr(config)
+    assert "X-Token" in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        ('proxy = "socks5://me:hush@proxy:1080"', "link.proxy"),
+        ('proxy = "http://me:hush@proxy:3128/x"', "link.proxy"),
+        ('headers = { "Host" = "hush" }', "link.headers.Host"),
+        ('headers = { "X-Token" = "hush\\n" }', "link.headers.X-Token"),
+    ],
+)
+def test_wrong_proxies_and_headers(write: Write, lines: str, key: str) -> None:
+    error = refused(write((DIRECTLY, THROUGH), linked(lines)))
+    assert error.key == key
+    assert "hush" not in str(error)
+
+
+@pytest.mark.parametrize("lines", ['proxy = "http://proxy:3128"', 'headers = { "X" = "y" }'])
+def test_a_proxy_that_nothing_would_use(write: Write, lines: str) -> None:
+    assert "ws://" in refused(write(linked(lines))).why
