@@ -97,14 +97,16 @@ async def serving(serve: Serve, *, small: bool = False) -> AsyncIterator[int]:
     listening = socket.create_server(("127.0.0.1", 0))
     if small:  # so that little lies in the system's buffers, which would look like speed
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-    server = await asyncio.startserving(keep, sock=listening, limit=4096 if small else 1 << 16)
+    server = await asyncio.start_server(keep, sock=listening, limit=4096 if small else 1 << 16)
     try:
         yield listening.getsockname()[1]
     finally:
         server.close()
+        listening.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # for transports to close their sockets
 
 
 async def _copy(
