@@ -28,6 +28,7 @@ __all__ = [
     "LinkSettings",
     "PartyEntry",
     "ProtocolSettings",
+    "StatusSettings",
     "load_config",
     "valid_name",
 ]
@@ -107,6 +108,16 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return f"LinkSettings({', '.join(f'{k}={v!r}' for k, v in fields.items())})"
 
 
+class StatusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Pages for whoever watches this participant: /health and /metrics.
+
+    Attributes:
+        listen: host and port to serve them on in plain HTTP, such as "127.0.0.1:9100".
+    """
+
+    listen: str
+
+
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The file's own layout."""
 
@@ -117,6 +128,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     dealer: PartyEntry | None = None
     protocol: ProtocolSettings = ProtocolSettings()
     link: LinkSettings = LinkSettings()
+    status: StatusSettings | None = None
     app: dict[str, Any] | None = None
 
 
@@ -231,6 +243,8 @@ def _complaints(config: Config) -> Iterator[tuple[str, str]]:
     if why := _wrong_network(config.link.network):
         yield "link.network", why
     yield from _route_complaints(config)
+    if config.status is not None and _wrong_url(f"tcp://{config.status.listen}"):
+        yield "status.listen", f"{config.status.listen!r} needs a host and a port: 127.0.0.1:9100"
     names = [entry.name for entry in config.participants]
     for rank, entry in enumerate(config.participants):
         key = "dealer" if rank == config.size else f"parties[{rank}]"

@@ -23,6 +23,8 @@ from transports import Address, Exchange, Hello, Limits, LinkStats, open_mesh
 from transports.emulated import with_network
 from transports.identity import read_certificate, read_identity
 from transports.route import Route
+from transports.status import StatusPages
+from transports.status_server import StatusServer
 
 __all__ = ["program_digest", "run_dealer", "run_party"]
 
@@ -42,7 +44,7 @@ async def run_party(config: Config, events: Events) -> dict[str, Any]:
     """
     app, settings = load_settings(config)
     digest = program_digest(app, settings)
-    async with _connected(config, digest, events) as exchange:
+    async with _watched(config) as pages, _connected(config, digest, events, pages) as exchange:
         device = Device(exchange.holding)
         suite_type = SUITES[config.protocol.suite]
         party = Party(exchange, config.rank, config.size, device)
@@ -72,7 +74,7 @@ async def _whole(
 
 async def run_dealer(config: Config, events: Events) -> dict[str, Any]:
     """Serves one session as its dealer."""
-    async with _connected(config, None, events) as exchange:
+    async with _watched(config) as pages, _connected(config, None, events, pages) as exchange:
         device = Device(exchange.holding)
         try:
             dealer = Dealer(
@@ -101,8 +103,23 @@ def program_digest(app: App[Any], settings: Any) -> str:
 
 
 @asynccontextmanager
+async def _watched(config: Config) -> AsyncIterator[StatusPages]:
+    """The status pages, on a port of their own where one is configured."""
+    pages = StatusPages()
+    if config.status is None:
+        yield pages
+        return
+    server = await StatusServer.open(config.status.listen, pages)
+    _log.info("status pages", url=server.url)
+    try:
+        yield pages
+    finally:
+        await server.close()
+
+
+@asynccontextmanager
 async def _connected(
-    config: Config, program: str | None, events: Events
+    config: Config, program: str | None, events: Events, pages: StatusPages
 ) -> AsyncIterator[Exchange]:
     """Links to all peers; on an error inside they are told and closed, else closed politely."""
     link = config.link
@@ -134,12 +151,14 @@ async def _connected(
         limits=Limits(max_frame_bytes=link.max_frame_bytes),
         plaintext=link.plaintext,
         route=Route(link.proxy, link.headers),
+        status=pages,
         connect_timeout_s=link.connect_timeout_s,
         heartbeat_s=link.heartbeat_s,
         silence_timeout_s=link.silence_timeout_s,
         resume_timeout_s=link.resume_timeout_s,
         on_event=lambda name, fields: events(name, dict(fields)),
     )
+    pages.watch(exchange.names, lambda: exchange.stats)
     try:
         yield exchange
     except BaseException as error:

@@ -13,6 +13,7 @@ from transports.frame import Buffer, Frame, Limits
 from transports.identity import Identity
 from transports.route import DIRECT, Route
 from transports.stats import LinkStats
+from transports.status import StatusPages
 
 __all__ = ["Connection", "Listener", "Security", "Transport", "gathered", "require_plaintext"]
 
@@ -28,12 +29,14 @@ class Security:
         pins: the certificate (PEM) that each peer has to show, by rank.
         plaintext: no protection at all; has to be asked for by name.
         route: how HTTP dials go out.
+        status: pages that a listener serves which speaks HTTP anyway.
     """
 
     identity: Identity | None = None
     pins: Mapping[int, bytes] = field(default_factory=dict)
     plaintext: bool = False
     route: Route = DIRECT
+    status: StatusPages = field(default_factory=StatusPages, repr=False, compare=False)
 
 
 class Connection(ABC):

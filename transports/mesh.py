@@ -24,6 +24,7 @@ from transports.identity import Identity, certificate_der, check_validity
 from transports.opening import Event, Opening, Timing
 from transports.registry import transport_for
 from transports.route import DIRECT, Route
+from transports.status import StatusPages
 
 __all__ = ["Address", "open_mesh"]
 
@@ -58,6 +59,7 @@ async def open_mesh(
     limits: Limits = _DEFAULT_LIMITS,
     plaintext: bool = False,
     route: Route = DIRECT,
+    status: StatusPages | None = None,
     connect_timeout_s: float = 30.0,
     heartbeat_s: float = 5.0,
     silence_timeout_s: float = 30.0,
@@ -71,6 +73,7 @@ async def open_mesh(
         hello: what we say about ourselves and about the run.
         plaintext: asks for connections without encryption, by name.
         route: proxy and headers of `ws://` and `wss://` dials.
+        status: pages to serve beside WebSockets; whoever calls says what they show.
         connect_timeout_s: for every peer to come.
         heartbeat_s: of silence on our side, after which we say that we are here.
         silence_timeout_s: of silence of a peer, after which its connection counts as broken.
@@ -93,7 +96,7 @@ async def open_mesh(
         dialled=dialled,
         awaited=awaited,
         listen_url=me.url,
-        security=Security(identity, pins, plaintext, route),
+        security=Security(identity, pins, plaintext, route, status or StatusPages()),
         limits=limits,
         timing=Timing(connect_timeout_s, heartbeat_s, silence_timeout_s, resume_timeout_s),
         on_event=on_event,

@@ -3,8 +3,8 @@ through.
 
 Binary messages of at most 256 KiB carry the stream of frames, cut anywhere: small messages show
 progress on a long frame and keep what a stranger can make us hold small. Compression is off: it
-would cost much time to find nothing in uniformly random bytes. aiohttp serves (and answers GET
-/health on the same port), websockets dials.
+would cost much time to find nothing in uniformly random bytes. aiohttp serves, the status pages
+(`transports.status`) on the same port; websockets dials.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
 from transports.route import Route
 from transports.sockets import Acceptor, dial_errors, host_and_port
+from transports.status import StatusPages
+from transports.status_server import status_response
 from transports.tls import client_context, server_context
 
 __all__ = ["WebSocketConnection", "WebSocketTransport"]
@@ -189,12 +191,17 @@ class _Answered(WebSocketConnection):
 
 
 class _Server(Listener):
-    """An HTTP server on one socket: a WebSocket at one path, its health beside it."""
+    """An HTTP server on one socket: a WebSocket at one path, the status pages beside it."""
 
     def __init__(
-        self, path: str, limits: Limits, on_connection: Callable[[Connection], None]
+        self,
+        path: str,
+        limits: Limits,
+        status: StatusPages,
+        on_connection: Callable[[Connection], None],
     ) -> None:
         self._path = path or "/"
+        self._status = status
         self._limits = limits
         self._on_connection = on_connection
         self._upgraded: set[object] = set()
@@ -214,9 +221,8 @@ class _Server(Listener):
                 protocol.force_close()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path == "/health":
-            response: web.StreamResponse = web.Response(text="ok\n")
-            response.force_close()
+        response = status_response(self._status, request)
+        if response is not None:
             return response
         if request.path != self._path:
             raise web.HTTPNotFound(text="no party here\n")
@@ -288,7 +294,7 @@ class WebSocketTransport(Transport):
     ) -> Listener:
         context = _context(url, security, listening=True)
         parts = urlsplit(url)
-        server = _Server(parts.path, limits, on_connection)
+        server = _Server(parts.path, limits, security.status, on_connection)
         server.serve(
             await Acceptor.open(url, context, server.http, on_stranger, _PORTS[parts.scheme])
         )

@@ -357,3 +357,14 @@ def test_wrong_proxies_and_headers(write: Write, lines: str, key: str) -> None:
 @pytest.mark.parametrize("lines", ['proxy = "http://proxy:3128"', 'headers = { "X" = "y" }'])
 def test_a_proxy_that_nothing_would_use(write: Write, lines: str) -> None:
     assert "ws://" in refused(write(linked(lines))).why
+
+
+def test_a_place_for_status_pages(write: Write) -> None:
+    def text(place: str) -> tuple[str, str]:
+        return ("[app]", f'[status]\nlisten = "{place}"\n[app]')
+
+    config = load_config(write(text("[::1]:9100")))
+    assert config.status is not None
+    assert config.status.listen == "[::1]:9100"
+    for place in ("9100", "127.0.0.1", ":9100", "h:x"):
+        assert refused(write(text(place))).key == "status.listen"
