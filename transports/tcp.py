@@ -13,7 +13,7 @@ from transports.base import Connection, Listener, Security, Transport, gathered
 from transports.errors import ConnectionClosed, FrameError
 from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
-from transports.sockets import Acceptor, dial_socket, host_and_port
+from transports.sockets import Acceptor, dial_socket, host_and_port, place
 from transports.tls import client_context, server_context, tls_reason
 
 __all__ = ["TCPConnection", "TCPTransport"]
@@ -104,7 +104,7 @@ class TCPConnection(Connection, asyncio.BufferedProtocol):
             self.peer_certificate = tls.getpeercert(binary_form=True)
         address = self._transport.get_extra_info("peername")
         if self._on_made is not None:
-            self.label = f"{address[0]}:{address[1]}" if address else self.label
+            self.label = place(address[0], address[1]) if address else self.label
             self._on_made(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:

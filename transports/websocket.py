@@ -29,7 +29,7 @@ from transports.errors import AddressError, ConnectionClosed, FrameError, Unreac
 from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
 from transports.route import Route
-from transports.sockets import Acceptor, dial_errors, host_and_port
+from transports.sockets import Acceptor, connected_socket, dial_errors, host_and_port
 from transports.status import StatusPages
 from transports.status_server import status_response
 from transports.tls import client_context, server_context
@@ -254,11 +254,13 @@ class WebSocketTransport(Transport):
 
     async def dial(self, url: str, security: Security, limits: Limits) -> Connection:
         context, route = _context(url, security, listening=False), security.route
-        host, _ = host_and_port(url, _PORTS[urlsplit(url).scheme])
+        host, port = host_and_port(url, _PORTS[urlsplit(url).scheme])
         options: dict[str, Any] = {"ssl": context, "server_hostname": host} if context else {}
         through = f" (through the proxy {route.proxy_label})" if route.proxy else ""
         try:
             with dial_errors(url, through):
+                if route.proxy is None:
+                    options["sock"] = await connected_socket(url, host, port)
                 client = await _Dial(
                     url,
                     compression=None,
