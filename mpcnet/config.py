@@ -17,9 +17,10 @@ from msgspec import Meta
 from mpcnet.errors import ConfigError
 from mpcnet.tables import convert_table, read_toml
 from transports.emulated import network_of
-from transports.errors import IdentityError
+from transports.errors import AddressError, IdentityError
 from transports.identity import fingerprint, read_certificate
 from transports.profile import ProfileError, parse_profile
+from transports.rendezvous import meeting_of
 from transports.route import wrong_header, wrong_proxy
 
 __all__ = [
@@ -37,7 +38,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 _NAME: Final = re.compile(r"[a-z0-9-]{1,32}")
 _PARTIES: Final = range(2, 17)
-_SOCKETS: Final = frozenset({"tcp", "ws", "wss"})
+_SOCKETS: Final = frozenset({"tcp", "ws", "wss", "relay"})
 
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -323,6 +324,11 @@ def _wrong_url(url: str) -> str | None:
         return f"{url!r} is no address; write it like tcp://host:7001"
     if parts.scheme in _SOCKETS and (not parts.hostname or not port):
         return f"{url!r} needs a host and a port, like {parts.scheme}://host:7001"
+    if parts.scheme == "relay":
+        try:
+            meeting_of(network_of(url)[0])
+        except AddressError as error:
+            return f"{url!r} {error.why}"
     return _wrong_network(network_of(url)[1])
 
 

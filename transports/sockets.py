@@ -24,6 +24,8 @@ __all__ = [
     "dial_socket",
     "host_and_port",
     "place",
+    "secure_accepted",
+    "secure_dialled",
 ]
 
 _log = structlog.get_logger(__name__)
@@ -125,12 +127,43 @@ async def dial_socket(
         Unreachable: nobody answers.
         IdentityError: TLS could not be agreed.
     """
-    options: dict[str, Any] = {"server_hostname": host, **_tls_times()} if context else {}
-    loop = asyncio.get_running_loop()
     with dial_errors(url):
         dialled = await connected_socket(url, host, port)
-        _, protocol = await loop.create_connection(factory, sock=dialled, ssl=context, **options)
+        return await secure_dialled(factory, dialled, context, host)
+
+
+async def secure_dialled(
+    factory: Callable[[], asyncio.BaseProtocol],
+    dialled: socket.socket,
+    context: ssl.SSLContext | None,
+    host: str,
+) -> asyncio.BaseProtocol:
+    """The protocol of a connected socket, when TLS (if any) is done. Raises OSError."""
+    options: dict[str, Any] = {"server_hostname": host, **_tls_times()} if context else {}
+    loop = asyncio.get_running_loop()
+    _, protocol = await loop.create_connection(factory, sock=dialled, ssl=context, **options)
     return protocol
+
+
+async def secure_accepted(
+    factory: Callable[[], asyncio.BaseProtocol],
+    accepted: socket.socket,
+    context: ssl.SSLContext | None,
+    who: str,
+    on_stranger: Callable[[str, str], None],
+) -> None:
+    """Gives a socket that was dialled its protocol, or tells who was refused, and why."""
+    options = _tls_times() if context else {}
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(
+            factory, accepted, ssl=context, **options
+        )
+    except OSError as error:
+        accepted.close()
+        on_stranger(who, tls_reason(error) if isinstance(error, ssl.SSLError) else str(error))
+    except BaseException:
+        accepted.close()
+        raise
 
 
 class Acceptor(Listener):
@@ -193,23 +226,17 @@ class Acceptor(Listener):
             if len(self._pending) >= _PENDING:
                 accepted.close()
                 continue
-            task = asyncio.create_task(self._secure(accepted, place(address[0], address[1])))
+            task = asyncio.create_task(
+                secure_accepted(
+                    self._factory,
+                    accepted,
+                    self._context,
+                    place(address[0], address[1]),
+                    self._on_stranger,
+                )
+            )
             self._pending.add(task)
             task.add_done_callback(self._pending.discard)
-
-    async def _secure(self, accepted: socket.socket, who: str) -> None:
-        options = _tls_times() if self._context else {}
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                self._factory, accepted, ssl=self._context, **options
-            )
-        except OSError as error:
-            accepted.close()
-            why = tls_reason(error) if isinstance(error, ssl.SSLError) else str(error)
-            self._on_stranger(who, why)
-        except BaseException:
-            accepted.close()
-            raise
 
 
 def _tls_times() -> dict[str, Any]:

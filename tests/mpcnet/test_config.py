@@ -368,3 +368,14 @@ def test_a_place_for_status_pages(write: Write) -> None:
     assert config.status.listen == "[::1]:9100"
     for place in ("9100", "127.0.0.1", ":9100", "h:x"):
         assert refused(write(text(place))).key == "status.listen"
+
+
+@pytest.mark.parametrize("rest", ["", "/", "/two/parts", "/na me", "/" + "x" * 129, "/x?plain=yes"])
+def test_a_relay_needs_a_name(write: Write, rest: str) -> None:
+    file = write((DIRECTLY, f'url = "relay://127.0.0.1:7800{rest}"'))
+    assert refused(file).key == "parties[1].url"
+
+
+def test_a_relay(write: Write) -> None:
+    url = "relay://127.0.0.1:7800/Zk3v0pQ"
+    assert load_config(write((DIRECTLY, f'url = "{url}"'))).parties[1].url == url
