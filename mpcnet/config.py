@@ -56,12 +56,21 @@ class PartyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     Attributes:
         name: lower-case letters, digits and hyphens.
         url: where it listens, such as "tcp://192.0.2.7:7001"; None for one that only dials.
-        certificate: the file with the certificate that it must show; None without TLS.
+        certificate: the file with the certificate that it must show; None without TLS. It names
+            the participant in the digest.
+        further_certificates: files with others that it may show instead, while it changes from
+            one to the next; `certificate = ["a.crt", "b.crt"]` in a file means both keys.
     """
 
     name: str
     url: str | None = None
     certificate: Path | None = None
+    further_certificates: tuple[Path, ...] = ()
+
+    @property
+    def certificates(self) -> tuple[Path, ...]:
+        """All files, the one that names it first; empty without TLS."""
+        return () if self.certificate is None else (self.certificate, *self.further_certificates)
 
 
 class ProtocolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -193,8 +202,10 @@ class Config(_Document, frozen=True, kw_only=True):
     def digest(self) -> str:
         """Hex SHA-256 of all that the participants have to configure alike.
 
-        That is: names and certificates in order, who deals, and the protocol's settings. The
-        session is compared by itself, addresses may differ (a tunnel, another network).
+        That is: names and certificates in order, who deals, and the protocol's settings. Of a
+        participant that changes its certificate the first that is listed counts, so that nothing
+        changes here when others add the next one, each at its own time. The session is compared
+        by itself, addresses may differ (a tunnel, another network).
         """
         agreed = {
             "parties": [_agreed(entry, self.link.plaintext) for entry in self.parties],
@@ -212,11 +223,28 @@ def load_config(path: Path | str) -> Config:
         ConfigError: names the file, the key and what is wrong with it.
     """
     path = Path(path)
-    document = convert_table(path, "", read_toml(path), _Document)
+    document = convert_table(path, "", _spread(read_toml(path)), _Document)
     config = Config(path=path, **msgspec.structs.asdict(document))
     for key, why in _complaints(config):
         raise ConfigError(path, key, why)
     return config
+
+
+def _spread(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with each list of certificates as the two keys that it means."""
+
+    def entry(table: Any) -> Any:
+        listed = table.get("certificate") if isinstance(table, dict) else None
+        if not isinstance(listed, list) or not listed or "further_certificates" in table:
+            return table
+        return table | {"certificate": listed[0], "further_certificates": listed[1:]}
+
+    spread = dict(document)
+    if isinstance(spread.get("parties"), list):
+        spread["parties"] = [entry(table) for table in spread["parties"]]
+    if "dealer" in spread:
+        spread["dealer"] = entry(spread["dealer"])
+    return spread
 
 
 def valid_name(name: str) -> bool:
@@ -291,10 +319,11 @@ def _entry_complaints(
     if entry.certificate is None:
         yield f"{key}.certificate", "is missing; make one with `mpcnet keygen` at its owner"
         return
-    try:
-        read_certificate(entry.certificate)
-    except IdentityError as error:
-        yield f"{key}.certificate", f"{error.subject} {error.why}"
+    for file in entry.certificates:
+        try:
+            read_certificate(file)
+        except IdentityError as error:
+            yield f"{key}.certificate", f"{error.subject} {error.why}"
 
 
 def _identity_complaints(config: Config) -> Iterator[tuple[str, str]]:
@@ -306,8 +335,8 @@ def _identity_complaints(config: Config) -> Iterator[tuple[str, str]]:
     except IdentityError as error:
         yield "identity.certificate", f"{error.subject} {error.why}"
         return
-    listed = config.participants[config.rank].certificate
-    if listed is not None and fingerprint(read_certificate(listed)) != own:
+    listed = config.participants[config.rank].certificates
+    if listed and own not in {fingerprint(read_certificate(file)) for file in listed}:
         yield (
             "identity.certificate",
             f"is not the one listed for {config.name!r}; peers would refuse it",

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -21,7 +20,8 @@ from protocols.party import Party
 from protocols.suite import Suite
 from transports import Address, Exchange, Hello, Limits, LinkStats, open_mesh
 from transports.emulated import with_network
-from transports.identity import read_certificate, read_identity
+from transports.identity import read_certificate
+from transports.renewal import RenewedIdentity
 from transports.route import Route
 from transports.status import StatusPages
 from transports.status_server import StatusServer
@@ -136,7 +136,7 @@ async def _connected(
     peers = [a for a in addresses if a is not me and (needs_dealer or a.rank < config.size)]
     identity = None
     if config.identity and not link.plaintext:
-        identity = read_identity(config.identity.key, config.identity.certificate)
+        identity = RenewedIdentity(config.identity.key, config.identity.certificate)
     exchange = await open_mesh(
         me,
         peers,
@@ -169,7 +169,7 @@ async def _connected(
 
 
 def _address(rank: int, entry: PartyEntry, network: str | None) -> Address:
-    certificate = None if entry.certificate is None else read_certificate(Path(entry.certificate))
+    certificate = b"".join(map(read_certificate, entry.certificates)) or None
     url = entry.url
     if url is not None and network is not None:
         url = with_network(url, network)

@@ -20,9 +20,10 @@ from transports.exchange import Exchange
 from transports.frame import Limits
 from transports.greeting import Expected
 from transports.handshake import Hello
-from transports.identity import Identity, certificate_der, check_validity
+from transports.identity import Identity, certificate_der, check_pins
 from transports.opening import Event, Opening, Timing
 from transports.registry import transport_for
+from transports.renewal import RenewedIdentity
 from transports.route import DIRECT, Route
 from transports.status import StatusPages
 
@@ -41,7 +42,8 @@ class Address:
         rank: 0, 1, ... for computing parties; the dealer has the next.
         name: for messages to people; the same in all configurations.
         url: where it listens, or None if it only dials.
-        certificate: what it has to show (PEM), or None where nothing is encrypted.
+        certificate: what it has to show (PEM), or None where nothing is encrypted; several, one
+            behind the other, if it may show any of them.
     """
 
     rank: int
@@ -54,7 +56,7 @@ async def open_mesh(
     me: Address,
     peers: Sequence[Address],
     *,
-    identity: Identity | None = None,
+    identity: Identity | RenewedIdentity | None = None,
     hello: Hello,
     limits: Limits = _DEFAULT_LIMITS,
     plaintext: bool = False,
@@ -138,5 +140,5 @@ def _pin(peer: Address, url: str, plaintext: bool) -> bytes | None:
     if peer.certificate is None:
         why = "no certificate is pinned for it; add the one that it gave you, or ask for plaintext"
         raise IdentityError(subject, why)
-    check_validity(peer.certificate, subject)
+    check_pins(peer.certificate, subject)
     return certificate_der(peer.certificate, subject)

@@ -21,7 +21,7 @@ from transports.frame import Limits
 from transports.rendezvous import Meeting, Reply, Request, Role, encode_request, meeting_of
 from transports.sockets import connected_socket, dial_errors, place, secure_accepted, secure_dialled
 from transports.tcp import TCPConnection
-from transports.tls import client_context, server_context
+from transports.tls import client_context, context_source
 
 __all__ = ["RelayTransport"]
 
@@ -44,7 +44,7 @@ class RelayTransport(Transport):
         context = None if security.plaintext else client_context(security)
 
         def factory() -> TCPConnection:
-            return TCPConnection(url, limits)
+            return TCPConnection(url, limits, None, security)
 
         with dial_errors(url):
             paired = await _ask(url, meeting, Role.DIALLER)
@@ -67,15 +67,14 @@ class RelayTransport(Transport):
         on_stranger: Callable[[str, str], None],
     ) -> Listener:
         meeting = _checked(url, security)
-        if not security.plaintext:
-            server_context(security)  # what is wrong with our own identity is an error now
+        context = None if security.plaintext else context_source(security)
+
+        def factory() -> TCPConnection:
+            return TCPConnection(url, limits, on_connection, security)
 
         async def secured(paired: socket.socket) -> None:
-            context = None if security.plaintext else server_context(security)
-            who = f"{place(meeting.host, meeting.port)}:{meeting.name}"
-            await secure_accepted(
-                lambda: TCPConnection(url, limits, on_connection), paired, context, who, on_stranger
-            )
+            who = place(meeting.host, meeting.port)
+            await secure_accepted(factory, paired, context, who, on_stranger)
 
         return _RelayListener(url, meeting, secured, on_stranger)
 

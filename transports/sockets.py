@@ -148,7 +148,7 @@ async def secure_dialled(
 async def secure_accepted(
     factory: Callable[[], asyncio.BaseProtocol],
     accepted: socket.socket,
-    context: ssl.SSLContext | None,
+    context: Callable[[], ssl.SSLContext] | None,
     who: str,
     on_stranger: Callable[[str, str], None],
 ) -> None:
@@ -156,8 +156,11 @@ async def secure_accepted(
     options = _tls_times() if context else {}
     try:
         await asyncio.get_running_loop().connect_accepted_socket(
-            factory, accepted, ssl=context, **options
+            factory, accepted, ssl=context() if context else None, **options
         )
+    except IdentityError as error:
+        accepted.close()
+        on_stranger(who, str(error))
     except OSError as error:
         accepted.close()
         on_stranger(who, tls_reason(error) if isinstance(error, ssl.SSLError) else str(error))
@@ -173,7 +176,7 @@ class Acceptor(Listener):
         self,
         url: str,
         listening: Sequence[socket.socket],
-        context: ssl.SSLContext | None,
+        context: Callable[[], ssl.SSLContext] | None,
         factory: Callable[[], asyncio.BaseProtocol],
         on_stranger: Callable[[str, str], None],
     ) -> None:
@@ -191,12 +194,15 @@ class Acceptor(Listener):
     async def open(
         cls,
         url: str,
-        context: ssl.SSLContext | None,
+        context: Callable[[], ssl.SSLContext] | None,
         factory: Callable[[], asyncio.BaseProtocol],
         on_stranger: Callable[[str, str], None],
         default_port: int | None = None,
     ) -> Acceptor:
         """Begins to listen, at every address that the host has here.
+
+        Args:
+            context: makes one for each connection, since our identity may be renewed meanwhile.
 
         Raises:
             AddressError: the address cannot be listened on, and why.

@@ -30,9 +30,8 @@ from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
 from transports.route import Route
 from transports.sockets import Acceptor, connected_socket, dial_errors, host_and_port
-from transports.status import StatusPages
 from transports.status_server import status_response
-from transports.tls import client_context, server_context
+from transports.tls import client_context, context_source, shown_certificate
 
 __all__ = ["WebSocketConnection", "WebSocketTransport"]
 
@@ -73,12 +72,13 @@ class WebSocketConnection(Connection):
 
     takes_pieces: ClassVar[bool] = True
 
-    def __init__(self, label: str, limits: Limits, tls: ssl.SSLObject | None) -> None:
+    def __init__(
+        self, label: str, limits: Limits, tls: ssl.SSLObject | None, security: Security
+    ) -> None:
         super().__init__(label, limits)
         self._reader = FrameReader(limits, label)
         self._rest = memoryview(b"")  # of the last message
-        if tls is not None:
-            self.peer_certificate = tls.getpeercert(binary_form=True)
+        self.peer_certificate = shown_certificate(tls, security)
 
     async def send(self, parts: Sequence[Buffer]) -> None:
         for piece in gathered(parts, _CHUNK_BYTES):
@@ -119,8 +119,10 @@ class WebSocketConnection(Connection):
 class _Dialled(WebSocketConnection):
     """Our side is the client."""
 
-    def __init__(self, url: str, limits: Limits, client: ClientConnection) -> None:
-        super().__init__(url, limits, client.transport.get_extra_info("ssl_object"))
+    def __init__(
+        self, url: str, limits: Limits, client: ClientConnection, security: Security
+    ) -> None:
+        super().__init__(url, limits, client.transport.get_extra_info("ssl_object"), security)
         self._client = client
 
     async def _write(self, piece: Buffer) -> None:
@@ -152,9 +154,14 @@ class _Answered(WebSocketConnection):
     """Our side is the server."""
 
     def __init__(
-        self, label: str, limits: Limits, response: web.WebSocketResponse, request: web.BaseRequest
+        self,
+        label: str,
+        limits: Limits,
+        response: web.WebSocketResponse,
+        request: web.BaseRequest,
+        security: Security,
     ) -> None:
-        super().__init__(label, limits, response.get_extra_info("ssl_object"))
+        super().__init__(label, limits, response.get_extra_info("ssl_object"), security)
         self._response = response
         self._request = request
         self.over = asyncio.Event()
@@ -197,11 +204,11 @@ class _Server(Listener):
         self,
         path: str,
         limits: Limits,
-        status: StatusPages,
+        security: Security,
         on_connection: Callable[[Connection], None],
     ) -> None:
         self._path = path or "/"
-        self._status = status
+        self._security = security
         self._limits = limits
         self._on_connection = on_connection
         self._upgraded: set[object] = set()
@@ -221,7 +228,7 @@ class _Server(Listener):
                 protocol.force_close()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        response = status_response(self._status, request)
+        response = status_response(self._security.status, request)
         if response is not None:
             return response
         if request.path != self._path:
@@ -237,7 +244,7 @@ class _Server(Listener):
         )
         await response.prepare(request)
         label = str(request.remote)
-        connection = _Answered(label, self._limits, response, request)
+        connection = _Answered(label, self._limits, response, request, self._security)
         self._upgraded.add(request.protocol)
         try:
             self._on_connection(connection)
@@ -253,7 +260,8 @@ class WebSocketTransport(Transport):
     schemes: ClassVar[tuple[str, ...]] = ("ws", "wss")
 
     async def dial(self, url: str, security: Security, limits: Limits) -> Connection:
-        context, route = _context(url, security, listening=False), security.route
+        context = client_context(security) if _encrypted(url, security) else None
+        route = security.route
         host, port = host_and_port(url, _PORTS[urlsplit(url).scheme])
         options: dict[str, Any] = {"ssl": context, "server_hostname": host} if context else {}
         through = f" (through the proxy {route.proxy_label})" if route.proxy else ""
@@ -284,7 +292,7 @@ class WebSocketTransport(Transport):
             raise _refused_by_proxy(url, route, error.response.status_code) from None
         except WebSocketException as error:
             raise Unreachable(url, f"{error}{through}") from None
-        return _Dialled(url, limits, client)
+        return _Dialled(url, limits, client, security)
 
     async def listen(
         self,
@@ -294,9 +302,10 @@ class WebSocketTransport(Transport):
         on_connection: Callable[[Connection], None],
         on_stranger: Callable[[str, str], None],
     ) -> Listener:
-        context = _context(url, security, listening=True)
+        encrypted = _encrypted(url, security)
+        context = context_source(security) if encrypted else None
         parts = urlsplit(url)
-        server = _Server(parts.path, limits, security.status, on_connection)
+        server = _Server(parts.path, limits, security, on_connection)
         server.serve(
             await Acceptor.open(url, context, server.http, on_stranger, _PORTS[parts.scheme])
         )
@@ -314,9 +323,9 @@ def _refused_by_proxy(url: str, route: Route, status: int) -> AddressError | Unr
     )
 
 
-def _context(url: str, security: Security, *, listening: bool) -> ssl.SSLContext | None:
-    """The TLS context that the scheme asks for."""
+def _encrypted(url: str, security: Security) -> bool:
+    """Whether the scheme asks for TLS."""
     if urlsplit(url).scheme == "wss":
-        return server_context(security) if listening else client_context(security)
+        return True
     require_plaintext(url, security)
-    return None
+    return False

@@ -359,6 +359,29 @@ def test_a_proxy_that_nothing_would_use(write: Write, lines: str) -> None:
     assert "ws://" in refused(write(linked(lines))).why
 
 
+PINNED = 'certificate = "model.crt"'
+BOTH = 'certificate = ["model.crt", "stranger.crt"]'
+
+
+def test_a_second_certificate_changes_no_digest(write: Write) -> None:
+    one, both = load_config(write()), load_config(write((PINNED, BOTH), name="both.toml"))
+    assert [file.name for file in both.parties[1].certificates] == ["model.crt", "stranger.crt"]
+    assert one.digest() == both.digest()
+    other = load_config(write((PINNED, 'certificate = "stranger.crt"'), name="other.toml"))
+    assert other.digest() != both.digest()
+
+
+def test_our_own_certificate_may_be_any_that_is_listed(write: Write) -> None:
+    ours = 'name = "speaker"\ncertificate = "speaker.crt"'
+    listed = 'name = "speaker"\ncertificate = ["stranger.crt", "speaker.crt"]'
+    assert load_config(write((ours, listed))).rank == 0
+
+
+@pytest.mark.parametrize("listed", ["[]", "[1]", '["model.crt", "none.crt"]', '["model.crt", 7]'])
+def test_wrong_lists_of_certificates(write: Write, listed: str) -> None:
+    assert "certificate" in refused(write((PINNED, f"certificate = {listed}"))).key
+
+
 def test_a_place_for_status_pages(write: Write) -> None:
     def text(place: str) -> tuple[str, str]:
         return ("[app]", f'[status]\nlisten = "{place}"\n[app]')
