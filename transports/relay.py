@@ -19,7 +19,14 @@ from transports.base import Connection, Listener, Security, Transport
 from transports.errors import AddressError, Unreachable
 from transports.frame import Limits
 from transports.rendezvous import Meeting, Reply, Request, Role, encode_request, meeting_of
-from transports.sockets import connected_socket, dial_errors, place, secure_accepted, secure_dialled
+from transports.sockets import (
+    close_if_cancelled,
+    connected_socket,
+    dial_errors,
+    place,
+    secure_accepted,
+    secure_dialled,
+)
 from transports.tcp import TCPConnection
 from transports.tls import client_context, context_source
 
@@ -139,6 +146,7 @@ class _RelayListener(Listener):
         task = asyncio.create_task(self._secured(paired))
         self._securing.add(task)
         task.add_done_callback(self._securing.discard)
+        task.add_done_callback(close_if_cancelled(paired))
 
 
 def _checked(url: str, security: Security) -> Meeting:

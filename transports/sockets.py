@@ -19,6 +19,7 @@ from transports.tls import tls_reason
 
 __all__ = [
     "Acceptor",
+    "close_if_cancelled",
     "connected_socket",
     "dial_errors",
     "dial_socket",
@@ -243,6 +244,17 @@ class Acceptor(Listener):
             )
             self._pending.add(task)
             task.add_done_callback(self._pending.discard)
+            task.add_done_callback(close_if_cancelled(accepted))
+
+
+def close_if_cancelled(accepted: socket.socket) -> Callable[[asyncio.Task[None]], None]:
+    """For a task that gives a socket its protocol: it may be cancelled before it has begun."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            accepted.close()
+
+    return ended
 
 
 def _tls_times() -> dict[str, Any]:

@@ -20,26 +20,30 @@ METRICS_TYPE: Final = "text/plain; version=0.0.4"
 _SENT, _RECEIVED = 'direction="sent"', 'direction="received"'
 _ONLINE, _OFFLINE = 'phase="online"', 'phase="offline"'
 
-Sample = tuple[str, Callable[[LinkStats], float]]
+Sample = tuple[str, Callable[[LinkStats], float | None]]
 
-_COUNTERS: Final[tuple[tuple[str, str, tuple[Sample, ...]], ...]] = (
+_METRICS: Final[tuple[tuple[str, str, str, tuple[Sample, ...]], ...]] = (
     (
         "mpcnet_link_bytes_total",
+        "counter",
         "Bytes of frames, as handed to the layer below.",
         ((_SENT, lambda s: s.bytes_sent), (_RECEIVED, lambda s: s.bytes_received)),
     ),
     (
         "mpcnet_link_frames_total",
+        "counter",
         "Frames, those of greetings and heartbeats included.",
         ((_SENT, lambda s: s.frames_sent), (_RECEIVED, lambda s: s.frames_received)),
     ),
     (
         "mpcnet_link_messages_total",
+        "counter",
         "Tagged messages.",
         ((_SENT, lambda s: s.messages_sent), (_RECEIVED, lambda s: s.messages_received)),
     ),
     (
         "mpcnet_link_payload_bytes_total",
+        "counter",
         "Payloads alone; online: depend on inputs, offline: preprocessing.",
         (
             (f"{_SENT},{_ONLINE}", lambda s: s.online_payload_sent),
@@ -47,6 +51,30 @@ _COUNTERS: Final[tuple[tuple[str, str, tuple[Sample, ...]], ...]] = (
             (f"{_SENT},{_OFFLINE}", lambda s: s.offline_payload_sent),
             (f"{_RECEIVED},{_OFFLINE}", lambda s: s.offline_payload_received),
         ),
+    ),
+    (
+        "mpcnet_link_repeated_bytes_total",
+        "counter",
+        "Bytes of frames that were cut off, and of frames sent again after that.",
+        ((_SENT, lambda s: s.repeated_bytes_sent),),
+    ),
+    (
+        "mpcnet_link_reconnects_total",
+        "counter",
+        "How often a broken connection was replaced.",
+        (("", lambda s: s.reconnects),),
+    ),
+    (
+        "mpcnet_link_blocked_seconds_total",
+        "counter",
+        "Time in which something here waited for a message of the peer.",
+        (("", lambda s: s.blocked_s),),
+    ),
+    (
+        "mpcnet_link_round_trip_seconds",
+        "gauge",
+        "Round trip, smoothed.",
+        (("", lambda s: s.rtt_s),),
     ),
 )
 
@@ -90,12 +118,14 @@ class StatusPages:
         yield f"mpcnet_uptime_seconds {time.monotonic() - self._started:.3f}"
         yield from _head("mpcnet_links", "gauge", "Peers that this participant is linked with.")
         yield f"mpcnet_links {len(stats)}"
-        for name, text, samples in _COUNTERS:
-            yield from _head(name, "counter", text)
+        for name, kind, text, samples in _METRICS:
+            yield from _head(name, kind, text)
             for peer, counters in sorted(stats.items()):
                 labels = f'peer="{_escaped(self._names.get(peer, str(peer)))}"'
                 for label, value in samples:
-                    yield f"{name}{{{labels},{label}}} {value(counters)}"
+                    number = value(counters)
+                    if number is not None:
+                        yield f"{name}{{{labels}{label and ','}{label}}} {number}"
 
 
 def _head(name: str, kind: str, text: str) -> Iterator[str]:

@@ -19,7 +19,7 @@ from transports.tls import client_context
 
 TAG = b"tag of the test."
 LIMITS = Limits()
-SAMPLE = re.compile(r"(?P<name>[a-z_]+)(?P<labels>\{[^}]*\})? (?P<value>[0-9.]+)")
+SAMPLE = re.compile(r"(?P<name>[a-z_]+)(?P<labels>\{[^}]*\})? (?P<value>[0-9.e-]+)")
 
 
 def values(text: str) -> dict[str, float]:
@@ -50,6 +50,8 @@ async def test_metrics_are_the_counters_of_the_links() -> None:
         assert sent == me.stats[1].bytes_sent
     payload = 'mpcnet_link_payload_bytes_total{peer="%s",direction="%s",phase="%s"}'
     assert found["mpcnet_links"] == 2
+    assert found['mpcnet_link_reconnects_total{peer="p1"}'] == 0
+    assert found['mpcnet_link_round_trip_seconds{peer="p1"}'] > 0
     assert found[payload % ("p1", "sent", "online")] == 1000
     assert found[payload % ("p1", "sent", "offline")] == 0
     assert found[payload % ("p2", "sent", "offline")] == 500
@@ -69,7 +71,7 @@ def test_each_metric_is_declared_once_before_its_samples() -> None:
             declared.append(line.split()[2])
         elif not line.startswith("# "):
             assert re.split(r"[{ ]", line)[0] == declared[-1]
-    assert len(declared) == len(set(declared)) == 6
+    assert len(declared) == len(set(declared)) == 10
 
 
 def test_names_are_escaped_and_other_pages_are_not_there() -> None:
