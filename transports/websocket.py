@@ -126,6 +126,8 @@ class _Dialled(WebSocketConnection):
         self._client = client
 
     async def _write(self, piece: Buffer) -> None:
+        if self._client.transport.is_closing():  # the library would drop it without a word
+            raise ConnectionClosed("closed while sending")
         try:
             await self._client.send(piece)
         except WebSocketClosed as error:
