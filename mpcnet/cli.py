@@ -14,9 +14,21 @@ from importlib.metadata import entry_points
 from typing import Any, Final
 
 from mpcnet import __version__
-from mpcnet.commands import dealer_command, demo_command, keygen_command, party_command
+from mpcnet.commands import (
+    dealer_command,
+    demo_command,
+    keygen_command,
+    party_command,
+    relay_command,
+)
 from mpcnet.errors import describe, exit_code, first_cause
-from mpcnet.options import common_options, demo_options, keygen_options, run_options
+from mpcnet.options import (
+    common_options,
+    demo_options,
+    keygen_options,
+    relay_options,
+    run_options,
+)
 
 __all__ = ["main"]
 
@@ -77,6 +89,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     _add(commands, keygen_command, "keygen", "make a key and a certificate", keygen_options())
     _add(commands, party_command, "party", "run one party to the end of its program", run_options())
     _add(commands, dealer_command, "dealer", "serve one session as its dealer", run_options())
+    _add(commands, relay_command, "relay", "carry links of parties that only dial", relay_options())
     demo = _add(
         commands, demo_command, "demo", "all participants on this machine", demo_options(), False
     )

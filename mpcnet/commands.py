@@ -6,6 +6,7 @@ Torch and the apps are imported inside the commands: those that need none of the
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
 import tempfile
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mpcnet.config import Config
     from mpcnet.report import Display
 
-__all__ = ["dealer_command", "demo_command", "keygen_command", "party_command"]
+__all__ = ["dealer_command", "demo_command", "keygen_command", "party_command", "relay_command"]
 
 _DEMO_PATIENCE_S: Final = 20.0  # its children are asked to end first, then killed
 _PIPED_WIDTH: Final = 120
@@ -68,6 +69,24 @@ def dealer_command(arguments: argparse.Namespace) -> None:
     if not config.is_dealer:
         raise ConfigError(config.path, "name", "is a party's; run it with `mpcnet party`")
     _participate(config, arguments)
+
+
+def relay_command(arguments: argparse.Namespace) -> None:
+    """Carries links between parties that can both only dial out, until a signal ends it."""
+    from mpcnet import loop
+    from transports.relay_server import Relay, RelayLimits
+
+    limits = RelayLimits(waiting=arguments.max_waiting, pairs=arguments.max_pairs)
+
+    async def serve() -> None:
+        relay = await Relay.open(arguments.listen, limits)
+        print(f"mpcnet: relay at {relay.url}", file=sys.stderr, flush=True)
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await relay.close()
+
+    loop.run(serve)
 
 
 def _load(arguments: argparse.Namespace) -> Config:

@@ -17,9 +17,11 @@ from msgspec import Meta
 from mpcnet.errors import ConfigError
 from mpcnet.tables import convert_table, read_toml
 from transports.emulated import network_of
-from transports.errors import IdentityError
+from transports.errors import AddressError, IdentityError
 from transports.identity import fingerprint, read_certificate
 from transports.profile import ProfileError, parse_profile
+from transports.rendezvous import meeting_of
+from transports.route import wrong_header, wrong_proxy
 
 __all__ = [
     "Config",
@@ -27,6 +29,7 @@ __all__ = [
     "LinkSettings",
     "PartyEntry",
     "ProtocolSettings",
+    "StatusSettings",
     "load_config",
     "valid_name",
 ]
@@ -35,7 +38,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 _NAME: Final = re.compile(r"[a-z0-9-]{1,32}")
 _PARTIES: Final = range(2, 17)
-_SOCKETS: Final = frozenset({"tcp", "ws", "wss"})
+_SOCKETS: Final = frozenset({"tcp", "ws", "wss", "relay"})
 
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -53,12 +56,21 @@ class PartyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     Attributes:
         name: lower-case letters, digits and hyphens.
         url: where it listens, such as "tcp://192.0.2.7:7001"; None for one that only dials.
-        certificate: the file with the certificate that it must show; None without TLS.
+        certificate: the file with the certificate that it must show; None without TLS. It names
+            the participant in the digest.
+        further_certificates: files with others that it may show instead, while it changes from
+            one to the next; `certificate = ["a.crt", "b.crt"]` in a file means both keys.
     """
 
     name: str
     url: str | None = None
     certificate: Path | None = None
+    further_certificates: tuple[Path, ...] = ()
+
+    @property
+    def certificates(self) -> tuple[Path, ...]:
+        """All files, the one that names it first; empty without TLS."""
+        return () if self.certificate is None else (self.certificate, *self.further_certificates)
 
 
 class ProtocolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,6 +98,8 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         max_frame_bytes: a larger frame is refused before memory is taken for it.
         network: an emulated network for what this participant sends, such as "continent"; a
             network in the address of a link goes before it.
+        proxy: an HTTP proxy for dials to ws:// and wss:// addresses; may hold a password.
+        headers: sent with these dials; may hold tokens.
     """
 
     connect_timeout_s: Seconds = 30.0
@@ -95,6 +109,23 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     plaintext: bool = False
     max_frame_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 40)] = 1 << 30
     network: str | None = None
+    proxy: str | None = None
+    headers: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        shown = {"proxy": self.proxy and "...", "headers": dict.fromkeys(self.headers, "...")}
+        fields = {name: getattr(self, name) for name in self.__struct_fields__} | shown
+        return f"LinkSettings({', '.join(f'{k}={v!r}' for k, v in fields.items())})"
+
+
+class StatusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Pages for whoever watches this participant: /health and /metrics.
+
+    Attributes:
+        listen: host and port to serve them on in plain HTTP, such as "127.0.0.1:9100".
+    """
+
+    listen: str
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -107,6 +138,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     dealer: PartyEntry | None = None
     protocol: ProtocolSettings = ProtocolSettings()
     link: LinkSettings = LinkSettings()
+    status: StatusSettings | None = None
     app: dict[str, Any] | None = None
 
 
@@ -170,8 +202,10 @@ class Config(_Document, frozen=True, kw_only=True):
     def digest(self) -> str:
         """Hex SHA-256 of all that the participants have to configure alike.
 
-        That is: names and certificates in order, who deals, and the protocol's settings. The
-        session is compared by itself, addresses may differ (a tunnel, another network).
+        That is: names and certificates in order, who deals, and the protocol's settings. Of a
+        participant that changes its certificate the first that is listed counts, so that nothing
+        changes here when others add the next one, each at its own time. The session is compared
+        by itself, addresses may differ (a tunnel, another network).
         """
         agreed = {
             "parties": [_agreed(entry, self.link.plaintext) for entry in self.parties],
@@ -189,11 +223,28 @@ def load_config(path: Path | str) -> Config:
         ConfigError: names the file, the key and what is wrong with it.
     """
     path = Path(path)
-    document = convert_table(path, "", read_toml(path), _Document)
+    document = convert_table(path, "", _spread(read_toml(path)), _Document)
     config = Config(path=path, **msgspec.structs.asdict(document))
     for key, why in _complaints(config):
         raise ConfigError(path, key, why)
     return config
+
+
+def _spread(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with each list of certificates as the two keys that it means."""
+
+    def entry(table: Any) -> Any:
+        listed = table.get("certificate") if isinstance(table, dict) else None
+        if not isinstance(listed, list) or not listed or "further_certificates" in table:
+            return table
+        return table | {"certificate": listed[0], "further_certificates": listed[1:]}
+
+    spread = dict(document)
+    if isinstance(spread.get("parties"), list):
+        spread["parties"] = [entry(table) for table in spread["parties"]]
+    if "dealer" in spread:
+        spread["dealer"] = entry(spread["dealer"])
+    return spread
 
 
 def valid_name(name: str) -> bool:
@@ -220,6 +271,9 @@ def _complaints(config: Config) -> Iterator[tuple[str, str]]:
         yield "link.heartbeat_s", "must be less than silence_timeout_s, or quiet peers get lost"
     if why := _wrong_network(config.link.network):
         yield "link.network", why
+    yield from _route_complaints(config)
+    if config.status is not None and _wrong_url(f"tcp://{config.status.listen}"):
+        yield "status.listen", f"{config.status.listen!r} needs a host and a port: 127.0.0.1:9100"
     names = [entry.name for entry in config.participants]
     for rank, entry in enumerate(config.participants):
         key = "dealer" if rank == config.size else f"parties[{rank}]"
@@ -233,6 +287,20 @@ def _complaints(config: Config) -> Iterator[tuple[str, str]]:
         yield "name", f"{config.name!r} is none of the participants: {', '.join(names)}"
     elif not config.link.plaintext:
         yield from _identity_complaints(config)
+
+
+def _route_complaints(config: Config) -> Iterator[tuple[str, str]]:
+    link = config.link
+    if link.proxy is not None and (why := wrong_proxy(link.proxy)):
+        yield "link.proxy", why
+    for name, value in link.headers.items():
+        if why := wrong_header(name, value):
+            yield f"link.headers.{name}", why
+    others = [entry.url or "" for entry in config.participants if entry.name != config.name]
+    if not any(url.startswith(("ws://", "wss://")) for url in others):
+        for key in ("proxy", "headers"):
+            if getattr(link, key):
+                yield f"link.{key}", "is for ws:// and wss:// addresses, and no other has one"
 
 
 def _entry_complaints(
@@ -251,10 +319,11 @@ def _entry_complaints(
     if entry.certificate is None:
         yield f"{key}.certificate", "is missing; make one with `mpcnet keygen` at its owner"
         return
-    try:
-        read_certificate(entry.certificate)
-    except IdentityError as error:
-        yield f"{key}.certificate", f"{error.subject} {error.why}"
+    for file in entry.certificates:
+        try:
+            read_certificate(file)
+        except IdentityError as error:
+            yield f"{key}.certificate", f"{error.subject} {error.why}"
 
 
 def _identity_complaints(config: Config) -> Iterator[tuple[str, str]]:
@@ -266,8 +335,8 @@ def _identity_complaints(config: Config) -> Iterator[tuple[str, str]]:
     except IdentityError as error:
         yield "identity.certificate", f"{error.subject} {error.why}"
         return
-    listed = config.participants[config.rank].certificate
-    if listed is not None and fingerprint(read_certificate(listed)) != own:
+    listed = config.participants[config.rank].certificates
+    if listed and own not in {fingerprint(read_certificate(file)) for file in listed}:
         yield (
             "identity.certificate",
             f"is not the one listed for {config.name!r}; peers would refuse it",
@@ -284,6 +353,11 @@ def _wrong_url(url: str) -> str | None:
         return f"{url!r} is no address; write it like tcp://host:7001"
     if parts.scheme in _SOCKETS and (not parts.hostname or not port):
         return f"{url!r} needs a host and a port, like {parts.scheme}://host:7001"
+    if parts.scheme == "relay":
+        try:
+            meeting_of(network_of(url)[0])
+        except AddressError as error:
+            return f"{url!r} {error.why}"
     return _wrong_network(network_of(url)[1])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from mpcnet.demo import TRANSPORTS
 from transports.profile import ProfileError, parse_profile
 
-__all__ = ["common_options", "demo_options", "keygen_options", "run_options"]
+__all__ = ["common_options", "demo_options", "keygen_options", "relay_options", "run_options"]
 
 
 def common_options() -> argparse.ArgumentParser:
@@ -41,6 +41,21 @@ def run_options() -> argparse.ArgumentParser:
     output.add_argument("--json", action="store_true", help="print the result as one line of JSON")
     output.add_argument("--events", action="store_true", help=argparse.SUPPRESS)
     options.add_argument("--quiet", action="store_true", help="show no progress")
+    return options
+
+
+def relay_options() -> argparse.ArgumentParser:
+    """What `mpcnet relay` takes."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--listen", required=True, metavar="HOST:PORT", help="where, such as 0.0.0.0:7800"
+    )
+    options.add_argument(
+        "--max-pairs", type=_positive, default=128, metavar="N", help="connected; default: 128"
+    )
+    options.add_argument(
+        "--max-waiting", type=_positive, default=256, metavar="N", help="not yet; default: 256"
+    )
     return options
 
 

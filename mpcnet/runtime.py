@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -21,7 +20,11 @@ from protocols.party import Party
 from protocols.suite import Suite
 from transports import Address, Exchange, Hello, Limits, LinkStats, open_mesh
 from transports.emulated import with_network
-from transports.identity import read_certificate, read_identity
+from transports.identity import read_certificate
+from transports.renewal import RenewedIdentity
+from transports.route import Route
+from transports.status import StatusPages
+from transports.status_server import StatusServer
 
 __all__ = ["program_digest", "run_dealer", "run_party"]
 
@@ -41,7 +44,7 @@ async def run_party(config: Config, events: Events) -> dict[str, Any]:
     """
     app, settings = load_settings(config)
     digest = program_digest(app, settings)
-    async with _connected(config, digest, events) as exchange:
+    async with _watched(config) as pages, _connected(config, digest, events, pages) as exchange:
         device = Device(exchange.holding)
         suite_type = SUITES[config.protocol.suite]
         party = Party(exchange, config.rank, config.size, device)
@@ -71,7 +74,7 @@ async def _whole(
 
 async def run_dealer(config: Config, events: Events) -> dict[str, Any]:
     """Serves one session as its dealer."""
-    async with _connected(config, None, events) as exchange:
+    async with _watched(config) as pages, _connected(config, None, events, pages) as exchange:
         device = Device(exchange.holding)
         try:
             dealer = Dealer(
@@ -100,8 +103,23 @@ def program_digest(app: App[Any], settings: Any) -> str:
 
 
 @asynccontextmanager
+async def _watched(config: Config) -> AsyncIterator[StatusPages]:
+    """The status pages, on a port of their own where one is configured."""
+    pages = StatusPages()
+    if config.status is None:
+        yield pages
+        return
+    server = await StatusServer.open(config.status.listen, pages)
+    _log.info("status pages", url=server.url)
+    try:
+        yield pages
+    finally:
+        await server.close()
+
+
+@asynccontextmanager
 async def _connected(
-    config: Config, program: str | None, events: Events
+    config: Config, program: str | None, events: Events, pages: StatusPages
 ) -> AsyncIterator[Exchange]:
     """Links to all peers; on an error inside they are told and closed, else closed politely."""
     link = config.link
@@ -118,7 +136,7 @@ async def _connected(
     peers = [a for a in addresses if a is not me and (needs_dealer or a.rank < config.size)]
     identity = None
     if config.identity and not link.plaintext:
-        identity = read_identity(config.identity.key, config.identity.certificate)
+        identity = RenewedIdentity(config.identity.key, config.identity.certificate)
     exchange = await open_mesh(
         me,
         peers,
@@ -132,12 +150,15 @@ async def _connected(
         ),
         limits=Limits(max_frame_bytes=link.max_frame_bytes),
         plaintext=link.plaintext,
+        route=Route(link.proxy, link.headers),
+        status=pages,
         connect_timeout_s=link.connect_timeout_s,
         heartbeat_s=link.heartbeat_s,
         silence_timeout_s=link.silence_timeout_s,
         resume_timeout_s=link.resume_timeout_s,
         on_event=lambda name, fields: events(name, dict(fields)),
     )
+    pages.watch(exchange.names, lambda: exchange.stats)
     try:
         yield exchange
     except BaseException as error:
@@ -148,7 +169,7 @@ async def _connected(
 
 
 def _address(rank: int, entry: PartyEntry, network: str | None) -> Address:
-    certificate = None if entry.certificate is None else read_certificate(Path(entry.certificate))
+    certificate = b"".join(map(read_certificate, entry.certificates)) or None
     url = entry.url
     if url is not None and network is not None:
         url = with_network(url, network)

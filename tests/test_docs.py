@@ -33,7 +33,13 @@ from mpcnet import Session
 from mpcnet.app import load_app
 from mpcnet.config import Config, load_config
 from mpcnet.operators import supported
-from mpcnet.options import common_options, demo_options, keygen_options, run_options
+from mpcnet.options import (
+    common_options,
+    demo_options,
+    keygen_options,
+    relay_options,
+    run_options,
+)
 from mpcnet.runtime import load_settings, program_digest, run_dealer, run_party
 from protocols.correlations import Request
 from protocols.label import Label
@@ -132,7 +138,12 @@ def commands(text: str) -> Iterator[list[str]]:
 def parser_of(words: list[str]) -> argparse.ArgumentParser:
     """The parser of `mpcnet COMMAND`, made of the options that the command line is made of."""
     command = words[1]
-    options = {"keygen": keygen_options, "party": run_options, "dealer": run_options}
+    options = {
+        "keygen": keygen_options,
+        "relay": relay_options,
+        "party": run_options,
+        "dealer": run_options,
+    }
     if command == "demo":
         parser = argparse.ArgumentParser(parents=[demo_options(), common_options()])
         load_app(words[2]).add_demo_arguments(parser)

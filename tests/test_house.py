@@ -21,6 +21,7 @@ LONGEST = 400  # lines of a file
 
 HIDES_NOTHING = {
     "transports/opening.py": {"random"},  # spreads the pauses between two attempts to dial
+    "transports/relay.py": {"random"},  # the same, of attempts to wait at a relay
     "transports/shaper.py": {"random"},  # jitter and losses of an emulated network
 }
 """Statistical generators below the apps, each with what it is for; nothing that hides a value."""

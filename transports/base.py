@@ -11,7 +11,10 @@ from typing import ClassVar, Final
 from transports.errors import AddressError
 from transports.frame import Buffer, Frame, Limits
 from transports.identity import Identity
+from transports.renewal import RenewedIdentity
+from transports.route import DIRECT, Route
 from transports.stats import LinkStats
+from transports.status import StatusPages
 
 __all__ = ["Connection", "Listener", "Security", "Transport", "gathered", "require_plaintext"]
 
@@ -20,17 +23,22 @@ _JOIN_BELOW: Final = 64 << 10
 
 @dataclass(frozen=True)
 class Security:
-    """How connections are protected.
+    """How connections are protected, and by which way they go.
 
     Attributes:
         identity: our key and certificate; needed for TLS.
-        pins: the certificate (PEM) that each peer has to show, by rank.
+        pins: the certificate (PEM) that each peer has to show, by rank; several, one behind the
+            other, if it may show any of them.
         plaintext: no protection at all; has to be asked for by name.
+        route: how HTTP dials go out.
+        status: pages that a listener serves which speaks HTTP anyway.
     """
 
-    identity: Identity | None = None
+    identity: Identity | RenewedIdentity | None = None
     pins: Mapping[int, bytes] = field(default_factory=dict)
     plaintext: bool = False
+    route: Route = DIRECT
+    status: StatusPages = field(default_factory=StatusPages, repr=False, compare=False)
 
 
 class Connection(ABC):
@@ -42,7 +50,8 @@ class Connection(ABC):
         control_only: until the peer is known, a DATA frame is refused before anything is
             allocated for it.
         last_heard: `time.monotonic()` of the last byte received: progress on a long frame counts.
-        peer_certificate: what the other side proved to own (DER), or None without TLS.
+        peer_certificate: what the other side proved to own (DER), or None without TLS; of a peer
+            with several pinned certificates always the first.
         label: the other side in words, for errors and logs.
         takes_pieces: `send` may be given a frame in several calls, cut anywhere.
     """

@@ -23,9 +23,11 @@ from transports.errors import IdentityError
 __all__ = [
     "Identity",
     "certificate_der",
+    "check_pins",
     "check_validity",
     "create_identity",
     "fingerprint",
+    "pinned_as",
     "read_certificate",
     "read_identity",
     "write_identity",
@@ -42,6 +44,10 @@ class Identity:
     name: str
     key_pem: bytes = field(repr=False)
     certificate_pem: bytes = field(repr=False)
+
+    def current(self) -> Identity:
+        """Itself; one that is renewed while a party runs gives another (`transports.renewal`)."""
+        return self
 
 
 def create_identity(name: str) -> Identity:
@@ -116,14 +122,40 @@ def read_identity(key_file: Path, certificate_file: Path) -> Identity:
 
 
 def read_certificate(file: Path) -> bytes:
-    """The certificate (PEM) in a file, checked to be one.
+    """The certificate (PEM) in a file, checked to be one and the only one.
 
     Raises:
-        IdentityError: the file cannot be read or holds no certificate.
+        IdentityError: the file cannot be read, holds no certificate or more than one.
     """
     pem = _read(file)
-    _parsed(pem, str(file))
+    if len(_bundle(pem, str(file))) > 1:
+        raise IdentityError(str(file), "holds several certificates; give each a file of its own")
     return pem
+
+
+def check_pins(certificates_pem: bytes, subject: str) -> None:
+    """Refuses the certificates pinned for a peer if all of them are out of their time.
+
+    Raises:
+        IdentityError: with the date of the last.
+    """
+    refusal: IdentityError | None = None
+    for certificate in _bundle(certificates_pem, subject):
+        try:
+            return check_validity(certificate.public_bytes(serialization.Encoding.PEM), subject)
+        except IdentityError as error:
+            refusal = error
+    if refusal is not None:
+        raise refusal
+
+
+def pinned_as(shown: bytes, certificates_pem: bytes) -> bytes | None:
+    """The first of a peer's certificates if any of them was shown, else None; DER, like `shown`.
+
+    While a certificate is rotated a peer has two of them and may show either. The first names it.
+    """
+    pinned = [each.public_bytes(serialization.Encoding.DER) for each in _bundle(certificates_pem)]
+    return pinned[0] if shown in pinned else None
 
 
 def check_validity(certificate_pem: bytes, subject: str) -> None:
@@ -175,6 +207,14 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise IdentityError(str(file), f"cannot be read: {error.strerror}") from None
+
+
+def _bundle(pem: bytes, subject: str = "a peer") -> list[x509.Certificate]:
+    """All certificates in a text, at least one."""
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise IdentityError(subject, "holds no certificate (PEM)") from None
 
 
 def _parsed(pem: bytes, subject: str) -> x509.Certificate:

@@ -20,9 +20,12 @@ from transports.exchange import Exchange
 from transports.frame import Limits
 from transports.greeting import Expected
 from transports.handshake import Hello
-from transports.identity import Identity, certificate_der, check_validity
+from transports.identity import Identity, certificate_der, check_pins
 from transports.opening import Event, Opening, Timing
 from transports.registry import transport_for
+from transports.renewal import RenewedIdentity
+from transports.route import DIRECT, Route
+from transports.status import StatusPages
 
 __all__ = ["Address", "open_mesh"]
 
@@ -39,7 +42,8 @@ class Address:
         rank: 0, 1, ... for computing parties; the dealer has the next.
         name: for messages to people; the same in all configurations.
         url: where it listens, or None if it only dials.
-        certificate: what it has to show (PEM), or None where nothing is encrypted.
+        certificate: what it has to show (PEM), or None where nothing is encrypted; several, one
+            behind the other, if it may show any of them.
     """
 
     rank: int
@@ -52,10 +56,12 @@ async def open_mesh(
     me: Address,
     peers: Sequence[Address],
     *,
-    identity: Identity | None = None,
+    identity: Identity | RenewedIdentity | None = None,
     hello: Hello,
     limits: Limits = _DEFAULT_LIMITS,
     plaintext: bool = False,
+    route: Route = DIRECT,
+    status: StatusPages | None = None,
     connect_timeout_s: float = 30.0,
     heartbeat_s: float = 5.0,
     silence_timeout_s: float = 30.0,
@@ -68,6 +74,8 @@ async def open_mesh(
         identity: our key and certificate; not needed in plaintext or inside one process.
         hello: what we say about ourselves and about the run.
         plaintext: asks for connections without encryption, by name.
+        route: proxy and headers of `ws://` and `wss://` dials.
+        status: pages to serve beside WebSockets; whoever calls says what they show.
         connect_timeout_s: for every peer to come.
         heartbeat_s: of silence on our side, after which we say that we are here.
         silence_timeout_s: of silence of a peer, after which its connection counts as broken.
@@ -90,7 +98,7 @@ async def open_mesh(
         dialled=dialled,
         awaited=awaited,
         listen_url=me.url,
-        security=Security(identity, pins, plaintext),
+        security=Security(identity, pins, plaintext, route, status or StatusPages()),
         limits=limits,
         timing=Timing(connect_timeout_s, heartbeat_s, silence_timeout_s, resume_timeout_s),
         on_event=on_event,
@@ -132,5 +140,5 @@ def _pin(peer: Address, url: str, plaintext: bool) -> bytes | None:
     if peer.certificate is None:
         why = "no certificate is pinned for it; add the one that it gave you, or ask for plaintext"
         raise IdentityError(subject, why)
-    check_validity(peer.certificate, subject)
+    check_pins(peer.certificate, subject)
     return certificate_der(peer.certificate, subject)

@@ -7,7 +7,7 @@ import contextlib
 import errno
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,7 +17,17 @@ from transports.base import Listener
 from transports.errors import AddressError, IdentityError, Unreachable
 from transports.tls import tls_reason
 
-__all__ = ["Acceptor", "dial_errors", "dial_socket", "host_and_port"]
+__all__ = [
+    "Acceptor",
+    "close_if_cancelled",
+    "connected_socket",
+    "dial_errors",
+    "dial_socket",
+    "host_and_port",
+    "place",
+    "secure_accepted",
+    "secure_dialled",
+]
 
 _log = structlog.get_logger(__name__)
 
@@ -25,6 +35,9 @@ _TLS_HANDSHAKE_S: Final = 10.0
 _TLS_SHUTDOWN_S: Final = 1.0
 _PENDING: Final = 64  # connections whose TLS handshake is under way
 _BACKLOG: Final = 128
+_ADDRESS_S: Final = 3.0  # for one address of a name, while there are others to try
+_LAST_ADDRESS_S: Final = 10.0
+_ALL_INTERFACES: Final = "::"
 _BIND_ADVICE: Final = {
     errno.EADDRINUSE: "the port is in use; stop the other process or choose another port",
     errno.EACCES: "this user may not listen on that port; choose one above 1023",
@@ -49,18 +62,57 @@ def host_and_port(url: str, default_port: int | None = None) -> tuple[str, int]:
     return host, port
 
 
+def place(host: str, port: int) -> str:
+    """Host and port as they stand in a URL: IPv6 addresses in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def connected_socket(url: str, host: str, port: int) -> socket.socket:
+    """Connects to the first address of a host that answers; the resolver knows the best order.
+
+    Raises:
+        AddressError: the host is no possible name.
+        OSError: what the last address said; socket.gaierror if the name does not resolve.
+    """
+    addresses = await _resolved(url, host, port)
+    loop = asyncio.get_running_loop()
+    for number, (family, kind, protocol, _, address) in enumerate(addresses, 1):
+        last = number == len(addresses)
+        dialling = socket.socket(family, kind, protocol)
+        dialling.setblocking(False)
+        try:
+            async with asyncio.timeout(_LAST_ADDRESS_S if last else _ADDRESS_S):
+                await loop.sock_connect(dialling, address)
+        except OSError as error:  # TimeoutError is one
+            dialling.close()
+            if last:
+                raise
+            why = error.strerror or "no answer"
+            _log.debug("another address", url=url, instead_of=address[0], why=why)
+        except BaseException:
+            dialling.close()
+            raise
+        else:
+            return dialling
+    raise OSError("the name has no address")
+
+
 @contextlib.contextmanager
-def dial_errors(url: str) -> Iterator[None]:
-    """Turns what the system says while dialling into errors of this package."""
+def dial_errors(url: str, through: str = "") -> Iterator[None]:
+    """Turns what the system says while dialling into errors of this package.
+
+    Args:
+        through: said behind the reason, such as which proxy was asked.
+    """
     try:
         yield
     except ssl.SSLError as error:
         raise IdentityError(f"whoever answers at {url}", tls_reason(error)) from None
     except socket.gaierror as error:
-        raise Unreachable(url, f"the name cannot be resolved ({error.strerror})") from None
+        raise Unreachable(url, f"the name cannot be resolved ({error.strerror}){through}") from None
     except OSError as error:
         why = error.strerror or str(error) or type(error).__name__
-        raise Unreachable(url, why) from None
+        raise Unreachable(url, why + through) from None
 
 
 async def dial_socket(
@@ -76,11 +128,46 @@ async def dial_socket(
         Unreachable: nobody answers.
         IdentityError: TLS could not be agreed.
     """
+    with dial_errors(url):
+        dialled = await connected_socket(url, host, port)
+        return await secure_dialled(factory, dialled, context, host)
+
+
+async def secure_dialled(
+    factory: Callable[[], asyncio.BaseProtocol],
+    dialled: socket.socket,
+    context: ssl.SSLContext | None,
+    host: str,
+) -> asyncio.BaseProtocol:
+    """The protocol of a connected socket, when TLS (if any) is done. Raises OSError."""
     options: dict[str, Any] = {"server_hostname": host, **_tls_times()} if context else {}
     loop = asyncio.get_running_loop()
-    with dial_errors(url):
-        _, protocol = await loop.create_connection(factory, host, port, ssl=context, **options)
+    _, protocol = await loop.create_connection(factory, sock=dialled, ssl=context, **options)
     return protocol
+
+
+async def secure_accepted(
+    factory: Callable[[], asyncio.BaseProtocol],
+    accepted: socket.socket,
+    context: Callable[[], ssl.SSLContext] | None,
+    who: str,
+    on_stranger: Callable[[str, str], None],
+) -> None:
+    """Gives a socket that was dialled its protocol, or tells who was refused, and why."""
+    options = _tls_times() if context else {}
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(
+            factory, accepted, ssl=context() if context else None, **options
+        )
+    except IdentityError as error:
+        accepted.close()
+        on_stranger(who, str(error))
+    except OSError as error:
+        accepted.close()
+        on_stranger(who, tls_reason(error) if isinstance(error, ssl.SSLError) else str(error))
+    except BaseException:
+        accepted.close()
+        raise
 
 
 class Acceptor(Listener):
@@ -89,53 +176,56 @@ class Acceptor(Listener):
     def __init__(
         self,
         url: str,
-        listening: socket.socket,
-        context: ssl.SSLContext | None,
+        listening: Sequence[socket.socket],
+        context: Callable[[], ssl.SSLContext] | None,
         factory: Callable[[], asyncio.BaseProtocol],
         on_stranger: Callable[[str, str], None],
     ) -> None:
         self.url = url
-        self._socket = listening
+        self._sockets = listening
         self._context = context
         self._factory = factory
         self._on_stranger = on_stranger
         self._pending: set[asyncio.Task[None]] = set()
-        self._accepting = asyncio.create_task(self._accept(), name=f"accept at {url}")
+        self._accepting = [
+            asyncio.create_task(self._accept(each), name=f"accept at {url}") for each in listening
+        ]
 
     @classmethod
     async def open(
         cls,
         url: str,
-        context: ssl.SSLContext | None,
+        context: Callable[[], ssl.SSLContext] | None,
         factory: Callable[[], asyncio.BaseProtocol],
         on_stranger: Callable[[str, str], None],
         default_port: int | None = None,
     ) -> Acceptor:
-        """Begins to listen.
+        """Begins to listen, at every address that the host has here.
+
+        Args:
+            context: makes one for each connection, since our identity may be renewed meanwhile.
 
         Raises:
             AddressError: the address cannot be listened on, and why.
         """
         host, port = host_and_port(url, default_port)
         listening = await _bound(url, host, port)
-        chosen = listening.getsockname()[1]
-        parts = urlsplit(url)
-        shown_host = f"[{host}]" if ":" in host else host
-        real = parts._replace(netloc=f"{shown_host}:{chosen}").geturl()
+        chosen = listening[0].getsockname()[1]
+        real = urlsplit(url)._replace(netloc=place(host, chosen)).geturl()
         return cls(real, listening, context, factory, on_stranger)
 
     async def close(self) -> None:
-        tasks = [self._accepting, *self._pending]
+        tasks = [*self._accepting, *self._pending]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._socket.close()
+        _close(self._sockets)
 
-    async def _accept(self) -> None:
+    async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                accepted, address = await loop.sock_accept(self._socket)
+                accepted, address = await loop.sock_accept(listening)
             except OSError as error:  # out of descriptors, or a connection that died in the queue
                 _log.warning("cannot accept", url=self.url, why=error.strerror)
                 await asyncio.sleep(0.1)
@@ -143,39 +233,85 @@ class Acceptor(Listener):
             if len(self._pending) >= _PENDING:
                 accepted.close()
                 continue
-            task = asyncio.create_task(self._secure(accepted, f"{address[0]}:{address[1]}"))
+            task = asyncio.create_task(
+                secure_accepted(
+                    self._factory,
+                    accepted,
+                    self._context,
+                    place(address[0], address[1]),
+                    self._on_stranger,
+                )
+            )
             self._pending.add(task)
             task.add_done_callback(self._pending.discard)
+            task.add_done_callback(close_if_cancelled(accepted))
 
-    async def _secure(self, accepted: socket.socket, who: str) -> None:
-        options = _tls_times() if self._context else {}
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                self._factory, accepted, ssl=self._context, **options
-            )
-        except OSError as error:
+
+def close_if_cancelled(accepted: socket.socket) -> Callable[[asyncio.Task[None]], None]:
+    """For a task that gives a socket its protocol: it may be cancelled before it has begun."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if task.cancelled():
             accepted.close()
-            why = tls_reason(error) if isinstance(error, ssl.SSLError) else str(error)
-            self._on_stranger(who, why)
-        except BaseException:
-            accepted.close()
-            raise
+
+    return ended
 
 
 def _tls_times() -> dict[str, Any]:
     return {"ssl_handshake_timeout": _TLS_HANDSHAKE_S, "ssl_shutdown_timeout": _TLS_SHUTDOWN_S}
 
 
-async def _bound(url: str, host: str, port: int) -> socket.socket:
+async def _resolved(url: str, host: str, port: int) -> list[Any]:
+    """Addresses of a host, as `socket.getaddrinfo` gives them, none twice."""
+    loop = asyncio.get_running_loop()
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # a part of a name is empty or too long
+        raise AddressError(url, f"{host[:64]!r} cannot be the name of a host") from None
+    return list(dict.fromkeys(found))
+
+
+async def _bound(url: str, host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen, one for each address of the host that this machine has.
+
+    A name may have addresses of both kinds while the machine has one kind only: one is enough.
+    """
+    try:
+        addresses = await _resolved(url, host, port)
     except socket.gaierror as error:
         raise AddressError(url, f"the name cannot be resolved ({error.strerror})") from None
-    family, _, _, _, address = found[0]
-    try:
-        listening = socket.create_server((str(address[0]), port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        why = _BIND_ADVICE.get(error.errno or 0, error.strerror or str(error))
-        raise AddressError(url, f"cannot listen: {why}") from None
+    listening: list[socket.socket] = []
+    missing: OSError | None = None
+    for family, _, _, _, address in addresses:
+        chosen = listening[0].getsockname()[1] if listening else port
+        try:
+            listening.append(_listening(family, str(address[0]), chosen))
+        except OSError as error:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                missing = error
+                continue
+            _close(listening)
+            raise _cannot_listen(url, error) from None
+    if not listening:
+        raise _cannot_listen(url, missing or OSError("the name has no address"))
+    return listening
+
+
+def _listening(family: int, host: str, port: int) -> socket.socket:
+    """One socket; at `[::]` it takes IPv4 as well, where the system can."""
+    dual = host == _ALL_INTERFACES and socket.has_dualstack_ipv6()
+    listening = socket.create_server(
+        (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=dual
+    )
     listening.setblocking(False)
     return listening
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
+
+
+def _cannot_listen(url: str, error: OSError) -> AddressError:
+    why = _BIND_ADVICE.get(error.errno or 0, error.strerror or str(error))
+    return AddressError(url, f"cannot listen: {why}")

@@ -13,8 +13,8 @@ from transports.base import Connection, Listener, Security, Transport, gathered
 from transports.errors import ConnectionClosed, FrameError
 from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
-from transports.sockets import Acceptor, dial_socket, host_and_port
-from transports.tls import client_context, server_context, tls_reason
+from transports.sockets import Acceptor, dial_socket, host_and_port, place
+from transports.tls import client_context, context_source, shown_certificate, tls_reason
 
 __all__ = ["TCPConnection", "TCPTransport"]
 
@@ -30,10 +30,15 @@ class TCPConnection(Connection, asyncio.BufferedProtocol):
     takes_pieces: ClassVar[bool] = True
 
     def __init__(
-        self, label: str, limits: Limits, on_made: Callable[[Connection], None] | None = None
+        self,
+        label: str,
+        limits: Limits,
+        on_made: Callable[[Connection], None] | None = None,
+        security: Security | None = None,
     ) -> None:
         super().__init__(label, limits)
         self._on_made = on_made
+        self._security = security or Security()
         self._reader = FrameReader(limits, label)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None  # of the task that receives
@@ -100,11 +105,10 @@ class TCPConnection(Connection, asyncio.BufferedProtocol):
             socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
         )
         tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
-        if tls is not None:
-            self.peer_certificate = tls.getpeercert(binary_form=True)
+        self.peer_certificate = shown_certificate(tls, self._security)
         address = self._transport.get_extra_info("peername")
         if self._on_made is not None:
-            self.label = f"{address[0]}:{address[1]}" if address else self.label
+            self.label = place(address[0], address[1]) if address else self.label
             self._on_made(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -184,7 +188,7 @@ class TCPTransport(Transport):
         context = None if security.plaintext else client_context(security)
 
         def factory() -> TCPConnection:
-            return TCPConnection(url, limits)
+            return TCPConnection(url, limits, None, security)
 
         return cast(TCPConnection, await dial_socket(url, factory, host, port, context))
 
@@ -196,9 +200,9 @@ class TCPTransport(Transport):
         on_connection: Callable[[Connection], None],
         on_stranger: Callable[[str, str], None],
     ) -> Listener:
-        context = None if security.plaintext else server_context(security)
+        context = None if security.plaintext else context_source(security)
 
         def factory() -> TCPConnection:
-            return TCPConnection(url, limits, on_connection)
+            return TCPConnection(url, limits, on_connection, security)
 
         return await Acceptor.open(url, context, factory, on_stranger)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable
 
 from transports.base import Security
 from transports.errors import IdentityError
-from transports.identity import Identity, check_validity
+from transports.identity import Identity, check_pins, check_validity, pinned_as
 
-__all__ = ["client_context", "server_context", "tls_reason"]
+__all__ = ["client_context", "context_source", "server_context", "shown_certificate", "tls_reason"]
 
 
 def client_context(security: Security) -> ssl.SSLContext:
@@ -39,6 +40,36 @@ def server_context(security: Security) -> ssl.SSLContext:
     return _completed(context, security)
 
 
+def context_source(security: Security) -> Callable[[], ssl.SSLContext]:
+    """Makes the context of the next connection to a listener: the last one again, unless our
+    identity was renewed meanwhile.
+
+    Raises:
+        IdentityError: as `server_context`; later the source itself raises it.
+    """
+    made = server_context(security)
+    shown = security.identity and security.identity.current()
+
+    def context() -> ssl.SSLContext:
+        nonlocal made, shown
+        now = security.identity and security.identity.current()
+        if now is not shown:
+            made, shown = server_context(security), now
+        return made
+
+    return context
+
+
+def shown_certificate(tls: ssl.SSLObject | None, security: Security) -> bytes | None:
+    """What the other side has proved to own (DER): of a peer with several pinned certificates the
+    first, whichever it shows, so that a peer has one name in all that compares."""
+    shown = None if tls is None else tls.getpeercert(binary_form=True)
+    if shown is None:
+        return None
+    known = (pinned_as(shown, certificates) for certificates in security.pins.values())
+    return next((first for first in known if first is not None), shown)
+
+
 def tls_reason(error: ssl.SSLError) -> str:
     """What TLS says went wrong, in words."""
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -54,14 +85,17 @@ def _completed(context: ssl.SSLContext, security: Security) -> ssl.SSLContext:
         raise IdentityError("this party", "TLS needs a key and a certificate; make an identity")
     if not security.pins:
         raise IdentityError("the peers", "no certificate is pinned; add those of the peers")
-    check_validity(security.identity.certificate_pem, f"this party ({security.identity.name})")
+    identity = security.identity.current()
+    check_validity(identity.certificate_pem, f"this party ({identity.name})")
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
     context.options |= ssl.OP_NO_COMPRESSION
+    # Two certificates of a peer have one subject: without this OpenSSL looks at one of them only.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     for rank, pem in security.pins.items():
-        check_validity(pem, f"rank {rank}")
+        check_pins(pem, f"rank {rank}")
         context.load_verify_locations(cadata=pem.decode("ascii"))
-    _load_identity(context, security.identity)
+    _load_identity(context, identity)
     return context
 
 

@@ -3,14 +3,15 @@ through.
 
 Binary messages of at most 256 KiB carry the stream of frames, cut anywhere: small messages show
 progress on a long frame and keep what a stranger can make us hold small. Compression is off: it
-would cost much time to find nothing in uniformly random bytes. aiohttp serves (and answers GET
-/health on the same port), websockets dials.
+would cost much time to find nothing in uniformly random bytes. aiohttp serves, the status pages
+(`transports.status`) on the same port; websockets dials.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 import time
 from abc import abstractmethod
@@ -21,14 +22,16 @@ from urllib.parse import urlsplit
 from aiohttp import WebSocketError, WSMsgType, web
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed as WebSocketClosed
-from websockets.exceptions import InvalidMessage, WebSocketException
+from websockets.exceptions import InvalidMessage, InvalidProxyStatus, WebSocketException
 
 from transports.base import Connection, Listener, Security, Transport, gathered, require_plaintext
-from transports.errors import ConnectionClosed, FrameError, Unreachable
+from transports.errors import AddressError, ConnectionClosed, FrameError, Unreachable
 from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
-from transports.sockets import Acceptor, dial_errors, host_and_port
-from transports.tls import client_context, server_context
+from transports.route import Route
+from transports.sockets import Acceptor, connected_socket, dial_errors, host_and_port
+from transports.status_server import status_response
+from transports.tls import client_context, context_source, shown_certificate
 
 __all__ = ["WebSocketConnection", "WebSocketTransport"]
 
@@ -39,6 +42,29 @@ _DIAL_S: Final = 10.0
 _QUEUED: Final = 8  # messages that wait to be read before reading stops
 _OUR_COMPLAINTS: Final = frozenset({1002, 1003, 1007, 1009})  # close codes for broken rules
 _PORTS: Final = {"ws": 80, "wss": 443}
+_WANTS_PASSWORD: Final = 407
+
+
+class _Log(logging.LoggerAdapter):  # type: ignore[type-arg]  # generic for type checkers only
+    """Never at debug level: there the library repeats every header, and those may hold tokens."""
+
+    def isEnabledFor(self, level: int) -> bool:
+        return level > logging.DEBUG and super().isEnabledFor(level)
+
+
+class _Client(ClientConnection):
+    """Bears the end of a TLS handshake inside a proxy's tunnel, which comes before a beginning."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if hasattr(self, "transport"):
+            super().connection_lost(exc)
+
+
+class _Dial(connect):
+    """Follows no redirect: a party is where its address says, and headers are for it alone."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 class WebSocketConnection(Connection):
@@ -46,12 +72,13 @@ class WebSocketConnection(Connection):
 
     takes_pieces: ClassVar[bool] = True
 
-    def __init__(self, label: str, limits: Limits, tls: ssl.SSLObject | None) -> None:
+    def __init__(
+        self, label: str, limits: Limits, tls: ssl.SSLObject | None, security: Security
+    ) -> None:
         super().__init__(label, limits)
         self._reader = FrameReader(limits, label)
         self._rest = memoryview(b"")  # of the last message
-        if tls is not None:
-            self.peer_certificate = tls.getpeercert(binary_form=True)
+        self.peer_certificate = shown_certificate(tls, security)
 
     async def send(self, parts: Sequence[Buffer]) -> None:
         for piece in gathered(parts, _CHUNK_BYTES):
@@ -92,11 +119,15 @@ class WebSocketConnection(Connection):
 class _Dialled(WebSocketConnection):
     """Our side is the client."""
 
-    def __init__(self, url: str, limits: Limits, client: ClientConnection) -> None:
-        super().__init__(url, limits, client.transport.get_extra_info("ssl_object"))
+    def __init__(
+        self, url: str, limits: Limits, client: ClientConnection, security: Security
+    ) -> None:
+        super().__init__(url, limits, client.transport.get_extra_info("ssl_object"), security)
         self._client = client
 
     async def _write(self, piece: Buffer) -> None:
+        if self._client.transport.is_closing():  # the library would drop it without a word
+            raise ConnectionClosed("closed while sending")
         try:
             await self._client.send(piece)
         except WebSocketClosed as error:
@@ -125,9 +156,14 @@ class _Answered(WebSocketConnection):
     """Our side is the server."""
 
     def __init__(
-        self, label: str, limits: Limits, response: web.WebSocketResponse, request: web.BaseRequest
+        self,
+        label: str,
+        limits: Limits,
+        response: web.WebSocketResponse,
+        request: web.BaseRequest,
+        security: Security,
     ) -> None:
-        super().__init__(label, limits, response.get_extra_info("ssl_object"))
+        super().__init__(label, limits, response.get_extra_info("ssl_object"), security)
         self._response = response
         self._request = request
         self.over = asyncio.Event()
@@ -164,12 +200,17 @@ class _Answered(WebSocketConnection):
 
 
 class _Server(Listener):
-    """An HTTP server on one socket: a WebSocket at one path, its health beside it."""
+    """An HTTP server on one socket: a WebSocket at one path, the status pages beside it."""
 
     def __init__(
-        self, path: str, limits: Limits, on_connection: Callable[[Connection], None]
+        self,
+        path: str,
+        limits: Limits,
+        security: Security,
+        on_connection: Callable[[Connection], None],
     ) -> None:
         self._path = path or "/"
+        self._security = security
         self._limits = limits
         self._on_connection = on_connection
         self._upgraded: set[object] = set()
@@ -189,9 +230,8 @@ class _Server(Listener):
                 protocol.force_close()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path == "/health":
-            response: web.StreamResponse = web.Response(text="ok\n")
-            response.force_close()
+        response = status_response(self._security.status, request)
+        if response is not None:
             return response
         if request.path != self._path:
             raise web.HTTPNotFound(text="no party here\n")
@@ -206,7 +246,7 @@ class _Server(Listener):
         )
         await response.prepare(request)
         label = str(request.remote)
-        connection = _Answered(label, self._limits, response, request)
+        connection = _Answered(label, self._limits, response, request, self._security)
         self._upgraded.add(request.protocol)
         try:
             self._on_connection(connection)
@@ -222,18 +262,25 @@ class WebSocketTransport(Transport):
     schemes: ClassVar[tuple[str, ...]] = ("ws", "wss")
 
     async def dial(self, url: str, security: Security, limits: Limits) -> Connection:
-        context = _context(url, security, listening=False)
-        host, _ = host_and_port(url, _PORTS[urlsplit(url).scheme])
+        context = client_context(security) if _encrypted(url, security) else None
+        route = security.route
+        host, port = host_and_port(url, _PORTS[urlsplit(url).scheme])
         options: dict[str, Any] = {"ssl": context, "server_hostname": host} if context else {}
+        through = f" (through the proxy {route.proxy_label})" if route.proxy else ""
         try:
-            with dial_errors(url):
-                client = await connect(
+            with dial_errors(url, through):
+                if route.proxy is None:
+                    options["sock"] = await connected_socket(url, host, port)
+                client = await _Dial(
                     url,
                     compression=None,
                     max_size=_MAX_MESSAGE_BYTES,
                     max_queue=_QUEUED,
                     write_limit=_CHUNK_BYTES,
-                    proxy=None,
+                    create_connection=_Client,
+                    proxy=route.proxy,
+                    additional_headers=route.headers,
+                    logger=_Log(logging.getLogger(__name__), {}),
                     ping_interval=None,
                     open_timeout=_DIAL_S,
                     close_timeout=_CLOSE_S,
@@ -242,10 +289,12 @@ class WebSocketTransport(Transport):
         except InvalidMessage as error:
             if context is not None and isinstance(error.__cause__, EOFError):
                 raise ConnectionClosed("closed right after TLS", refused_us=True) from None
-            raise Unreachable(url, "whoever answers speaks no HTTP") from None
+            raise Unreachable(url, f"whoever answers speaks no HTTP{through}") from None
+        except InvalidProxyStatus as error:
+            raise _refused_by_proxy(url, route, error.response.status_code) from None
         except WebSocketException as error:
-            raise Unreachable(url, str(error)) from None
-        return _Dialled(url, limits, client)
+            raise Unreachable(url, f"{error}{through}") from None
+        return _Dialled(url, limits, client, security)
 
     async def listen(
         self,
@@ -255,18 +304,30 @@ class WebSocketTransport(Transport):
         on_connection: Callable[[Connection], None],
         on_stranger: Callable[[str, str], None],
     ) -> Listener:
-        context = _context(url, security, listening=True)
+        encrypted = _encrypted(url, security)
+        context = context_source(security) if encrypted else None
         parts = urlsplit(url)
-        server = _Server(parts.path, limits, on_connection)
+        server = _Server(parts.path, limits, security, on_connection)
         server.serve(
             await Acceptor.open(url, context, server.http, on_stranger, _PORTS[parts.scheme])
         )
         return server
 
 
-def _context(url: str, security: Security, *, listening: bool) -> ssl.SSLContext | None:
-    """The TLS context that the scheme asks for."""
+def _refused_by_proxy(url: str, route: Route, status: int) -> AddressError | Unreachable:
+    """What a proxy means that does not connect us."""
+    proxy = f"the proxy {route.proxy_label}"
+    if status != _WANTS_PASSWORD:
+        return Unreachable(url, f"{proxy} does not connect us there: HTTP {status}")
+    known = "@" in (route.proxy or "")
+    return AddressError(
+        url, f"{proxy} {'refuses our' if known else 'wants a'} user and password: HTTP {status}"
+    )
+
+
+def _encrypted(url: str, security: Security) -> bool:
+    """Whether the scheme asks for TLS."""
     if urlsplit(url).scheme == "wss":
-        return server_context(security) if listening else client_context(security)
+        return True
     require_plaintext(url, security)
-    return None
+    return False

@@ -319,3 +319,82 @@ def test_no_key_in_a_repr(write: Write, tmp_path: Path) -> None:
     config = load_config(write())
     assert text not in repr(config)
     assert "PRIVATE" not in repr(config)
+
+
+THROUGH = 'url = "wss://127.0.0.1:7001"'
+DIRECTLY = 'url = "tcp://127.0.0.1:7001"'
+
+
+def linked(lines: str) -> tuple[str, str]:
+    """A replacement that adds lines to the [link] table."""
+    return ("connect_timeout_s = 30\n", f"connect_timeout_s = 30\n{lines}\n")
+
+
+def test_a_proxy_and_headers_stay_out_of_sight(write: Write) -> None:
+    lines = 'proxy = "http://me:hush@proxy:3128"\nheaders = { "X-Token" = "hush" }'
+    config = load_config(write((DIRECTLY, THROUGH), linked(lines)))
+    assert config.link.proxy == "http://me:hush@proxy:3128"
+    assert config.link.headers == {"X-Token": "hush"}
+    assert "hush" not in repr(config)
+    assert "X-Token" in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        ('proxy = "socks5://me:hush@proxy:1080"', "link.proxy"),
+        ('proxy = "http://me:hush@proxy:3128/x"', "link.proxy"),
+        ('headers = { "Host" = "hush" }', "link.headers.Host"),
+        ('headers = { "X-Token" = "hush\\n" }', "link.headers.X-Token"),
+    ],
+)
+def test_wrong_proxies_and_headers(write: Write, lines: str, key: str) -> None:
+    error = refused(write((DIRECTLY, THROUGH), linked(lines)))
+    assert error.key == key
+    assert "hush" not in str(error)
+
+
+@pytest.mark.parametrize("lines", ['proxy = "http://proxy:3128"', 'headers = { "X" = "y" }'])
+def test_a_proxy_that_nothing_would_use(write: Write, lines: str) -> None:
+    assert "ws://" in refused(write(linked(lines))).why
+
+
+PINNED = 'certificate = "model.crt"'
+BOTH = 'certificate = ["model.crt", "stranger.crt"]'
+
+
+def test_a_second_certificate_changes_no_digest(write: Write) -> None:
+    one, both = load_config(write()), load_config(write((PINNED, BOTH), name="both.toml"))
+    assert [file.name for file in both.parties[1].certificates] == ["model.crt", "stranger.crt"]
+    assert one.digest() == both.digest()
+    other = load_config(write((PINNED, 'certificate = "stranger.crt"'), name="other.toml"))
+    assert other.digest() != both.digest()
+
+
+def test_our_own_certificate_may_be_any_that_is_listed(write: Write) -> None:
+    ours = 'name = "speaker"\ncertificate = "speaker.crt"'
+    listed = 'name = "speaker"\ncertificate = ["stranger.crt", "speaker.crt"]'
+    assert load_config(write((ours, listed))).rank == 0
+
+
+@pytest.mark.parametrize("listed", ["[]", "[1]", '["model.crt", "none.crt"]', '["model.crt", 7]'])
+def test_wrong_lists_of_certificates(write: Write, listed: str) -> None:
+    assert "certificate" in refused(write((PINNED, f"certificate = {listed}"))).key
+
+
+def test_a_place_for_status_pages(write: Write) -> None:
+    def text(place: str) -> tuple[str, str]:
+        return ("[app]", f'[status]\nlisten = "{place}"\n[app]')
+
+    config = load_config(write(text("[::1]:9100")))
+    assert config.status is not None
+    assert config.status.listen == "[::1]:9100"
+    for place in ("9100", "127.0.0.1", ":9100", "h:x"):
+        assert refused(write(text(place))).key == "status.listen"
+
+
+@pytest.mark.parametrize("rest", ["", "/", "/two/parts", "/na me", "/" + "x" * 129, "/x?plain=yes"])
+def test_a_relay_needs_a_name(write: Write, rest: str) -> None:
+    file = write((DIRECTLY, f'url = "relay://127.0.0.1:7800{rest}"'))
+    assert refused(file).key == "parties[1].url"
+    assert load_config(write((DIRECTLY, 'url = "relay://h:7800/Zk3v0pQ"'))).rank == 0

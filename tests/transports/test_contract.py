@@ -12,13 +12,26 @@ import uvloop
 
 from tests.transports.pairs import unused_port
 from transports import Limits, create_identity
-from transports.base import Connection, Security
+from transports.base import Connection, Security, Transport
 from transports.errors import ConnectionClosed, FrameError
 from transports.frame import Kind, encode_control, encode_data, outgoing
 from transports.registry import transport_for
+from transports.relay import RelayTransport
+from transports.relay_server import Relay
 
 LIMITS = Limits(max_frame_bytes=100 << 20)
-WAYS = ["mem", "tcp", "tcp+tls", "ws", "wss", "mem+net", "tcp+tls+net", "ws+net"]
+WAYS = [
+    "mem",
+    "tcp",
+    "tcp+tls",
+    "ws",
+    "wss",
+    "mem+net",
+    "tcp+tls+net",
+    "ws+net",
+    "relay",
+    "relay+tls",
+]
 
 
 def securities() -> tuple[Security, Security]:
@@ -40,7 +53,27 @@ async def connected(way: str) -> AsyncIterator[tuple[Connection, Connection]]:
     url = f"{scheme}://127.0.0.1:{unused_port()}"
     if "net" in more:
         url += "?net=delay=2ms,jitter=1ms,loss=0.1%"
-    transport = transport_for(url)
+    async with relayed(url, "tls" in more) as (transport, url):
+        async with both_ends(transport, url, ours, theirs) as ends:
+            yield ends
+
+
+@asynccontextmanager
+async def relayed(url: str, encrypted: bool) -> AsyncIterator[tuple[Transport, str]]:
+    """The transport of an address; with `relay://`, a relay at its port, and a name behind it."""
+    if not url.startswith("relay://"):
+        yield transport_for(url), url
+        return
+    relay = await Relay.open(url.removeprefix("relay://"))
+    yield RelayTransport(), f"{url}/contract" + ("" if encrypted else "?plaintext=yes")
+    await relay.close()
+
+
+@asynccontextmanager
+async def both_ends(
+    transport: Transport, url: str, ours: Security, theirs: Security
+) -> AsyncIterator[tuple[Connection, Connection]]:
+    """A listener, and a connection to it."""
     accepted: asyncio.Queue[Connection] = asyncio.Queue()
     strangers: list[tuple[str, str]] = []
     listener = await transport.listen(
