@@ -18,6 +18,7 @@ ENTRY_POINT_GROUP: Final = "mpcnet.transports"
 
 _BUILT_IN: Final = {
     "mem": "transports.memory:MemoryTransport",
+    "relay": "transports.relay:RelayTransport",
     "tcp": "transports.tcp:TCPTransport",
     "ws": "transports.websocket:WebSocketTransport",
     "wss": "transports.websocket:WebSocketTransport",
