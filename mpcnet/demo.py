@@ -11,13 +11,14 @@ import secrets
 import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mpcnet.child import Child, Failure, Watch
 from mpcnet.errors import MpcnetError, consequence
 from mpcnet.tables import render_toml
+from transports.errors import AddressError
 from transports.identity import create_identity, write_identity
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ TRANSPORTS: Final[Mapping[str, tuple[str, bool]]] = {
 }
 """What --transport takes: the scheme of the addresses, and whether TLS is left out."""
 
+_PORTS: Final = (15_000, 32_000)
+_PORT_ATTEMPTS: Final = 100
 _CONNECT_TIMEOUT_S: Final = 120.0  # three processes that import torch at once, on a busy machine
 _GRACE_S: Final = 10.0  # for the others, once one has failed
 _AFTER_CAUSE_S: Final = 2.0  # the same, once the cause is known
@@ -114,9 +117,17 @@ def free_ports(count: int) -> Iterator[list[int]]:
     """Ports on the loopback that nothing listens on, held until the end of the block."""
     with ExitStack() as stack:
         held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for taken in held:
-            taken.bind(("127.0.0.1", 0))
-        yield [taken.getsockname()[1] for taken in held]
+        yield [_bind_somewhere(taken) for taken in held]
+
+
+def _bind_somewhere(taken: socket.socket) -> int:
+    """A free port below those that the system gives to outgoing connections (32768 and up)."""
+    for _ in range(_PORT_ATTEMPTS):
+        port = _PORTS[0] + secrets.randbelow(_PORTS[1] - _PORTS[0])
+        with suppress(OSError):
+            taken.bind(("127.0.0.1", port))
+            return port
+    raise AddressError("tcp://127.0.0.1", "no free port was found; stop other programs")
 
 
 async def run_participants(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,6 +24,9 @@ __all__ = [
 ]
 
 _meshes = itertools.count()
+
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+_ports = itertools.count(15_000 + 4_000 * _worker + os.getpid() * 61 % 2_000)
 
 
 def hello_of(address: Address, **changes: Any) -> Hello:
@@ -103,7 +108,12 @@ async def local_exchanges(
 
 
 def unused_port() -> int:
-    """A port of this machine that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
+    """A port of this machine that nobody listens on just now, and that nobody is given either.
+
+    Linux takes the ports of outgoing connections from 32768 up, so one from up there may be gone
+    before it is listened on. Each test process draws from a range of its own below that.
+    """
+    while True:
+        port = next(_ports)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
