@@ -11,7 +11,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from protocols.correlations import Mask, MaskSource, Member, Product, Request, correct
+from protocols.correlations import BitMask, Mask, MaskSource, Member, Request, correct
 from protocols.device import Device
 from protocols.errors import MessageError, ProtocolError, RequestError
 from protocols.label import Label
@@ -85,30 +85,34 @@ class Dealer:
             request: Request = msgspec.json.decode(encoded, type=Request)
         except msgspec.MsgspecError as error:
             raise RequestError(f"a malformed request: {error}") from None
-        masks = [request.x, request.y] if isinstance(request, Product) else [request.mask]
-        for mask in masks:
-            if not set(mask.holders) <= set(range(self._size)):
-                raise RequestError(f"{request.label}: a mask of unknown parties")
-            if len(mask.shape) > MAX_DIMENSIONS:
-                raise RequestError(f"{request.label}: a mask of {len(mask.shape)} dimensions")
-            if not all(0 <= size <= MAX_ANSWER_BYTES for size in mask.shape):
-                raise RequestError(f"{request.label}: a mask with a size that cannot be")
-        if sum(Member(mask.shape).size_bytes for mask in masks) > MAX_ANSWER_BYTES:
+        for mask in request.masks:
+            self._check_mask(request.label, mask)
+        if sum(Member(mask.shape).size_bytes for mask in request.masks) > MAX_ANSWER_BYTES:
             raise RequestError(f"{request.label}: more than {MAX_ANSWER_BYTES} bytes at once")
         try:
             answer = sum(member.size_bytes for member in request.members())
-            scratch = 8 * _scratch(request)
+            scratch = 8 * request.scratch
         except (ProtocolError, ArithmeticError, ValueError) as error:
             raise RequestError(f"{request.label}: {error}") from None
         if answer > MAX_ANSWER_BYTES or scratch > MAX_SCRATCH_BYTES:
             raise RequestError(f"{request.label}: more than {MAX_ANSWER_BYTES} bytes at once")
         return request
 
+    def _check_mask(self, label: str, mask: Mask | BitMask) -> None:
+        if isinstance(mask, Mask) and not set(mask.holders) <= set(range(self._size)):
+            raise RequestError(f"{label}: a mask of unknown parties")
+        if len(mask.shape) > MAX_DIMENSIONS:
+            raise RequestError(f"{label}: a mask of {len(mask.shape)} dimensions")
+        if not all(0 <= size <= MAX_ANSWER_BYTES for size in mask.shape):
+            raise RequestError(f"{label}: a mask with a size that cannot be")
+
     def _deal(self, request: Request, keys: list[Key]) -> list[Tensor]:
         return correct(request, self._masks(keys), keys[:-1], self._own)
 
     def _masks(self, keys: list[Key]) -> MaskSource:
-        def value(mask: Mask) -> Tensor:
+        def value(mask: Mask | BitMask) -> Tensor:
+            if isinstance(mask, BitMask):
+                return mask.planes(self._own)
             if mask in self._kept:
                 return self._kept[mask]
             total = torch.zeros(mask.shape, dtype=torch.int64)
@@ -120,10 +124,3 @@ class Dealer:
             return total
 
         return value
-
-
-def _scratch(request: Request) -> int:
-    """Elements of temporary tensors on the way to the answer."""
-    if isinstance(request, Product):
-        return request.operation.scratch(request.x.shape, request.y.shape)
-    return 0

@@ -33,8 +33,8 @@ _SLICE = 1 << 18
 _ZEROS = bytes(_SLICE)
 _BLOCK = 16
 
-Purpose: TypeAlias = Literal["mask", "deal", "zero"]
-"""Parts of named masks, shares of correlated randomness, sharings of zero."""
+Purpose: TypeAlias = Literal["mask", "bits", "deal", "zero"]
+"""Parts of named masks, named bits, shares of correlated randomness, sharings of zero."""
 
 
 class Key:

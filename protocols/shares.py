@@ -1,14 +1,14 @@
 """What a party holds of a secret, and handles on what it will hold."""
 
 from asyncio import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from protocols.correlations import Mask
+from protocols.correlations import BitMask, Mask
 from protocols.ring.bilinear import Shape
 
-__all__ = ["Share", "Sharing", "Wire"]
+__all__ = ["Bits", "Share", "Sharing", "Wire"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -38,6 +38,28 @@ class Wire:
     masked: "Future[Share | None]"
 
 
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Bits:
+    """Secret bits b, held as the public b ^ beta; what they select costs no further round.
+
+    Attributes:
+        mask: the name of beta, which is the dealer's alone.
+        masked: zeros and ones (planes, ...), uint8, the same at all parties.
+        negated: whether b is one where b ^ beta is beta.
+    """
+
+    shape: Shape
+    mask: BitMask
+    masked: "Future[Share]"
+    negated: bool = False
+
+    def __invert__(self) -> "Bits":
+        return replace(self, negated=not self.negated)
+
+    def __repr__(self) -> str:
+        return f"Bits(shape={self.shape})"
+
+
 @dataclass(slots=True, repr=False, eq=False)
 class Sharing:
     """[x]: a secret as all parties together hold it; this party's share may still be on its way.
@@ -58,6 +80,8 @@ class Sharing:
     wires: dict[int | None, Wire] = field(default_factory=dict)
     operand: Wire | None = None
     truncated: "Sharing | None" = None
+    source: "Sharing | None" = None  # what this is the truncation of
+    compared: dict[tuple[int, ...], Bits] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         owner = "" if self.owner is None else f", owner={self.owner}"

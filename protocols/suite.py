@@ -12,25 +12,23 @@ import asyncio
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Concatenate, ParamSpec, TypeVar
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from protocols.errors import InputShapeError, OwnershipError, ShapeError
+from protocols.correlations.elementary import SampleKind
+from protocols.errors import EncodingError, InputShapeError, OwnershipError, ShapeError
 from protocols.fixedpoint import SCALE_BITS, VALUE_BITS, bound, encode
-from protocols.label import Label
 from protocols.party import Operator, Party
-from protocols.ring.bilinear import Bilinear, Shape
-from protocols.shares import Share, Sharing
+from protocols.program import Program
+from protocols.ring.bilinear import Bilinear, Shape, broadcast_shape
+from protocols.shares import Bits, Share, Sharing
 
 __all__ = ["Suite"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-
-class Suite(ABC):
+class Suite(Program, ABC):
     """The operations on secrets, at one party.
 
     Args:
@@ -43,59 +41,8 @@ class Suite(ABC):
     def __init__(self, party: Party, scale_bits: int = SCALE_BITS) -> None:
         if not 2 <= scale_bits <= 30:
             raise ShapeError(f"scale_bits is 2 to 30, not {scale_bits}")
-        self.party = party
+        super().__init__(party)
         self.scale_bits = scale_bits
-        self.error: BaseException | None = None
-        self._issued = 0
-        self._tasks: set[asyncio.Task[object]] = set()
-
-    # --- the program's order ------------------------------------------------------------------
-
-    def issue(
-        self,
-        name: str,
-        protocol: Callable[Concatenate[Operator, P], Awaitable[T]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> "asyncio.Future[T]":
-        """Starts a protocol as the program's next operator.
-
-        An operator that fails ends the session at every party: its peers would wait for ever.
-        """
-        return self.start(self.next_label(name), protocol, *args, **kwargs)
-
-    def next_label(self, name: str) -> Label:
-        """The place of the next operator in the program; every party counts alike."""
-        label = Label(f"{self._issued}.{name}")
-        self._issued += 1
-        return label
-
-    def start(
-        self,
-        label: Label,
-        protocol: Callable[Concatenate[Operator, P], Awaitable[T]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> "asyncio.Future[T]":
-        """Starts a protocol under a label that was taken before."""
-        operator = Operator(self.party, label)
-        task: asyncio.Task[T] = asyncio.ensure_future(protocol(operator, *args, **kwargs))
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: "asyncio.Task[T]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) and self.error is None:
-            self.error = error
-            self.party.exchange.fail(error)
-
-    async def close(self) -> None:
-        """Cancels what still runs and waits until it is gone."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- where values enter and leave ---------------------------------------------------------
 
@@ -232,13 +179,18 @@ class Suite(ABC):
     # --- operations that the owner of all operands does alone, or a protocol does ---------------
 
     def product(self, operation: Bilinear, x: Sharing, y: Sharing) -> Sharing:
-        """operation(x, y) of two secrets, at scale 2f."""
-        x, y = self.rescale(x), self.rescale(y)
+        """operation(x, y) of two secrets, at the sum of their scales: 2f, or less with integers."""
+        if x.scale_bits + y.scale_bits > 2 * self.scale_bits:
+            x, y = self._at_most_f(x), self._at_most_f(y)
         shape = operation.output_shape(x.shape, y.shape)
+        scale = x.scale_bits + y.scale_bits
         if x.owner is not None and x.owner == y.owner:
-            f = self.scale_bits
-            return self.linear("product", operation, x, y, shape=shape, added_bits=f)
-        return Sharing(shape, 2 * self.scale_bits, self._product(operation, x, y))
+            share = self.issue("product", self._linear, operation, [x, y], [0, 0])
+            return Sharing(shape, scale, share, x.owner, x.ahead and y.ahead)
+        return Sharing(shape, scale, self._product(operation, x, y))
+
+    def _at_most_f(self, x: Sharing) -> Sharing:
+        return self.rescale(x) if x.scale_bits > self.scale_bits else x
 
     def _in_range(self, x: Sharing) -> Sharing:
         """x at 2f bits or less, where sums have the whole range of values."""
@@ -260,27 +212,124 @@ class Suite(ABC):
             return self._apply(
                 "round", lambda v: _round(v, bits), x, shape=x.shape, added_bits=-bits
             )
-        return Sharing(x.shape, self.scale_bits, self._truncate(x, bits))
+        return Sharing(x.shape, self.scale_bits, self._truncate(x, bits), source=x)
+
+    # --- comparisons, and what they select ------------------------------------------------------
+
+    def below(self, x: Sharing, threshold: float = 0.0, *, peak: float | None = None) -> Bits:
+        """[x < threshold], in the shape of x.
+
+        For a value above scale f its truncation is judged: one step of 2^-f is its error.
+
+        Args:
+            peak: what |x - threshold| stays below; a smaller one costs less. By default
+                everything that fits the range of values. A value beyond it gives a wrong bit.
+        """
+        return replace(self.steps(x, (threshold,), peak=peak), shape=x.shape)
+
+    def steps(self, x: Sharing, thresholds: Sequence[float], *, peak: float | None = None) -> Bits:
+        """[x < t] for each public t, (K, *shape of x), with one opening for all of them."""
+        scale = x.scale_bits
+        high = VALUE_BITS - 2 * self.scale_bits + scale
+        if peak is not None:
+            high = min(high, max(math.ceil(math.log2(peak)) + scale, 1))
+        low = min(max(scale - self.scale_bits, 0), high - 1)
+        whole = tuple(round(t * 2.0**scale) for t in thresholds)
+        if any(abs(t) >= bound(self.scale_bits) for t in thresholds):
+            raise EncodingError(1, bound(self.scale_bits), self.scale_bits)
+        key = (low, high, *whole)
+        if key not in x.compared:
+            x.compared[key] = self._compare(x, whole, low, high)
+        return x.compared[key]
+
+    def indicator(self, b: Bits) -> Sharing:
+        """The bits as numbers, 1 or 0, at scale 0."""
+        return Sharing(b.shape, 0, self._indicator(b))
+
+    def select(self, b: Bits, x: Sharing) -> Sharing:
+        """x where b, 0 elsewhere, at the scale of x; shapes broadcast, x has no more dimensions
+        than b, but for one in front."""
+        return Sharing(broadcast_shape(b.shape, x.shape), x.scale_bits, self._select(b, x))
 
     def relu(self, x: Sharing) -> Sharing:
         """max(x, 0), at scale f; the truncation of a product comes with it for nothing."""
-        if x.scale_bits < self.scale_bits or x.owner is not None:
-            x = self.rescale(x)
         if x.owner is not None:
+            x = self.rescale(x)
             return self.linear("relu", torch.relu, x, shape=x.shape)
-        return Sharing(x.shape, self.scale_bits, self._relu(x, x.scale_bits - self.scale_bits))
+        if x.scale_bits < self.scale_bits:
+            x = self.rescale(x)
+        return self.select(~self.below(x), self.rescale(x))
 
     def negative(self, x: Sharing) -> Sharing:
         """1 where x < 0, 0 elsewhere, at scale 0.
 
         For a product at scale 2f the truncated value is judged: one above -2^-f may count as 0.
         """
-        if x.scale_bits < self.scale_bits:
-            x = self.rescale(x)
         if x.owner is not None:
             scale = -x.scale_bits
             return self._apply("negative", _sign_bit, x, shape=x.shape, added_bits=scale)
-        return Sharing(x.shape, 0, self._negative(x, x.scale_bits - self.scale_bits))
+        return self.indicator(self.below(x))
+
+    # --- functions of one wire, without a round of their own ------------------------------------
+
+    def one_hot(self, x: Sharing, classes: int) -> Sharing:
+        """[x = v] for v = 0 to classes - 1 of whole numbers x, (classes, *shape), at scale 0.
+
+        Costs a word for each class, rounded up to a power of two. Other whole numbers give one
+        wrong unit vector, or none.
+        """
+        digits = max(classes - 1, 1).bit_length()
+        hot = Sharing((1 << digits, *x.shape), 0, self._one_hot(x, digits))
+        if classes == 1 << digits:
+            return hot
+        return self._apply("classes", lambda v: v[:classes], hot, shape=(classes, *x.shape))
+
+    def exponential(self, x: Sharing, least: int, digits: int) -> Sharing:
+        """2^x at scale 2f, for least <= x < least + 2^digits - 1; wrong outside.
+
+        Error: a step of 2^-f, and 2^-f of the value.
+        """
+        f = self.scale_bits
+        return Sharing(x.shape, 2 * f, self._exponential(x, digits, least, (f, f)))
+
+    def waves(self, x: Sharing, period: int, cosines: Tensor, sines: Tensor) -> Sharing:
+        """sum over k >= 1 of cosines[k - 1] cos(2 pi k x / 2^period) + sines[k - 1] sin(...).
+
+        At scale 2f; the coefficients are public, float64 (K,). x may be anything.
+        """
+        f = self.scale_bits
+        share = self._waves(x, x.scale_bits + period, cosines, sines, (f, f))
+        return Sharing(x.shape, 2 * f, share)
+
+    def sample(self, shape: Shape, kind: SampleKind, parameter: float = 0.0) -> Sharing:
+        """Random numbers that no party knows.
+
+        Args:
+            kind: "bernoulli" (1 with the odds `parameter`, at scale 0), "uniform" in [0, 1) or
+                standard "normal", both at scale f.
+        """
+        scale = 0 if kind == "bernoulli" else self.scale_bits
+        return Sharing(shape, scale, self._sample(shape, kind, scale, parameter))
+
+    def known(self, name: str, function: Callable[[Tensor], Tensor], x: Sharing) -> Sharing:
+        """A function that the one owner of x computes alone, of real numbers (float64), at scale f.
+
+        Raises (at the owner, when the value is read):
+            EncodingError.
+        """
+        mine = self.party.rank == x.owner
+        share = self.issue(name, self._known, function, x, mine)
+        return Sharing(x.shape, self.scale_bits, share, x.owner, x.ahead)
+
+    async def _known(
+        self, op: Operator, function: Callable[[Tensor], Tensor], x: Sharing, mine: bool
+    ) -> Share:
+        if not mine:
+            return await self._zero(op, x.shape)
+        share = await op.read(x.share)
+        real = share.value.to(torch.float64) * 2.0**-x.scale_bits
+        value = await op.run(real.numel(), lambda: encode(function(real), self.scale_bits))
+        return Share(value, op.depth, share.offline)
 
     # --- what a suite fills in ----------------------------------------------------------------
 
@@ -303,10 +352,32 @@ class Suite(ABC):
     def _truncate(self, x: Sharing, bits: int) -> "asyncio.Future[Share]": ...
 
     @abstractmethod
-    def _relu(self, x: Sharing, bits: int) -> "asyncio.Future[Share]": ...
+    def _compare(self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int) -> Bits:
+        """[x < t] for ring elements t, judged by the bits from `low` up; |x - t| < 2^high."""
 
     @abstractmethod
-    def _negative(self, x: Sharing, bits: int) -> "asyncio.Future[Share]": ...
+    def _indicator(self, b: Bits) -> "asyncio.Future[Share]": ...
+
+    @abstractmethod
+    def _select(self, b: Bits, x: Sharing) -> "asyncio.Future[Share]": ...
+
+    @abstractmethod
+    def _one_hot(self, x: Sharing, digits: int) -> "asyncio.Future[Share]": ...
+
+    @abstractmethod
+    def _exponential(
+        self, x: Sharing, digits: int, least: int, scales: tuple[int, int]
+    ) -> "asyncio.Future[Share]": ...
+
+    @abstractmethod
+    def _waves(
+        self, x: Sharing, period: int, cosines: Tensor, sines: Tensor, scales: tuple[int, int]
+    ) -> "asyncio.Future[Share]": ...
+
+    @abstractmethod
+    def _sample(
+        self, shape: Shape, kind: SampleKind, scale: int, parameter: float
+    ) -> "asyncio.Future[Share]": ...
 
 
 def _round(x: Tensor, bits: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Signs and rectified values from one masked wire, by the dealer's chunk tables."""
+"""Comparing a wire with public numbers, and selecting by the outcome, with the dealer's tables."""
 
 from math import prod
 
@@ -6,116 +6,135 @@ import torch
 from torch import Tensor
 
 from protocols.additive.sharing import opened
-from protocols.additive.truncation import truncated_share, wraps
+from protocols.additive.truncation import wraps
 from protocols.chunks import chunk_bits, combine, look_up
-from protocols.correlations import Comparison, wrap_dtype
+from protocols.correlations import BitMask, Comparison, Selection, wrap_dtype
 from protocols.cost import Cost
 from protocols.fixedpoint import RING_BITS
 from protocols.party import Operator
-from protocols.ring.bilinear import Shape
+from protocols.ring.bilinear import Shape, broadcast_shape
 from protocols.ring.bits import WORD_BITS, pack, unpack, word_count
-from protocols.shares import Share, Wire
+from protocols.shares import Bits, Share, Sharing, Wire
 
-__all__ = ["negative", "negative_cost", "relu", "relu_cost"]
+__all__ = ["compare", "compare_cost", "indicator", "indicator_cost", "select", "select_cost"]
 
 
-async def negative(op: Operator, x: Wire, bits: int, window: int) -> Share:
-    """[b] = 1 where x < 0 and 0 elsewhere, judged from the bits at `bits` and above.
+async def compare(
+    op: Operator, x: Wire, thresholds: tuple[int, ...], low: int, high: int, mask: BitMask
+) -> Share:
+    """b ^ beta, public to all, with b = [x < t] for each public t; judged from bit `low` upwards.
 
-    With x^ = x + r modulo 2^(high + 1), high = bits + window, a borrow out of the window decides:
+    With y = x - t, y^ = x^ - t is a wire under the mask of x, and a borrow out of the window
+    [low, high) decides:
 
-        b = bit_high(x^) ^ bit_high(r) ^ [window of x^ < window of r]
+        [y < 0] = bit_high(y^) ^ bit_high(r) ^ [window of y^ < window of r]
 
-    The comparison is `protocols.chunks`; b is opened under beta and brought back into the ring,
-    [b] = e b^ + (1 - 2 b^) [beta].
+    The comparison is `protocols.chunks`. The tables of r serve all the numbers, since looking one
+    up is local; every bit that is opened has a mask of its own.
 
-    Shapes:   x (...) -> (...)
-    Scale:    0
-    Domain:   -2^high <= x <= 2^high - 2^bits (what is rounded up must not pass the window). With
-              bits > 0, x in [-2^bits, 0) may count as not negative: exactly where its stochastic
-              truncation is zero.
-    Spends:   chunk tables, their products, a masked sign plane, beta
-    Cost:     2 rounds once the wire is open: 2m - 1 planes of N bits, then one
+    Shapes:   x (...), K numbers -> (K, ...) zeros and ones, uint8
+    Domain:   -2^high <= x - t <= 2^high - 2^low (what is rounded up must not pass the window).
+              With low > 0, y in [-2^low, 0) may count as not negative: exactly where its
+              stochastic truncation is zero.
+    Spends:   chunk tables; for each number their products and a masked sign plane
+    Cost:     2 rounds once the wire is open: K (2m - 1) planes of N bits, then K
     Reveals:  nothing: every opened bit is masked by a bit of the dealer's
     Security: semi-honest, all but one party
     """
-    request = Comparison(f"{op.label}/material", x.mask, bits, bits + window, "sign")
-    material = await op.material(request)
-    x_hat = (await opened(op, x)).flatten()
-    sign, (beta,) = await _masked_sign(op, request, x_hat, material)
-    value = await op.run(prod(x.shape), _choose, sign, beta, op.party.first)
-    return Share(value.view(x.shape), op.depth)
-
-
-def negative_cost(shape: Shape, window: int) -> Cost:
-    """With the wire still to open, from one party to each peer."""
-    n = prod(shape)
-    return _compare_cost(n, window) + Cost(0, 0, RING_BITS * n)
-
-
-async def relu(op: Operator, x: Wire, bits: int, window: int) -> Share:
-    """[max(y, 0)] with y = x / 2^bits: truncation and rectification in one.
-
-    Comparison and truncation leave out the same carry of the low bits, so the result is exactly
-    the relu of the stochastically truncated value although only the bits above are compared. The
-    dealer shares the products of beta with all that it knows of y = A - rho + c wrap, so that the
-    selection is local: with the masked b^ = [x < 0] ^ beta of `negative`,
-
-        [beta y] = A [beta] - [beta rho] + c [beta wrap]
-        [max(y, 0)] = [y] - [beta y]   where b^ = 0,   [beta y]   where b^ = 1
-
-    (after the select of SIGMA, PETS 2024, here for n parties).
-
-    Shapes:   x (...) -> (...)
-    Scale:    less by `bits`
-    Domain:   as `negative`; error as truncation, none with bits = 0
-    Spends:   as `negative`, and rho, wrap, beta rho, beta wrap (only beta r with bits = 0)
-    Cost:     2 rounds once the wire is open, as `negative`
-    Reveals:  nothing: every opened bit is masked by a bit of the dealer's
-    Security: semi-honest, all but one party
-    """
-    request = Comparison(f"{op.label}/material", x.mask, bits, bits + window, "relu")
-    material = await op.material(request)
-    r = None if bits else (await op.mask(x.mask)).flatten()
-    x_hat = (await opened(op, x)).flatten()
-    sign, selection = await _masked_sign(op, request, x_hat, material)
-    value = await op.run(x_hat.numel(), _select, x_hat, sign, r, selection, bits, op.party.first)
-    return Share(value.view(x.shape), op.depth)
-
-
-def relu_cost(shape: Shape, bits: int, window: int) -> Cost:
-    """With the wire still to open, from one party to each peer."""
-    selection = 2 * (RING_BITS + 8 * wrap_dtype(bits).itemsize) if bits else RING_BITS
-    return negative_cost(shape, window) + Cost(0, 0, selection * prod(shape))
-
-
-async def _masked_sign(
-    op: Operator, request: Comparison, x_hat: Tensor, material: list[Tensor]
-) -> tuple[Tensor, list[Tensor]]:
-    """The opened plane of [x < 0] ^ beta, as bits (N,), and what of the material is left."""
-    widths = chunk_bits(request.high - request.low)
+    request = Comparison(f"{op.label}/material", x.mask, low, high, mask)
+    widths = chunk_bits(high - low)
     count = len(widths)
-    tables, (mixed, pure, top), rest = (
-        material[:count],
-        material[count : count + 3],
-        material[count + 3 :],
-    )
+    material = await op.material(request)
+    tables, (mixed, pure, top) = material[:count], material[count:]
     first = op.party.first
+    x_hat = (await opened(op, x)).flatten()
     n = x_hat.numel()
+    work = len(thresholds) * n
 
     def open_chunks() -> Tensor:
-        less, equal = look_up(tables, x_hat, request.low, widths, first)
+        pairs = [look_up(tables, x_hat - t if t else x_hat, low, widths, first) for t in thresholds]
+        less, equal = (torch.cat(planes, -1) for planes in zip(*pairs, strict=True))
         lam = [2**count - 2 ** (count - i) for i in range(count)]  # first row of each i
         mu = [2 ** (j - 1) - 1 for j in range(1, count)]
         return torch.cat([less ^ mixed[lam], equal ^ pure[mu]])
 
     def join_chunks(masked: Tensor) -> Tensor:
         below = combine(masked[:count], masked[count:], mixed, pure, first)
-        return below ^ top ^ pack(x_hat >> request.high) if first else below ^ top
+        if first:
+            signs = [pack((x_hat - t if t else x_hat) >> high) for t in thresholds]
+            below = below ^ torch.cat(signs)
+        return below ^ top
 
-    masked = await _xor_open(op, "chunks", await op.run(8 * n, open_chunks))
-    plane = await _xor_open(op, "sign", await op.run(n, join_chunks, masked))
-    return unpack(plane, n), rest
+    masked = await _xor_open(op, "chunks", await op.run(8 * work, open_chunks))
+    plane = await _xor_open(op, "sign", await op.run(work, join_chunks, masked))
+    bits = await op.run(work, unpack, plane.view(len(thresholds), -1), n)
+    return Share(bits.view(len(thresholds), *x.shape), op.depth)
+
+
+def compare_cost(shape: Shape, window: int, count: int = 1) -> Cost:
+    """With the wire still to open, from one party to each peer."""
+    n, widths = prod(shape), chunk_bits(window)
+    chunks, plane = len(widths), count * WORD_BITS * word_count(prod(shape))
+    tables = sum(64 if bits == 6 else 32 for bits in widths) * n
+    products = (2**chunks - 1 + 2 ** (chunks - 1) - 1) * plane
+    return Cost(3, RING_BITS * n + 2 * chunks * plane, tables + products + plane)
+
+
+async def indicator(op: Operator, b: Bits) -> Share:
+    """[b] in the ring from b^ = b ^ beta:  [b] = e b^ + (1 - 2 b^) [beta].
+
+    Shapes:   b (...) -> (...)
+    Scale:    0
+    Spends:   beta, 64 bits each, to the last party
+    Cost:     0 rounds once b^ is open
+    Reveals:  nothing, no message is sent
+    """
+    (beta,) = await op.material(Selection(f"{op.label}/material", b.mask))
+    b_hat = await _flips(op, b)
+    value = await op.run(beta.numel(), _choose, b_hat, beta, int(op.party.first) - beta)
+    return Share(value.view(b.shape), op.depth)
+
+
+def indicator_cost(count: int) -> Cost:
+    """With b^ open already."""
+    return Cost(0, 0, RING_BITS * count)
+
+
+async def select(op: Operator, b: Bits, x: Sharing, wire: Wire, shift: int) -> Share:
+    """[b x]: x where b is one, zero elsewhere. `x` is what `wire` opens, truncated by `shift`.
+
+    The dealer knows beta and the mask r of the wire, and so its products with all that the parties
+    do not know of x: of x = x^ - r, or of a truncation x = A - rho + c wrap,
+
+        [beta x] = x^ [beta] - [beta r]     or    A [beta] - [beta rho] + c [beta wrap]
+        [b x] = [beta x]   where b^ = 0,    [x] - [beta x]   where b^ = 1
+
+    (after the select of SIGMA, PETS 2024, here for n parties and any wire).
+
+    Shapes:   b, x -> broadcast
+    Scale:    of x
+    Spends:   beta and beta r, or beta, beta rho and beta wrap, to the last party
+    Cost:     0 rounds once b^ and the wire are open
+    Reveals:  nothing, no message is sent
+    """
+    material = await op.material(Selection(f"{op.label}/material", b.mask, wire.mask, shift))
+    x_hat = await opened(op, wire)
+    share = await op.read(x.share)
+    b_hat = await _flips(op, b)
+    value = await op.run(material[1].numel(), _select, x_hat, share.value, b_hat, material, shift)
+    return Share(value.view(broadcast_shape(b.shape, x.shape)), op.depth)
+
+
+def select_cost(bits: Shape, x: Shape, shift: int) -> Cost:
+    """With everything open already."""
+    selected = RING_BITS + (8 * wrap_dtype(shift).itemsize if shift else 0)
+    return Cost(0, 0, RING_BITS * prod(bits) + selected * prod(broadcast_shape(bits, x)))
+
+
+async def _flips(op: Operator, b: Bits) -> Tensor:
+    """b ^ beta in the shape of the mask, zeros and ones."""
+    masked = (await op.read(b.masked)).value
+    return masked ^ 1 if b.negated else masked
 
 
 async def _xor_open(op: Operator, part: str, share: Tensor) -> Tensor:
@@ -124,30 +143,17 @@ async def _xor_open(op: Operator, part: str, share: Tensor) -> Tensor:
     return share
 
 
-def _compare_cost(n: int, window: int) -> Cost:
-    widths = chunk_bits(window)
-    count, plane = len(widths), WORD_BITS * word_count(n)
-    tables = sum(64 if bits == 6 else 32 for bits in widths) * n
-    products = (2**count - 1 + 2 ** (count - 1) - 1) * plane
-    return Cost(3, RING_BITS * n + 2 * count * plane, tables + products + plane)
+def _choose(b_hat: Tensor, zero: Tensor, one: Tensor) -> Tensor:
+    return torch.where(b_hat.bool(), one, zero)
 
 
-def _choose(sign: Tensor, beta: Tensor, first: bool) -> Tensor:
-    return torch.where(sign.bool(), int(first) - beta, beta)
-
-
-def _select(
-    x_hat: Tensor, sign: Tensor, r: Tensor | None, selection: list[Tensor], bits: int, first: bool
-) -> Tensor:
-    """Shares of max(y, 0), (N,); `r` is this party's part of the mask if nothing is truncated."""
-    if r is None:
-        beta, rho, wrap, beta_rho, beta_wrap = selection
-        y = truncated_share(x_hat, rho, wrap, bits, first)
-        public, unwrapped = wraps(x_hat, bits)
-        lifted = (beta_wrap.to(torch.int64) << (RING_BITS - bits)) * unwrapped
-        beta_y = public * beta - beta_rho + lifted
+def _select(x_hat: Tensor, x: Tensor, b_hat: Tensor, material: list[Tensor], shift: int) -> Tensor:
+    if shift:
+        beta, beta_rho, beta_wrap = material
+        public, unwrapped = wraps(x_hat, shift)
+        lifted = (beta_wrap.to(torch.int64) << (RING_BITS - shift)) * unwrapped
+        beta_x = public * beta - beta_rho + lifted
     else:
-        beta, beta_r = selection
-        y = x_hat - r if first else -r
-        beta_y = x_hat * beta - beta_r
-    return torch.where(sign.bool(), beta_y, y - beta_y)
+        beta, beta_r = material
+        beta_x = x_hat * beta - beta_r
+    return _choose(b_hat, beta_x, x - beta_x)

@@ -4,15 +4,16 @@ import asyncio
 
 from torch import Tensor
 
-from protocols.additive.comparison import negative, relu
+from protocols.additive.comparison import compare, indicator, select
+from protocols.additive.elementary import exponential, one_hot, sample, waves
 from protocols.additive.product import hide_operand, owned_product, product
 from protocols.additive.sharing import open_, reveal
 from protocols.additive.truncation import truncate
-from protocols.correlations import Mask
-from protocols.fixedpoint import VALUE_BITS
+from protocols.correlations import BitMask, Mask
+from protocols.correlations.elementary import SampleKind
 from protocols.party import Operator
-from protocols.ring.bilinear import Bilinear
-from protocols.shares import Share, Sharing, Wire
+from protocols.ring.bilinear import Bilinear, Shape
+from protocols.shares import Bits, Share, Sharing, Wire
 from protocols.suite import Suite
 
 __all__ = ["AdditiveSuite"]
@@ -22,10 +23,6 @@ class AdditiveSuite(Suite):
     """n >= 2 parties and a dealer; semi-honest, any n - 1 parties, none of them with the dealer."""
 
     needs_dealer = True
-
-    def window(self, bits: int) -> int:
-        """Bits of a comparison after dropping `bits`: all that a value in range can have."""
-        return VALUE_BITS - max(bits, self.scale_bits)
 
     def wire(self, x: Sharing, to: int | None = None) -> Wire:
         """The masked wire of x, seen by all parties or by one; opened once, whoever uses it."""
@@ -76,11 +73,39 @@ class AdditiveSuite(Suite):
     def _truncate(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
         return self.issue("truncate", truncate, self.wire(x), bits)
 
-    def _relu(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
-        return self.issue("relu", relu, self.wire(x), bits, self.window(bits))
+    def _compare(self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int) -> Bits:
+        wire, label = self.wire(x), self.next_label("compare")
+        mask = BitMask(f"{label}/bits", (len(thresholds), *x.shape))
+        masked = self.start(label, compare, wire, thresholds, low, high, mask)
+        return Bits(mask.shape, mask, masked)
 
-    def _negative(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
-        return self.issue("negative", negative, self.wire(x), bits, self.window(bits))
+    def _indicator(self, b: Bits) -> "asyncio.Future[Share]":
+        return self.issue("indicator", indicator, b)
+
+    def _select(self, b: Bits, x: Sharing) -> "asyncio.Future[Share]":
+        # A truncated value needs no opening of its own: that of its source tells as much.
+        whole = x.source if x.source is not None and None not in x.wires else x
+        shift = whole.scale_bits - x.scale_bits
+        return self.issue("select", select, b, x, self.wire(whole), shift)
+
+    def _one_hot(self, x: Sharing, digits: int) -> "asyncio.Future[Share]":
+        return self.issue("one_hot", one_hot, self.wire(x), x.scale_bits, digits)
+
+    def _exponential(
+        self, x: Sharing, digits: int, least: int, scales: tuple[int, int]
+    ) -> "asyncio.Future[Share]":
+        wire = self.wire(x)
+        return self.issue("exponential", exponential, wire, x.scale_bits, digits, least, scales)
+
+    def _waves(
+        self, x: Sharing, period: int, cosines: Tensor, sines: Tensor, scales: tuple[int, int]
+    ) -> "asyncio.Future[Share]":
+        return self.issue("waves", waves, self.wire(x), period, cosines, sines, scales)
+
+    def _sample(
+        self, shape: Shape, kind: SampleKind, scale: int, parameter: float
+    ) -> "asyncio.Future[Share]":
+        return self.issue("sample", sample, shape, kind, scale, parameter)
 
 
 def _owner(x: Sharing) -> int:

@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable
 import torch
 from torch import Tensor
 
-from protocols.correlations import Member
+from protocols.correlations import BitMask, Member, Sample
+from protocols.correlations.elementary import SampleKind, wave_angles
 from protocols.party import Operator
+from protocols.prg import Key
 from protocols.ring.bilinear import Bilinear, Shape
-from protocols.shares import Share, Sharing
+from protocols.shares import Bits, Share, Sharing
 from protocols.suite import Suite
 
 __all__ = ["ClearSuite"]
@@ -56,17 +58,81 @@ class ClearSuite(Suite):
     def _truncate(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
         return self._local("truncate", x, lambda v: v >> bits)
 
-    def _relu(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
-        return self._local("relu", x, lambda v: torch.relu(v >> bits))
+    def _compare(self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int) -> Bits:
+        def run(v: Tensor) -> Tensor:
+            return torch.stack([(v - t) >> low < 0 for t in thresholds]).to(torch.uint8)
 
-    def _negative(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
-        return self._local("negative", x, lambda v: (v >> bits < 0).to(torch.int64))
+        shape = (len(thresholds), *x.shape)
+        label = self.next_label("compare")
+        masked = self.start(label, self._apply_to, x, run)
+        return Bits(shape, BitMask(f"{label}/bits", shape), masked)
+
+    def _indicator(self, b: Bits) -> "asyncio.Future[Share]":
+        async def run(op: Operator) -> Share:
+            return Share(await self._plain(op, b), op.depth)
+
+        return self.issue("indicator", run)
+
+    def _select(self, b: Bits, x: Sharing) -> "asyncio.Future[Share]":
+        async def run(op: Operator) -> Share:
+            share = await op.read(x.share)
+            return Share(await self._plain(op, b) * share.value, op.depth)
+
+        return self.issue("select", run)
+
+    async def _plain(self, op: Operator, b: Bits) -> Tensor:
+        value = (await op.read(b.masked)).value.to(torch.int64).view(b.shape)
+        return 1 - value if b.negated else value
+
+    def _one_hot(self, x: Sharing, digits: int) -> "asyncio.Future[Share]":
+        def run(v: Tensor) -> Tensor:
+            digit = (v >> x.scale_bits) & ((1 << digits) - 1)
+            hot = torch.zeros(1 << digits, *v.shape, dtype=torch.int64)
+            return hot.scatter_(0, digit.unsqueeze(0), 1)
+
+        return self._local("one_hot", x, run)
+
+    def _exponential(
+        self, x: Sharing, digits: int, least: int, scales: tuple[int, int]
+    ) -> "asyncio.Future[Share]":
+        def run(v: Tensor) -> Tensor:
+            power = torch.exp2(v.to(torch.float64) * 2.0**-x.scale_bits + sum(scales))
+            return power.round().to(torch.int64)
+
+        return self._local("exponential", x, run)
+
+    def _waves(
+        self, x: Sharing, period: int, cosines: Tensor, sines: Tensor, scales: tuple[int, int]
+    ) -> "asyncio.Future[Share]":
+        def run(v: Tensor) -> Tensor:
+            angles = wave_angles(v, period, len(cosines)).movedim(0, -1)
+            total = torch.cos(angles) @ cosines.double() + torch.sin(angles) @ sines.double()
+            return (total * 2.0 ** sum(scales)).round().to(torch.int64)
+
+        return self._local("waves", x, run)
+
+    def _sample(
+        self, shape: Shape, kind: SampleKind, scale: int, parameter: float
+    ) -> "asyncio.Future[Share]":
+        async def run(op: Operator) -> Share:
+            request = Sample(str(op.label), shape, kind, scale, parameter)
+            if op.party.first:  # anybody may draw: nothing is hidden here
+                stream = Key.fresh().stream(op.label, "deal")
+                (value,) = request.values(lambda mask: torch.empty(0), stream)
+                op.post(op.party.peers, "sample", value)
+            else:
+                (value,) = await op.take(0, "sample", *request.members())
+            return Share(value, op.depth)
+
+        return self.issue("sample", run)
 
     def _local(
         self, name: str, x: Sharing, kernel: Callable[[Tensor], Tensor]
     ) -> "asyncio.Future[Share]":
-        async def run(op: Operator) -> Share:
-            share = await op.read(x.share)
-            return Share(await op.run(share.value.numel(), kernel, share.value), op.depth)
+        return self.issue(name, self._apply_to, x, kernel)
 
-        return self.issue(name, run)
+    async def _apply_to(
+        self, op: Operator, x: Sharing, kernel: Callable[[Tensor], Tensor]
+    ) -> Share:
+        share = await op.read(x.share)
+        return Share(await op.run(share.value.numel(), kernel, share.value), op.depth)

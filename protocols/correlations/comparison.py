@@ -1,0 +1,132 @@
+"""What comparing a wire with public numbers, and selecting by the outcome, need of its mask."""
+
+from collections.abc import Iterator
+from math import prod
+
+import msgspec
+import torch
+from torch import Tensor
+
+from protocols.chunks import chunk_bits, mask_products, table, table_dtype
+from protocols.correlations.names import BitMask, Mask, MaskSource, Member
+from protocols.correlations.truncation import shift_right, top_bit, wrap_dtype
+from protocols.errors import ShapeError
+from protocols.fixedpoint import VALUE_BITS
+from protocols.prg import Stream
+from protocols.ring.bilinear import Shape, broadcast_shape
+from protocols.ring.bits import pack, unpack
+
+__all__ = ["MAX_WINDOW_BITS", "Comparison", "Selection"]
+
+MAX_WINDOW_BITS = 60
+"""Ten chunks; the products that join them double with every further one."""
+
+
+class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="comparison"):
+    """Tables to compare a wire with public numbers, as many as `bits` has planes.
+
+    Over the N elements of the mask r, with the window of bits [low, high): tables of the chunks of
+    r's window, which serve all the numbers; and for each number the products that join its chunks,
+    and the plane of (bit `high` of r) ^ beta.
+    """
+
+    label: str
+    mask: Mask
+    low: int
+    high: int
+    bits: BitMask
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.low < self.high < 64 and self.high - self.low <= MAX_WINDOW_BITS):
+            raise ValueError(f"a comparison window of bits {self.low} to {self.high}")
+        if prod(self.bits.shape[1:]) != prod(self.mask.shape):
+            raise ValueError(f"bits {self.bits.shape} of a comparison of {self.mask.shape}")
+
+    @property
+    def masks(self) -> tuple[Mask | BitMask, ...]:
+        return (self.mask, self.bits)
+
+    @property
+    def scratch(self) -> int:
+        """Elements of temporary tensors on the way to the answer."""
+        return 0
+
+    def members(self) -> list[Member]:
+        n = prod(self.mask.shape)
+        columns = self.bits.shape[0] * self.bits.words
+        widths = chunk_bits(self.high - self.low)
+        count = len(widths)
+        return [
+            *(Member((n,), table_dtype(bits), binary=True) for bits in widths),
+            Member((2**count - 1, columns), binary=True),
+            Member((2 ** (count - 1) - 1, columns), binary=True),
+            Member((columns,), binary=True),
+        ]
+
+    def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
+        r = masks(self.mask).flatten()
+        widths = chunk_bits(self.high - self.low)
+        position = self.low
+        for bits in widths:
+            yield table((r >> position) & ((1 << bits) - 1), bits)
+            position += bits
+        columns = self.bits.shape[0] * self.bits.words
+        yield from mask_products(
+            own.words((len(widths), columns)), own.words((len(widths) - 1, columns))
+        )
+        yield (masks(self.bits) ^ pack(r >> self.high)).flatten()
+
+
+class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="selection"):
+    """beta in the ring, and its product with what is known of another wire's mask r.
+
+    Without a mask beta alone. With `shift` = 0 also beta * r, broadcast; otherwise beta times
+    r >> shift and beta times the top bit of r, which select from the truncated wire.
+    """
+
+    label: str
+    bits: BitMask
+    mask: Mask | None = None
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shift < VALUE_BITS:
+            raise ValueError(f"truncation by {self.shift} bits")
+
+    @property
+    def masks(self) -> tuple[Mask | BitMask, ...]:
+        return (self.bits,) if self.mask is None else (self.mask, self.bits)
+
+    @property
+    def scratch(self) -> int:
+        """Elements of temporary tensors on the way to the answer."""
+        return prod(self.bits.shape)
+
+    def members(self) -> list[Member]:
+        members = [Member(self.bits.shape)]
+        if self.mask is not None:
+            shape = _broadcast(self.bits.shape, self.mask.shape)
+            members.append(Member(shape))
+            if self.shift:
+                members.append(Member(shape, wrap_dtype(self.shift)))
+        return members
+
+    def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
+        planes, *shape = self.bits.shape
+        beta = unpack(masks(self.bits), prod(shape)).view(planes, *shape).to(torch.int64)
+        yield beta
+        if self.mask is None:
+            return
+        r = masks(self.mask)
+        if not self.shift:
+            yield beta * r
+            return
+        yield beta * shift_right(r, self.shift)
+        yield (beta * top_bit(r)).to(wrap_dtype(self.shift))
+
+
+def _broadcast(bits: Shape, mask: Shape) -> Shape:
+    shape = broadcast_shape(bits, mask)
+    if len(mask) > len(bits):
+        raise ShapeError(f"bits of shape {bits} cannot select from {mask}")
+    return shape

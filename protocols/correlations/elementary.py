@@ -1,0 +1,201 @@
+"""What functions of one wire need of its mask r: digits, powers of two, waves; and random samples.
+
+In each the trick is the same: of x = x^ - r the parties know x^ and the dealer knows r, and the
+function of a difference comes apart into functions of both.
+"""
+
+import math
+from collections.abc import Iterator
+from math import prod
+from typing import Literal, TypeAlias
+
+import msgspec
+import torch
+from torch import Tensor
+
+from protocols.correlations.names import BitMask, Mask, MaskSource, Member
+from protocols.correlations.truncation import shift_right
+from protocols.fixedpoint import RING_BITS, VALUE_BITS
+from protocols.prg import Stream
+from protocols.ring.bilinear import Shape
+
+__all__ = [
+    "MAX_DIGIT_BITS",
+    "Exponential",
+    "OneHot",
+    "Sample",
+    "SampleKind",
+    "Waves",
+    "wave_angles",
+]
+
+MAX_DIGIT_BITS = 12
+"""A digit of w bits is dealt as 2^w numbers."""
+
+MAX_WAVES = 256
+
+SampleKind: TypeAlias = Literal["bernoulli", "uniform", "normal"]
+
+
+class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="onehot"):
+    """Unit vectors of a digit of r: for each value of bits [low, low + digits) whether r has it."""
+
+    label: str
+    mask: Mask
+    low: int
+    digits: int
+
+    def __post_init__(self) -> None:
+        _check_digit(self.low, self.digits)
+
+    @property
+    def masks(self) -> tuple[Mask | BitMask, ...]:
+        return (self.mask,)
+
+    @property
+    def scratch(self) -> int:
+        """Elements of temporary tensors on the way to the answer."""
+        return prod(self.mask.shape) << self.digits
+
+    def members(self) -> list[Member]:
+        return [Member((1 << self.digits, *self.mask.shape))]
+
+    def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
+        digit = _digit(masks(self.mask), self.low, self.digits)
+        count = 1 << self.digits
+        hot = torch.zeros(count, *digit.shape, dtype=torch.int64)
+        yield hot.scatter_(0, digit.unsqueeze(0), 1)
+
+
+class Exponential(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="exponential"):
+    """2^(-r), as a table over what the digit above the `low` fractional bits can become.
+
+    Entry c is 2^(((c - digit of r) mod 2^digits) + least - fraction of r) at `scale` bits.
+    """
+
+    label: str
+    mask: Mask
+    low: int
+    digits: int
+    least: int
+    scale: int
+
+    def __post_init__(self) -> None:
+        _check_digit(self.low, self.digits)
+        if not 0 < self.scale < VALUE_BITS - (1 << self.digits) - self.least:
+            raise ValueError(f"powers from 2^{self.least} at {self.scale} bits do not fit the ring")
+
+    @property
+    def masks(self) -> tuple[Mask | BitMask, ...]:
+        return (self.mask,)
+
+    @property
+    def scratch(self) -> int:
+        return 2 * prod(self.mask.shape) << self.digits
+
+    def members(self) -> list[Member]:
+        return [Member((1 << self.digits, *self.mask.shape))]
+
+    def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
+        r = masks(self.mask)
+        digit = _digit(r, self.low, self.digits)
+        fraction = (r & ((1 << self.low) - 1)).to(torch.float64) * 2.0**-self.low
+        count = 1 << self.digits
+        entries = torch.arange(count).view(-1, *[1] * r.dim())
+        powers = (entries - digit) & (count - 1)
+        exponents = powers.to(torch.float64) + (self.least + self.scale) - fraction
+        yield torch.exp2(exponents).round_().to(torch.int64)
+
+
+class Waves(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="waves"):
+    """cos(k w r) and sin(k w r) for k = 1 to `count`, with the period 2^period of the ring."""
+
+    label: str
+    mask: Mask
+    period: int
+    count: int
+    scale: int
+
+    def __post_init__(self) -> None:
+        if not (0 < self.period <= RING_BITS and 0 < self.count <= MAX_WAVES):
+            raise ValueError(f"{self.count} waves of period 2^{self.period}")
+        if not 0 < self.scale < VALUE_BITS:
+            raise ValueError(f"waves at {self.scale} bits")
+
+    @property
+    def masks(self) -> tuple[Mask | BitMask, ...]:
+        return (self.mask,)
+
+    @property
+    def scratch(self) -> int:
+        return 4 * self.count * prod(self.mask.shape)
+
+    def members(self) -> list[Member]:
+        return [Member((2, self.count, *self.mask.shape))]
+
+    def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
+        angles = wave_angles(masks(self.mask), self.period, self.count)
+        waves = torch.stack([torch.cos(angles), torch.sin(angles)])
+        yield waves.mul_(2.0**self.scale).round_().to(torch.int64)
+
+
+class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sample"):
+    """Random numbers that nobody but the dealer knows, drawn by it from its own key.
+
+    Attributes:
+        kind: "bernoulli" (1 with the odds `parameter`, at scale 0), "uniform" in [0, 1) or
+            standard "normal", both at `scale` bits.
+    """
+
+    label: str
+    shape: Shape
+    kind: SampleKind
+    scale: int
+    parameter: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.scale <= 52 or not 0.0 <= self.parameter <= 1.0:
+            raise ValueError(f"{self.kind} samples at {self.scale} bits")
+
+    @property
+    def masks(self) -> tuple[Mask | BitMask, ...]:
+        return (Mask(self.label, self.shape, ()),)  # nobody's: only its size is looked at
+
+    @property
+    def scratch(self) -> int:
+        return 4 * prod(self.shape)
+
+    def members(self) -> list[Member]:
+        return [Member(self.shape)]
+
+    def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
+        if self.kind == "uniform" and self.scale:
+            yield shift_right(own.words(self.shape), RING_BITS - self.scale)
+        elif self.kind == "bernoulli":
+            yield (_uniform(own, self.shape) < self.parameter).to(torch.int64)
+        else:  # Box and Muller, 1958; 1 - u is never zero
+            radius = torch.sqrt(-2 * torch.log1p(-_uniform(own, self.shape)))
+            normal = radius * torch.cos(2 * math.pi * _uniform(own, self.shape))
+            yield (normal * 2.0**self.scale).round_().to(torch.int64)
+
+
+def wave_angles(x: Tensor, period: int, count: int) -> Tensor:
+    """k * 2 pi x / 2^period for k = 1 to `count`, (count, ...) float64, less whole turns."""
+    turns = (x << (RING_BITS - period)).to(torch.float64) * 2.0**-RING_BITS
+    orders = torch.arange(1, count + 1, dtype=torch.float64).view(-1, *[1] * x.dim())
+    turns = orders * turns
+    return (turns - turns.round()).mul_(2 * math.pi)
+
+
+def _uniform(own: Stream, shape: Shape) -> Tensor:
+    """Uniform in [0, 1) with 53 bits, float64."""
+    return shift_right(own.words(shape), 11).to(torch.float64) * 2.0**-53
+
+
+def _digit(r: Tensor, low: int, digits: int) -> Tensor:
+    return (r >> low) & ((1 << digits) - 1)
+
+
+def _check_digit(low: int, digits: int) -> None:
+    if not (0 <= low and 0 < digits <= MAX_DIGIT_BITS and low + digits <= RING_BITS):
+        raise ValueError(f"a digit of {digits} bits above {low}")

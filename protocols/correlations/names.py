@@ -1,0 +1,77 @@
+"""Names of masks, and the shapes and types of what is dealt."""
+
+from collections.abc import Callable
+from math import prod
+from typing import TypeAlias
+
+import msgspec
+import torch
+from torch import Tensor
+
+from protocols.label import Label
+from protocols.prg import Key
+from protocols.ring.bilinear import Shape
+from protocols.ring.bits import word_count
+
+__all__ = ["BitMask", "Mask", "MaskSource", "Member"]
+
+
+class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The name of a uniform ring tensor r = sum over holders of PRF(their key, label).
+
+    Attributes:
+        holders: ranks whose keys enter. All parties for a wire that everybody may see; all but the
+            receiver for one that only the receiver sees; the owner alone for a value it hides.
+        kept: whether it stays for many requests (the mask of model weights).
+    """
+
+    label: str
+    shape: Shape
+    holders: tuple[int, ...]
+    kept: bool = False
+
+    def share(self, rank: int, key: Key) -> Tensor:
+        """The part of party `rank`, whose key this is: uniform for holders, zero for others."""
+        if rank not in self.holders:
+            return torch.zeros(self.shape, dtype=torch.int64)
+        return key.stream(Label(self.label), "mask").words(self.shape)
+
+
+class BitMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The name of uniform bits beta that the dealer alone knows: what hides an opened bit.
+
+    Attributes:
+        shape: (planes, *shape): every plane is packed by itself.
+    """
+
+    label: str
+    shape: Shape
+
+    def __post_init__(self) -> None:
+        if not self.shape:
+            raise ValueError("a name of bits without a number of planes")
+
+    @property
+    def words(self) -> int:
+        """Words of one plane."""
+        return word_count(prod(self.shape[1:]))
+
+    def planes(self, own: Key) -> Tensor:
+        """The bits, packed, (planes, words), from the dealer's own key."""
+        return own.stream(Label(self.label), "bits").words((self.shape[0], self.words))
+
+
+MaskSource: TypeAlias = Callable[[Mask | BitMask], Tensor]
+"""Gives the value of a mask, ring elements or packed bits; only the dealer has one."""
+
+
+class Member(msgspec.Struct, frozen=True):
+    """Shape and type of one correlated tensor, and whether its shares add or XOR to it."""
+
+    shape: Shape
+    dtype: torch.dtype = torch.int64
+    binary: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize

@@ -1,0 +1,57 @@
+"""What a division by a power of two needs to know of a mask."""
+
+from collections.abc import Iterator
+
+import msgspec
+import torch
+from torch import Tensor
+
+from protocols.correlations.names import BitMask, Mask, MaskSource, Member
+from protocols.fixedpoint import VALUE_BITS
+from protocols.prg import Stream
+
+__all__ = ["Truncation", "shift_right", "top_bit", "wrap_dtype"]
+
+
+class Truncation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="truncation"):
+    """r >> bits (logical), and the top bit of r modulo 2^bits."""
+
+    label: str
+    mask: Mask
+    bits: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.bits < VALUE_BITS:
+            raise ValueError(f"truncation by {self.bits} bits")
+
+    @property
+    def masks(self) -> tuple[Mask | BitMask, ...]:
+        return (self.mask,)
+
+    @property
+    def scratch(self) -> int:
+        """Elements of temporary tensors on the way to the answer."""
+        return 0
+
+    def members(self) -> list[Member]:
+        return [Member(self.mask.shape), Member(self.mask.shape, wrap_dtype(self.bits))]
+
+    def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
+        r = masks(self.mask)
+        yield shift_right(r, self.bits)
+        yield top_bit(r).to(wrap_dtype(self.bits))
+
+
+def shift_right(x: Tensor, bits: int) -> Tensor:
+    """Logical right shift of int64 words by 1 <= bits < 64."""
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+
+
+def wrap_dtype(bits: int) -> torch.dtype:
+    """What holds a share of the top bit of r modulo 2^bits: more than that is shifted out."""
+    return torch.int32 if bits <= 32 else torch.int64
+
+
+def top_bit(x: Tensor) -> Tensor:
+    """Bit 63 of int64 words, as 0 or 1."""
+    return (x < 0).to(torch.int64)

@@ -1,0 +1,76 @@
+"""The operators of a program, in the order in which every party issues them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from protocols.label import Label
+from protocols.party import Operator, Party
+
+__all__ = ["Program"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Program:
+    """Names operators by their place and runs them as tasks.
+
+    Args:
+        party: keys, links and device.
+
+    Attributes:
+        error: the first that ended an operator.
+    """
+
+    def __init__(self, party: Party) -> None:
+        self.party = party
+        self.error: BaseException | None = None
+        self._issued = 0
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    def issue(
+        self,
+        name: str,
+        protocol: Callable[Concatenate[Operator, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> "asyncio.Future[T]":
+        """Starts a protocol as the program's next operator.
+
+        An operator that fails ends the session at every party: its peers would wait for ever.
+        """
+        return self.start(self.next_label(name), protocol, *args, **kwargs)
+
+    def next_label(self, name: str) -> Label:
+        """The place of the next operator in the program; every party counts alike."""
+        label = Label(f"{self._issued}.{name}")
+        self._issued += 1
+        return label
+
+    def start(
+        self,
+        label: Label,
+        protocol: Callable[Concatenate[Operator, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> "asyncio.Future[T]":
+        """Starts a protocol under a label that was taken before."""
+        operator = Operator(self.party, label)
+        task: asyncio.Task[T] = asyncio.ensure_future(protocol(operator, *args, **kwargs))
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: "asyncio.Task[T]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) and self.error is None:
+            self.error = error
+            self.party.exchange.fail(error)
+
+    async def close(self) -> None:
+        """Cancels what still runs and waits until it is gone."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
