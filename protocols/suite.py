@@ -230,7 +230,7 @@ class Suite(Program, ABC):
     def steps(self, x: Sharing, thresholds: Sequence[float], *, peak: float | None = None) -> Bits:
         """[x < t] for each public t, (K, *shape of x), with one opening for all of them."""
         scale = x.scale_bits
-        high = VALUE_BITS - 2 * self.scale_bits + scale
+        high = min(VALUE_BITS, VALUE_BITS - 2 * self.scale_bits + scale)
         if peak is not None:
             high = min(high, max(math.ceil(math.log2(peak)) + scale, 1))
         low = min(max(scale - self.scale_bits, 0), high - 1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from protocols.additive.sharing import opened
-from protocols.additive.truncation import wraps
+from protocols.additive.truncation import truncate_cost, wraps
 from protocols.chunks import chunk_bits, combine, look_up
 from protocols.correlations import BitMask, Comparison, Selection, wrap_dtype
 from protocols.cost import Cost
@@ -16,7 +16,16 @@ from protocols.ring.bilinear import Shape, broadcast_shape
 from protocols.ring.bits import WORD_BITS, pack, unpack, word_count
 from protocols.shares import Bits, Share, Sharing, Wire
 
-__all__ = ["compare", "compare_cost", "indicator", "indicator_cost", "select", "select_cost"]
+__all__ = [
+    "compare",
+    "compare_cost",
+    "indicator",
+    "indicator_cost",
+    "negative_cost",
+    "relu_cost",
+    "select",
+    "select_cost",
+]
 
 
 async def compare(
@@ -129,6 +138,17 @@ def select_cost(bits: Shape, x: Shape, shift: int) -> Cost:
     """With everything open already."""
     selected = RING_BITS + (8 * wrap_dtype(shift).itemsize if shift else 0)
     return Cost(0, 0, RING_BITS * prod(bits) + selected * prod(broadcast_shape(bits, x)))
+
+
+def negative_cost(shape: Shape, window: int) -> Cost:
+    """Of `Suite.negative`, with the wire still to open."""
+    return compare_cost(shape, window) + indicator_cost(prod(shape))
+
+
+def relu_cost(shape: Shape, shift: int, window: int) -> Cost:
+    """Of `Suite.relu`, with the wire still to open: the truncation is spent on the way."""
+    cost = compare_cost(shape, window) + select_cost(shape, shape, shift)
+    return cost + Cost(0, 0, truncate_cost(shape, shift).offline_bits) if shift else cost
 
 
 async def _flips(op: Operator, b: Bits) -> Tensor:

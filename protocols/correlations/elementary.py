@@ -82,7 +82,7 @@ class Exponential(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
 
     def __post_init__(self) -> None:
         _check_digit(self.low, self.digits)
-        if not 0 < self.scale < VALUE_BITS - (1 << self.digits) - self.least:
+        if not (-RING_BITS <= self.least <= 0 < self.scale < VALUE_BITS):
             raise ValueError(f"powers from 2^{self.least} at {self.scale} bits do not fit the ring")
 
     @property
@@ -104,6 +104,7 @@ class Exponential(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
         entries = torch.arange(count).view(-1, *[1] * r.dim())
         powers = (entries - digit) & (count - 1)
         exponents = powers.to(torch.float64) + (self.least + self.scale) - fraction
+        exponents.clamp_(max=VALUE_BITS)  # what is larger is outside of the range of values
         yield torch.exp2(exponents).round_().to(torch.int64)
 
 

@@ -1,5 +1,6 @@
 """What the dealer's shares add up to, for every kind of request."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,22 @@ import torch
 from torch import Tensor
 
 from protocols.chunks import chunk_bits
-from protocols.correlations import Comparison, Mask, Product, Request, Truncation, correct, expand
+from protocols.correlations import (
+    BitMask,
+    Comparison,
+    Exponential,
+    Mask,
+    OneHot,
+    Product,
+    Request,
+    Sample,
+    Selection,
+    Truncation,
+    Waves,
+    correct,
+    expand,
+)
+from protocols.errors import ShapeError
 from protocols.label import Label
 from protocols.prg import Key
 from protocols.ring.bilinear import Convolution, MatrixProduct, Multiply
@@ -24,7 +40,9 @@ class Session:
         self.keys = [Key.fresh() for _ in range(n)]
         self.own = Key.fresh()
 
-    def mask(self, mask: Mask) -> Tensor:
+    def mask(self, mask: Mask | BitMask) -> Tensor:
+        if isinstance(mask, BitMask):
+            return mask.planes(self.own)
         total = torch.zeros(mask.shape, dtype=torch.int64)
         for rank, key in enumerate(self.keys):
             total += mask.share(rank, key)
@@ -84,15 +102,15 @@ def test_truncation_pairs(n: int, bits: int) -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
-@pytest.mark.parametrize("output", ["sign", "relu"])
+@pytest.mark.parametrize("planes", [1, 3])
 @pytest.mark.parametrize(("low", "high"), [(0, 42), (20, 62), (16, 62), (0, 5), (3, 4), (2, 62)])
-def test_comparisons(n: int, output: str, low: int, high: int) -> None:
+def test_comparisons(n: int, planes: int, low: int, high: int) -> None:
     session = Session(n)
-    request = Comparison("1.relu/material", everybody(n), low, high, output)  # type: ignore[arg-type]
+    flips = BitMask("1.compare/bits", (planes, N))
+    request = Comparison("1.compare/material", everybody(n), low, high, flips)
     widths = chunk_bits(high - low)
     whole = session.values(request)
-    tables, whole = whole[: len(widths)], whole[len(widths) :]
-    mixed, pure, top, beta, *selection = whole
+    tables, (mixed, pure, top) = whole[: len(widths)], whole[len(widths) :]
     words = [word % 2**64 for word in session.mask(everybody(n)).tolist()]
 
     position = low
@@ -103,7 +121,16 @@ def test_comparisons(n: int, output: str, low: int, high: int) -> None:
         position += bits
 
     count = len(widths)
-    assert mixed.shape == (2**count - 1, word_count(N))
+    assert mixed.shape == (2**count - 1, planes * word_count(N))
+    check_products(count, mixed, pure)
+    assert len(set(mixed[0].tolist())) == planes * word_count(N)  # every plane its own masks
+
+    bits_above = [word >> high & 1 for word in words]
+    opened = unpack(top.view(planes, -1) ^ session.mask(flips), N)
+    assert opened.tolist() == [bits_above] * planes
+
+
+def check_products(count: int, mixed: Tensor, pure: Tensor) -> None:
     lam = [mixed[2**count - 2 ** (count - i)] for i in range(count)]
     mu = [pure[2**j - 1] for j in range(count - 1)]
     row = 0
@@ -121,33 +148,100 @@ def test_comparisons(n: int, output: str, low: int, high: int) -> None:
             expected = expected & plane
         assert torch.equal(pure[subset - 1], expected)
 
-    flips = beta.tolist()
-    assert set(flips) == {0, 1}
-    bits_above = [word >> high & 1 for word in words]
-    assert unpack(top, N).tolist() == [a ^ b for a, b in zip(bits_above, flips, strict=True)]
-    if output == "sign":
-        assert not selection
-    elif low:
-        rho, wrap, beta_rho, beta_wrap = (each.tolist() for each in selection)
-        assert rho == [word >> low for word in words]
-        assert wrap == [word >> 63 for word in words]
-        assert beta_rho == [b * each for b, each in zip(flips, rho, strict=True)]
-        assert beta_wrap == [b * each for b, each in zip(flips, wrap, strict=True)]
-    else:
-        (beta_r,) = selection
-        assert torch.equal(beta_r, beta * session.mask(everybody(n)))
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_selections(n: int) -> None:
+    session = Session(n)
+    bits = BitMask("1.compare/bits", (2, N))
+    flips = unpack(session.mask(bits), N).long()
+    assert set(flips.flatten().tolist()) == {0, 1}
+    r = session.mask(everybody(n))
+    words = torch.tensor([word % 2**64 >> 20 for word in r.tolist()])
+    top = torch.tensor([word % 2**64 >> 63 for word in r.tolist()], dtype=torch.int32)
+
+    (beta,) = session.values(Selection("2.s", bits))
+    assert torch.equal(beta, flips)
+    beta, product = session.values(Selection("3.s", bits, everybody(n)))
+    assert torch.equal(beta, flips)
+    assert torch.equal(product, flips * r)
+    beta, rho, wrap = session.values(Selection("4.s", bits, everybody(n), 20))
+    assert torch.equal(beta, flips)
+    assert torch.equal(rho, flips * words)
+    assert torch.equal(wrap, flips.int() * top)
+    wide = Mask("0.open/mask", (5, 1), tuple(range(n)))
+    shape = session.values(Selection("5.s", BitMask("1.b/bits", (3, 1, 4)), wide))[1].shape
+    assert shape == (3, 5, 4)
+    with pytest.raises(ShapeError, match="cannot select"):
+        Selection("6.s", BitMask("1.b/bits", (3,)), wide).members()
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_unit_vectors(n: int) -> None:
+    session = Session(n)
+    (hot,) = session.values(OneHot("1.h", everybody(n), 20, 3))
+    digits = torch.tensor([word % 2**64 >> 20 & 7 for word in session.mask(everybody(n)).tolist()])
+    assert torch.equal(hot, torch.nn.functional.one_hot(digits, 8).t())
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_powers_of_two(n: int) -> None:
+    session = Session(n)
+    (table,) = session.values(Exponential("1.e", everybody(n), 20, 4, -9, 22))
+    words = [word % 2**64 for word in session.mask(everybody(n)).tolist()]
+    for i, word in enumerate(words):
+        for entry in range(16):
+            power = ((entry - (word >> 20)) % 16) - 9 - (word % 2**20) / 2**20
+            assert abs(table[entry, i].item() - 2.0 ** (power + 22)) <= 0.51
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("period", [3, 40, 64])
+def test_waves(n: int, period: int) -> None:
+    session = Session(n)
+    (wave,) = session.values(Waves("1.w", everybody(n), period, 5, 30))
+    turns = [word % 2**period / 2**period for word in session.mask(everybody(n)).tolist()]
+    for k in range(1, 6):
+        for cos, sin, turn in zip(*wave[:, k - 1].tolist(), turns, strict=True):
+            assert abs(cos - 2**30 * math.cos(2 * math.pi * k * turn)) < 0.6
+            assert abs(sin - 2**30 * math.sin(2 * math.pi * k * turn)) < 0.6
+
+
+def test_samples() -> None:
+    """Four deviations of the mean, the variance and the number of ones."""
+    session, size = Session(2), 20_000
+    (uniform,) = session.values(Sample("1.s", (size,), "uniform", 22))
+    assert 0 <= uniform.min() <= uniform.max() < 2**22
+    assert abs(uniform.double().mean() / 2**22 - 0.5) < 4 * 0.29 / size**0.5
+    (normal,) = session.values(Sample("2.s", (size,), "normal", 22))
+    real = normal.double() / 2**22
+    assert abs(real.mean()) < 4 / size**0.5
+    assert abs(real.var() - 1) < 4 * (2 / size) ** 0.5
+    assert abs((real.abs() < 1).double().mean() - 0.6827) < 4 * 0.47 / size**0.5
+    (ones,) = session.values(Sample("3.s", (size,), "bernoulli", 0, 0.3))
+    assert set(ones.tolist()) == {0, 1}
+    assert abs(ones.double().mean() - 0.3) < 4 * 0.46 / size**0.5
+    for odds, all_of_them in ((0.0, 0), (1.0, 1)):
+        (ones,) = session.values(Sample("4.s", (100,), "bernoulli", 0, odds))
+        assert set(ones.tolist()) == {all_of_them}
 
 
 def all_requests() -> list[Request]:
-    mask = everybody(2)
+    mask, bits = everybody(2), BitMask("1.compare/bits", (1, N))
     return [
         Product("1.x/material", Multiply(), mask, mask),
         Truncation("1.x/material", mask, 20),
         Truncation("1.x/material", mask, 16),
         Truncation("1.x/material", everybody(2, "9.open/mask"), 20),
-        Comparison("1.x/material", mask, 0, 42, "sign"),
-        Comparison("1.x/material", mask, 0, 42, "relu"),
-        Comparison("1.x/material", mask, 20, 62, "relu"),
+        Comparison("1.x/material", mask, 0, 42, bits),
+        Comparison("1.x/material", mask, 0, 42, BitMask("7.compare/bits", (1, N))),
+        Comparison("1.x/material", mask, 20, 62, bits),
+        Selection("1.x/material", bits),
+        Selection("1.x/material", bits, mask),
+        Selection("1.x/material", bits, mask, 20),
+        OneHot("1.x/material", mask, 20, 4),
+        Exponential("1.x/material", mask, 20, 4, -9, 22),
+        Waves("1.x/material", mask, 40, 5, 30),
+        Sample("1.x/material", (N,), "uniform", 22),
         Truncation("2.x/material", mask, 20),
     ]
 
@@ -171,20 +265,26 @@ def test_different_requests_under_one_label_share_no_stream() -> None:
     assert mask not in raw
 
 
-def test_beta_is_not_what_another_request_flipped() -> None:
+def test_beta_is_not_what_another_name_gives() -> None:
     session = Session(2)
-    mask = everybody(2)
-    requests = [Comparison(f"{i}.relu/material", mask, 0, 42, "relu") for i in range(4)]
-    flips = [tuple(session.values(request)[-2].tolist()) for request in requests]
-    assert len(set(flips)) == 4
+    names = [BitMask(f"{i}.compare/bits", (1, N)) for i in range(4)]
+    assert len({tuple(session.mask(name)[0].tolist()) for name in names}) == 4
 
 
 def test_corrections_look_uniform() -> None:
     """Of a mask of zeros, too: nobody holds it, so its value is zero, and its tables are."""
     session = Session(2)
     nobody = Mask("0.open/mask", (4096,), ())
-    answer = session.answer(Comparison("1.relu/material", nobody, 20, 62, "relu"))
-    for correction in answer:
+    bits = BitMask("1.compare/bits", (1, 4096))
+    requests: list[Request] = [
+        Comparison("1.compare/material", nobody, 20, 62, bits),
+        Selection("2.select/material", bits, nobody, 20),
+        OneHot("3.one_hot/material", nobody, 20, 2),
+        Exponential("4.exponential/material", nobody, 20, 2, 0, 22),
+        Waves("5.waves/material", nobody, 40, 2, 22),
+        Sample("6.sample/material", (4096,), "bernoulli", 0, 0.0),
+    ]
+    for correction in [each for request in requests for each in session.answer(request)]:
         raw = correction.contiguous().numpy().tobytes()
         counts = torch.bincount(torch.frombuffer(bytearray(raw), dtype=torch.uint8).int()).double()
         expected = len(raw) / 256
@@ -201,7 +301,25 @@ def test_truncations_that_make_no_sense(bits: int) -> None:
 @pytest.mark.parametrize(("low", "high"), [(0, 0), (5, 4), (-1, 4), (0, 61), (4, 64), (1, 62)])
 def test_windows_that_make_no_sense(low: int, high: int) -> None:
     with pytest.raises(ValueError, match="comparison window"):
-        Comparison("1", everybody(2), low, high, "sign")
+        Comparison("1", everybody(2), low, high, BitMask("1.b", (1, N)))
+
+
+def test_requests_that_make_no_sense() -> None:
+    mask, bits = everybody(2), BitMask("1.b", (1, N))
+    for make in (
+        lambda: BitMask("1.b", ()),
+        lambda: Comparison("1", mask, 0, 42, BitMask("1.b", (1, N + 1))),
+        lambda: Selection("1", bits, mask, -1),
+        lambda: OneHot("1", mask, 20, 13),
+        lambda: OneHot("1", mask, 60, 5),
+        lambda: Exponential("1", mask, 20, 6, -24, 62),
+        lambda: Waves("1", mask, 65, 3, 22),
+        lambda: Waves("1", mask, 40, 257, 22),
+        lambda: Sample("1", (N,), "bernoulli", 0, 1.5),
+        lambda: Sample("1", (N,), "normal", 60),
+    ):
+        with pytest.raises(ValueError, match=r"bits|waves|digit|ring"):
+            make()
 
 
 def test_requests_are_told_apart_by_all_their_fields() -> None:

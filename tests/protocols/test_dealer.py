@@ -63,7 +63,20 @@ def truncation(shape: tuple[Any, ...], **more: Any) -> dict[str, Any]:
 
 def comparison(shape: tuple[Any, ...], **more: Any) -> dict[str, Any]:
     fields = {"type": "comparison", "label": "2.c/material", "mask": mask(shape)}
-    return fields | {"low": 0, "high": 42, "output": "relu"} | more
+    return fields | {"low": 0, "high": 42, "bits": bits((1, *shape))} | more
+
+
+def bits(shape: tuple[Any, ...]) -> dict[str, Any]:
+    return {"label": "2.c/bits", "shape": shape}
+
+
+def function(kind: str, shape: tuple[Any, ...], **more: Any) -> dict[str, Any]:
+    return {"type": kind, "label": "2.f/material", "mask": mask(shape)} | more
+
+
+def sample(shape: tuple[Any, ...], **more: Any) -> dict[str, Any]:
+    fields = {"type": "sample", "label": "2.s/material", "shape": shape}
+    return fields | {"kind": "uniform", "scale": 20, "parameter": 0.5} | more
 
 
 def product(operation: dict[str, Any], x: Any, y: Any, **more: Any) -> dict[str, Any]:
@@ -108,7 +121,28 @@ HOSTILE: dict[str, Any] = {
     "window too wide": comparison((2,), low=0, high=61),
     "window beyond the ring": comparison((2,), low=10, high=64),
     "window upside down": comparison((2,), low=10, high=10),
-    "unknown output": comparison((2,), output="key"),
+    "bits without planes": comparison((2,), bits=bits(())),
+    "bits of another shape": comparison((2,), bits=bits((1, 3))),
+    "bits of a negative size": comparison((2,), bits=bits((-1, 2))),
+    "a terabyte of planes": comparison((2,), bits=bits((2**37, 2))),
+    "selection by a terabyte": function("selection", (2,), bits=bits((2**37, 2)), shift=0),
+    "selection broadcast to a terabyte": function(
+        "selection", (2**20, 1), bits=bits((1, 1, 2**20)), shift=0
+    ),
+    "selection with a shift too far": function("selection", (2,), bits=bits((1, 2)), shift=62),
+    "digits without end": function("onehot", (2,), low=20, digits=40),
+    "unit vectors of terabytes": function("onehot", (2**22,), low=20, digits=12),
+    "powers beyond the ring": function("exponential", (2,), low=20, digits=6, least=-20, scale=40),
+    "powers from far below": function(
+        "exponential", (2,), low=20, digits=6, least=-(2**70), scale=40
+    ),
+    "waves without end": function("waves", (2,), period=40, count=2**40, scale=20),
+    "waves that do not wave": function("waves", (2,), period=0, count=3, scale=20),
+    "a terabyte of samples": sample((2**37,)),
+    "samples of a negative size": sample((-2,)),
+    "samples of no known kind": sample((2,), kind="seed"),
+    "odds above one": sample((2,), parameter=1.5),
+    "samples finer than a double": sample((2,), scale=60),
     "tables of a gigabyte": comparison((2**24,)),
     "products of ten chunks": comparison((2**22,), low=0, high=60),
     "shapes that do not fit": product(MATMUL, (2, 3), (2, 3)),
@@ -146,6 +180,15 @@ async def test_honest_requests_of_the_same_forms_are_answered() -> None:
         truncation((2,), mask=mask((2,), ())),
         comparison((2,)),
         comparison((65,), low=2, high=62),
+        comparison((65,), bits=bits((3, 65))),
+        function("selection", (2,), bits=bits((1, 2)), shift=0),
+        function("selection", (4, 2), bits=bits((1, 1, 2)), shift=20),
+        {"type": "selection", "label": "", "bits": bits((1, 2))},
+        function("onehot", (2, 3), low=20, digits=3),
+        function("exponential", (2,), low=20, digits=4, least=-8, scale=20),
+        function("waves", (), period=40, count=3, scale=20),
+        sample((2, 2)),
+        sample((0,), kind="normal"),
         product(MUL, (2, 1), (3,)),
         product(MATMUL, (2, 3), (3,)),
         product(conv((2,), (1,), (1,), groups=2), (1, 4, 9), (2, 2, 3)),

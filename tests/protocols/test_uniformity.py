@@ -34,7 +34,19 @@ def network(session: Session) -> Any:
     square = suite.product(Multiply(), hidden, hidden)
     signs = suite.negative(suite.rescale(square))
     again = suite.product(Convolution((1,), (1,), (1,)), suite.rescale(z), w)
-    return suite.linear("add", lambda a, b: a + b, again, signs, shape=tuple(ZEROS.shape))
+    again = suite.linear("add", lambda a, b: a + b, again, signs, shape=tuple(ZEROS.shape))
+    chosen = suite.select(suite.steps(square, [-1.0, 2.0]), again)
+    others = [
+        suite.linear("first", lambda v: v[0], chosen, shape=tuple(ZEROS.shape)),
+        suite.exponential(hidden, -4, 3),
+        suite.waves(hidden, 3, torch.ones(2), torch.ones(2)),
+        suite.sample(tuple(ZEROS.shape), "normal"),
+        suite.linear("hot", lambda v: v.sum(0), suite.one_hot(hidden, 4), shape=tuple(ZEROS.shape)),
+    ]
+    total = again
+    for other in others:
+        total = suite.linear("add", torch.add, total, other, shape=tuple(ZEROS.shape))
+    return total
 
 
 async def sent(n: int) -> list[dict[str, bytes]]:
@@ -143,6 +155,9 @@ async def test_no_stream_serves_two_purposes(n: int, monkeypatch: pytest.MonkeyP
             assert re.fullmatch(r"\d+\.(open|operand)/mask", path)
             kinds["mask"].add(path)
             assert key in own_keys
+        elif purpose == "bits":
+            assert re.fullmatch(r"\d+\.compare/bits", path)
+            assert key not in own_keys | pair_keys  # the dealer's alone
         else:
             assert purpose == "zero"
             assert re.fullmatch(r"\d+\.reveal", path)
