@@ -8,9 +8,7 @@ Scales: a sharing has f fractional bits, or 2f while a product waits for its tru
 truncation is put off until something needs it, because a comparison does it on the side.
 """
 
-import asyncio
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -21,14 +19,14 @@ from protocols.correlations.elementary import SampleKind
 from protocols.errors import EncodingError, InputShapeError, OwnershipError, ShapeError
 from protocols.fixedpoint import SCALE_BITS, VALUE_BITS, bound, encode
 from protocols.party import Operator, Party
-from protocols.program import Program
-from protocols.ring.bilinear import Bilinear, Shape, broadcast_shape
+from protocols.ring.bilinear import Bilinear, Multiply, Shape, broadcast_shape
+from protocols.scheme import Scheme
 from protocols.shares import Bits, Share, Sharing
 
 __all__ = ["Suite"]
 
 
-class Suite(Program, ABC):
+class Suite(Scheme):
     """The operations on secrets, at one party.
 
     Args:
@@ -189,6 +187,19 @@ class Suite(Program, ABC):
             return Sharing(shape, scale, share, x.owner, x.ahead and y.ahead)
         return Sharing(shape, scale, self._product(operation, x, y))
 
+    def scaled(self, s: Sharing, x: Sharing, scale_bits: int | None = None) -> Sharing:
+        """s x, elementwise, at the sum of their scales, whatever that is: it must fit 62 bits.
+
+        Args:
+            scale_bits: if given, x is truncated to it first, without another opening.
+        """
+        shape = broadcast_shape(s.shape, x.shape)
+        bits = 0 if scale_bits is None else x.scale_bits - scale_bits
+        scale = s.scale_bits + x.scale_bits - bits
+        if not bits:
+            return Sharing(shape, scale, self._product(Multiply(), s, x))
+        return Sharing(shape, scale, self._truncated_product(s, x, bits))
+
     def _at_most_f(self, x: Sharing) -> Sharing:
         return self.rescale(x) if x.scale_bits > self.scale_bits else x
 
@@ -270,6 +281,19 @@ class Suite(Program, ABC):
             return self._apply("negative", _sign_bit, x, shape=x.shape, added_bits=scale)
         return self.indicator(self.below(x))
 
+    def ladder(self, x: Sharing, top: int, count: int, *, mirrored: bool = False) -> Bits:
+        """[x < 8^-k 2^top] for k = 1 to count, (count, *shape of x), and so for the negatives.
+
+        An x within an eighth below one of these powers may count as not below it.
+
+        Args:
+            top: |x| stays below 7/8 of 2^top.
+            mirrored: whether [x < -8^-k 2^top] follow, in the same order.
+        """
+        high = top + x.scale_bits
+        floor = min(max(x.scale_bits - self.scale_bits, 0), high - 3 * count)
+        return self._ladder(x, floor, high, count, count * (2 if mirrored else 1))
+
     # --- functions of one wire, without a round of their own ------------------------------------
 
     def one_hot(self, x: Sharing, classes: int) -> Sharing:
@@ -284,22 +308,44 @@ class Suite(Program, ABC):
             return hot
         return self._apply("classes", lambda v: v[:classes], hot, shape=(classes, *x.shape))
 
-    def exponential(self, x: Sharing, least: int, digits: int) -> Sharing:
-        """2^x at scale 2f, for least <= x < least + 2^digits - 1; wrong outside.
+    def exponential(
+        self, x: Sharing, lowest: float, highest: float, where: Bits | None = None
+    ) -> Sharing:
+        """e^x for lowest <= x < highest, at scale 2f; 0 where `where` is given and is not.
 
-        Error: a step of 2^-f, and 2^-f of the value.
+        Two rounds: the wire of x, and that of the power before its last factor, which is opened
+        while the comparison that gives `where` goes on. The value must be below 2^(62 - 2f) / 2.
+        Error: 4 steps of 2^-f, and 2^-f of the value.
         """
-        f = self.scale_bits
-        return Sharing(x.shape, 2 * f, self._exponential(x, digits, least, (f, f)))
+        f, unit = self.scale_bits, 8.0
+        low, rate = x.scale_bits + 3, unit / math.log(2)
+        least = math.floor(lowest / unit)
+        digits = (math.ceil(highest / unit) - least).bit_length()
+        scale = f + math.ceil(rate)
+        share = self._exponential(x, low, digits, least, rate, scale)
+        power = self.rescale(Sharing(x.shape, scale, share))
+        if where is not None:
+            power = self.select(where, power)
+        return Sharing(x.shape, 2 * f, self._mantissa(power, x, low, rate, f))
 
-    def waves(self, x: Sharing, period: int, cosines: Tensor, sines: Tensor) -> Sharing:
-        """sum over k >= 1 of cosines[k - 1] cos(2 pi k x / 2^period) + sines[k - 1] sin(...).
+    def waves(self, x: Sharing, turn: int, series: Tensor) -> Sharing:
+        """The sum over k >= 0 of a_k cos(k w x) + b_k sin(k w x), w = 2 pi turn / 2^64.
 
-        At scale 2f; the coefficients are public, float64 (K,). x may be anything.
+        At scale `wave_bits`, finer than others: to be rescaled. No round once the wire is open.
+
+        Args:
+            turn: how far one step of x turns; whole, so that x may be anything.
+            series: float64 (K + 1, 2), of a_k and b_k; public.
         """
-        f = self.scale_bits
-        share = self._waves(x, x.scale_bits + period, cosines, sines, (f, f))
-        return Sharing(x.shape, 2 * f, share)
+        bits = self.wave_bits
+        public = bits // 2 - 2
+        share = self._waves(x, turn, series, (public, bits - public))
+        return Sharing(x.shape, bits, share)
+
+    @property
+    def wave_bits(self) -> int:
+        """Fractional bits of `waves`: truncated by 32 at the most, which is cheap to deal."""
+        return min(self.scale_bits + 32, VALUE_BITS - 6)
 
     def sample(self, shape: Shape, kind: SampleKind, parameter: float = 0.0) -> Sharing:
         """Random numbers that no party knows.
@@ -330,54 +376,6 @@ class Suite(Program, ABC):
         real = share.value.to(torch.float64) * 2.0**-x.scale_bits
         value = await op.run(real.numel(), lambda: encode(function(real), self.scale_bits))
         return Share(value, op.depth, share.offline)
-
-    # --- what a suite fills in ----------------------------------------------------------------
-
-    @abstractmethod
-    def prepare_operand(self, x: Sharing) -> None:
-        """Does ahead of time what lets `x`, known to its owner, enter many products (weights)."""
-
-    @abstractmethod
-    def _adds_constants(self, x: Sharing) -> bool:
-        """Whether this party adds public constants to its share of x."""
-
-    @abstractmethod
-    async def reveal(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None:
-        """The ring value of x at the parties in `to`; None at others."""
-
-    @abstractmethod
-    def _product(self, operation: Bilinear, x: Sharing, y: Sharing) -> "asyncio.Future[Share]": ...
-
-    @abstractmethod
-    def _truncate(self, x: Sharing, bits: int) -> "asyncio.Future[Share]": ...
-
-    @abstractmethod
-    def _compare(self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int) -> Bits:
-        """[x < t] for ring elements t, judged by the bits from `low` up; |x - t| < 2^high."""
-
-    @abstractmethod
-    def _indicator(self, b: Bits) -> "asyncio.Future[Share]": ...
-
-    @abstractmethod
-    def _select(self, b: Bits, x: Sharing) -> "asyncio.Future[Share]": ...
-
-    @abstractmethod
-    def _one_hot(self, x: Sharing, digits: int) -> "asyncio.Future[Share]": ...
-
-    @abstractmethod
-    def _exponential(
-        self, x: Sharing, digits: int, least: int, scales: tuple[int, int]
-    ) -> "asyncio.Future[Share]": ...
-
-    @abstractmethod
-    def _waves(
-        self, x: Sharing, period: int, cosines: Tensor, sines: Tensor, scales: tuple[int, int]
-    ) -> "asyncio.Future[Share]": ...
-
-    @abstractmethod
-    def _sample(
-        self, shape: Shape, kind: SampleKind, scale: int, parameter: float
-    ) -> "asyncio.Future[Share]": ...
 
 
 def _round(x: Tensor, bits: int) -> Tensor:

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor
 
 from protocols.additive.sharing import opened
-from protocols.correlations import Exponential, OneHot, Sample, Waves
-from protocols.correlations.elementary import SampleKind, wave_angles
+from protocols.correlations import Exponential, Member, OneHot, Sample, Waves
+from protocols.correlations.elementary import SampleKind
 from protocols.party import Operator
+from protocols.powers import power_of_two, wave_powers
 from protocols.ring.bilinear import Shape
-from protocols.shares import Share, Wire
+from protocols.shares import Share, Sharing, Wire
 
-__all__ = ["exponential", "one_hot", "sample", "waves"]
+__all__ = ["exponential", "mantissa", "one_hot", "sample", "waves"]
 
 
 async def one_hot(op: Operator, x: Wire, low: int, digits: int) -> Share:
@@ -39,68 +40,109 @@ async def one_hot(op: Operator, x: Wire, low: int, digits: int) -> Share:
 
 
 async def exponential(
-    op: Operator, x: Wire, low: int, digits: int, least: int, scales: tuple[int, int]
+    op: Operator, x: Wire, low: int, digits: int, least: int, rate: float, scale: int
 ) -> Share:
-    """[2^x]: the public part of the power times the dealer's.
+    """[2^(rate * u) / m] for u = x / 2^low, where m in [1, 2) is public, see `mantissa`.
 
-    x - least = (digit) + (fraction), and of both x^ and r the digit and the fraction are taken
-    apart: 2^x = 2^(fraction of x^) * T[digit of x^], where T is the dealer's table, see
-    `protocols.correlations.Exponential`. A carry between the fractions needs no care: the digits'
-    difference is one more then, and the fractions' difference negative.
+    u = (digit) + (rest), and of both x^ and r the digit and the rest are taken apart:
+    2^(rate u) = 2^(rate * rest of x^) * T[digit of x^], where T is the dealer's table, see
+    `protocols.correlations.Exponential`. A borrow between the rests needs no care: the digits'
+    difference is one more then, and the rests' difference negative. Of the public factor the whole
+    powers of two are shifts, which cost no precision, and m is left to who has truncated the rest.
 
     Shapes:   x (...) -> (...)
-    Scale:    the sum of `scales`: of the public power and of the table
-    Domain:   least <= x < least + 2^digits - 1
-    Error:    half a step of each scale, times the other factor
+    Scale:    `scale`
+    Domain:   least <= u < least + 2^digits - 1
+    Error:    half a step of `scale`, times 2^rate at the most
     Spends:   2^digits words an element, to the last party
     Cost:     0 rounds once the wire is open
     Reveals:  nothing, no message is sent
     """
-    public, dealt = scales
-    request = Exponential(f"{op.label}/material", x.mask, low, digits, least, dealt)
+    request = Exponential(f"{op.label}/material", x.mask, low, digits, least, rate, scale)
     (table,) = await op.material(request)
     x_hat = await opened(op, x)
 
     def look_up() -> Tensor:
-        raised = x_hat - (least << low)
-        digit = (raised >> low) & ((1 << digits) - 1)
-        fraction = (raised & ((1 << low) - 1)).to(torch.float64) * 2.0**-low
-        power = torch.exp2(fraction + public).round_().to(torch.int64)
-        return table.gather(0, digit.unsqueeze(0)).squeeze(0) * power
+        digit = ((x_hat - (least << low)) >> low) & ((1 << digits) - 1)
+        power = _rest(x_hat, low, rate).floor_().to(torch.int64)
+        return table.gather(0, digit.unsqueeze(0)).squeeze(0) << power
 
-    return Share(await op.run(x_hat.numel() << 2, look_up), op.depth)
+    return Share(await op.run(x_hat.numel() << 3, look_up), op.depth)
 
 
-async def waves(
-    op: Operator, x: Wire, period: int, cosines: Tensor, sines: Tensor, scales: tuple[int, int]
-) -> Share:
-    """[sum of cosines_k cos(k w x) + sines_k sin(k w x)], k from 1, with w = 2 pi / 2^period.
+async def mantissa(op: Operator, y: Sharing, x: Wire, low: int, rate: float, scale: int) -> Share:
+    """[y m], with the public m in [1, 2) that `exponential` of the same wire left out.
+
+    Shapes:   y, x (...) -> (...)
+    Scale:    that of y, and `scale` more
+    Error:    half a step of `scale`, times y
+    Cost:     0 rounds once the wire is open
+    Reveals:  nothing, no message is sent
+    """
+    share = await op.read(y.share)
+    x_hat = await opened(op, x)
+
+    def multiply() -> Tensor:
+        power = _rest(x_hat, low, rate)
+        fraction = power_of_two(power.sub_(power.floor())).mul_(2.0**scale)
+        return fraction.round_().to(torch.int64).mul_(share.value)
+
+    return Share(await op.run(x_hat.numel() << 3, multiply), op.depth)
+
+
+def _rest(x_hat: Tensor, low: int, rate: float) -> Tensor:
+    """The public part of the exponent, float64."""
+    return (x_hat & ((1 << low) - 1)).to(torch.float64).mul_(rate * 2.0**-low)
+
+
+async def waves(op: Operator, x: Wire, turn: int, series: Tensor, scales: tuple[int, int]) -> Share:
+    """[sum of a_k cos(k w x) + b_k sin(k w x)], k from 0, with w = 2 pi turn / 2^64.
 
         cos k w (x^ - r) = cos k w x^ cos k w r + sin k w x^ sin k w r,   likewise for sines
 
     (Boura, Chillotti, Gama, Jetchev, Peceny, Petric, Financial Cryptography 2018).
 
-    Shapes:   x (...); cosines, sines (K,) float64 -> (...)
+    Shapes:   x (...); series (K + 1, 2) float64, of a_k and b_k -> (...)
     Scale:    the sum of `scales`: of the public factors and of the dealt waves
-    Error:    below K steps of the coarser scale, times the largest coefficient
+    Error:    half a step of the public scale for each of 2 K terms, and half a step of the other,
+              times the coefficient; they fall either way, so about the root of that
     Spends:   2 K words an element, to the last party
-    Cost:     0 rounds once the wire is open
-    Reveals:  nothing, no message is sent
+    Cost:     0 rounds once the wire is open; the first party's series goes to the others, ahead
+              of time: a fit by another machine may differ in a last digit, and then the factors
+              of two shares would
+    Reveals:  nothing; the series is public
     """
     public, dealt = scales
-    count = len(cosines)
-    (wave,) = await op.material(Waves(f"{op.label}/material", x.mask, period, count, dealt))
+    count = len(series) - 1
+    (wave,) = await op.material(Waves(f"{op.label}/material", x.mask, turn, count, dealt))
+    series = await _agreed(op, series)
     x_hat = await opened(op, x)
+    factors = (series * 2.0**public).tolist()
+    constant = round(factors[0][0] * 2.0**dealt) if op.party.first else 0
 
     def combine() -> Tensor:
-        angles = wave_angles(x_hat, period, count)
-        cos, sin = torch.cos(angles), torch.sin(angles)
-        orders = (-1, *[1] * x_hat.dim())
-        a, b = (c.to(torch.float64).view(orders) * 2.0**public for c in (cosines, sines))
-        factors = torch.stack([a * cos + b * sin, a * sin - b * cos])
-        return (factors.round_().to(torch.int64) * wave).sum((0, 1))
+        total = torch.full((x_hat.numel(),), constant, dtype=torch.int64)
+        dealt_waves = wave.view(count, 2, -1)
+        for begin, k, cos, sin in wave_powers(x_hat.flatten(), turn, count):
+            a, b = factors[k + 1]
+            end = begin + len(cos)
+            for part, dealt_wave in zip(
+                ((cos * a).add_(sin * b), (sin * a).sub_(cos * b)), dealt_waves[k], strict=True
+            ):
+                factor = part.round_().to(torch.int64)
+                total[begin:end].addcmul_(factor, dealt_wave[begin:end])
+        return total.view(x_hat.shape)
 
     return Share(await op.run(wave.numel() << 3, combine), op.depth)
+
+
+async def _agreed(op: Operator, series: Tensor) -> Tensor:
+    if op.party.first:
+        op.post(op.party.peers, "series", series, offline=True)
+        return series
+    with op.party.working():
+        (theirs,) = await op.take(0, "series", Member(tuple(series.shape), series.dtype))
+    return theirs
 
 
 async def sample(

@@ -3,17 +3,27 @@
 from contextlib import nullcontext
 from math import prod
 
+import torch
 from torch import Tensor
 
 from protocols.additive.sharing import opened
-from protocols.correlations import Keep, Mask, Member, Product
+from protocols.additive.truncation import truncated_share, wraps
+from protocols.correlations import Keep, Mask, Member, Product, TruncatedProduct, wrap_dtype
 from protocols.cost import Cost
 from protocols.fixedpoint import RING_BITS
 from protocols.party import Operator
-from protocols.ring.bilinear import Bilinear, Shape
+from protocols.ring.bilinear import Bilinear, Multiply, Shape, broadcast_shape
 from protocols.shares import Share, Sharing, Wire
 
-__all__ = ["hide_operand", "owned_product", "owned_product_cost", "product", "product_cost"]
+__all__ = [
+    "hide_operand",
+    "owned_product",
+    "owned_product_cost",
+    "product",
+    "product_cost",
+    "truncated_product",
+    "truncated_product_cost",
+]
 
 
 async def product(op: Operator, operation: Bilinear, x: Wire, y: Wire) -> Share:
@@ -47,6 +57,42 @@ def product_cost(operation: Bilinear, x: Shape, y: Shape) -> Cost:
     """With both wires still to open; they leave in one message."""
     bits = RING_BITS * (prod(x) + prod(y))
     return Cost(1, bits, RING_BITS * prod(operation.output_shape(x, y)))
+
+
+async def truncated_product(op: Operator, s: Wire, x: Wire, bits: int) -> Share:
+    """[z] = s y for y = x / 2^bits, from the wire of x: y needs no opening of its own.
+
+    As in `truncate`, y = A - rho + c 2^(64-bits) wrap, with A and c public, and rho and wrap the
+    dealer's. So is their product with r_s:
+
+        [s y] = s^ [y]  -  A [r_s]  +  [r_s rho]  -  c 2^(64-bits) [r_s wrap]
+
+    Shapes:   s, x -> broadcast
+    Scale:    that of s and x, less `bits`
+    Domain:   -2^62 <= x < 2^62; error: that of the truncation, times s
+    Spends:   r_x >> bits and its top bit; and r_s times each; to the last party
+    Cost:     0 rounds once both wires are open
+    Reveals:  nothing, no message is sent
+    """
+    request = TruncatedProduct(f"{op.label}/material", s.mask, x.mask, bits)
+    rho, wrap, s_rho, s_wrap = await op.material(request)
+    r_s = await op.mask(s.mask)
+    s_hat, x_hat = await opened(op, s), await opened(op, x)
+
+    def kernel() -> Tensor:
+        public, unwrapped = wraps(x_hat, bits)
+        y = truncated_share(x_hat, rho, wrap, bits, op.party.first)
+        lifted = (s_wrap.to(torch.int64) << (RING_BITS - bits)) * unwrapped
+        return (s_hat * y).sub_(public * r_s).add_(s_rho).sub_(lifted)
+
+    return Share(await op.run(8 * s_rho.numel(), kernel), op.depth)
+
+
+def truncated_product_cost(s: Shape, x: Shape, bits: int) -> Cost:
+    """With both wires still to open; they leave in one message."""
+    dealt = RING_BITS + 8 * wrap_dtype(bits).itemsize
+    opening = product_cost(Multiply(), s, x)
+    return Cost(1, opening.bits, dealt * (prod(x) + prod(broadcast_shape(s, x))))
 
 
 async def hide_operand(op: Operator, w: Sharing, owner: int, mask: Mask) -> Share:

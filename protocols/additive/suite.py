@@ -5,8 +5,9 @@ import asyncio
 from torch import Tensor
 
 from protocols.additive.comparison import compare, indicator, select
-from protocols.additive.elementary import exponential, one_hot, sample, waves
-from protocols.additive.product import hide_operand, owned_product, product
+from protocols.additive.elementary import exponential, mantissa, one_hot, sample, waves
+from protocols.additive.ladder import ladder
+from protocols.additive.product import hide_operand, owned_product, product, truncated_product
 from protocols.additive.sharing import open_, reveal
 from protocols.additive.truncation import truncate
 from protocols.correlations import BitMask, Mask
@@ -91,16 +92,30 @@ class AdditiveSuite(Suite):
     def _one_hot(self, x: Sharing, digits: int) -> "asyncio.Future[Share]":
         return self.issue("one_hot", one_hot, self.wire(x), x.scale_bits, digits)
 
+    def _ladder(self, x: Sharing, floor: int, high: int, count: int, planes: int) -> Bits:
+        wire, label = self.wire(x), self.next_label("ladder")
+        mask = BitMask(f"{label}/bits", (planes, *x.shape))
+        masked = self.start(label, ladder, wire, floor, high, count, mask)
+        return Bits(mask.shape, mask, masked)
+
+    def _truncated_product(self, s: Sharing, x: Sharing, bits: int) -> "asyncio.Future[Share]":
+        return self.issue("product", truncated_product, self.wire(s), self.wire(x), bits)
+
     def _exponential(
-        self, x: Sharing, digits: int, least: int, scales: tuple[int, int]
+        self, x: Sharing, low: int, digits: int, least: int, rate: float, scale: int
     ) -> "asyncio.Future[Share]":
         wire = self.wire(x)
-        return self.issue("exponential", exponential, wire, x.scale_bits, digits, least, scales)
+        return self.issue("exponential", exponential, wire, low, digits, least, rate, scale)
+
+    def _mantissa(
+        self, y: Sharing, x: Sharing, low: int, rate: float, scale: int
+    ) -> "asyncio.Future[Share]":
+        return self.issue("mantissa", mantissa, y, self.wire(x), low, rate, scale)
 
     def _waves(
-        self, x: Sharing, period: int, cosines: Tensor, sines: Tensor, scales: tuple[int, int]
+        self, x: Sharing, turn: int, series: Tensor, scales: tuple[int, int]
     ) -> "asyncio.Future[Share]":
-        return self.issue("waves", waves, self.wire(x), period, cosines, sines, scales)
+        return self.issue("waves", waves, self.wire(x), turn, series, scales)
 
     def _sample(
         self, shape: Shape, kind: SampleKind, scale: int, parameter: float

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from protocols.correlations import BitMask, Member, Sample
-from protocols.correlations.elementary import SampleKind, wave_angles
+from protocols.correlations.elementary import SampleKind
+from protocols.fixedpoint import VALUE_BITS
 from protocols.party import Operator
+from protocols.powers import wave_powers
 from protocols.prg import Key
 from protocols.ring.bilinear import Bilinear, Shape
 from protocols.shares import Bits, Share, Sharing
@@ -92,22 +94,47 @@ class ClearSuite(Suite):
 
         return self._local("one_hot", x, run)
 
+    def _ladder(self, x: Sharing, floor: int, high: int, count: int, planes: int) -> Bits:
+        powers = tuple(1 << (high - 3 * k) for k in range(1, count + 1))
+        mirrored = tuple(-power for power in powers) if planes > count else ()
+        return self._compare(x, powers + mirrored, floor, high)
+
+    def _truncated_product(self, s: Sharing, x: Sharing, bits: int) -> "asyncio.Future[Share]":
+        async def run(op: Operator) -> Share:
+            left, right = await op.read(s.share), await op.read(x.share)
+            return Share(left.value * (right.value >> bits), op.depth)
+
+        return self.issue("product", run)
+
     def _exponential(
-        self, x: Sharing, digits: int, least: int, scales: tuple[int, int]
+        self, x: Sharing, low: int, digits: int, least: int, rate: float, scale: int
     ) -> "asyncio.Future[Share]":
         def run(v: Tensor) -> Tensor:
-            power = torch.exp2(v.to(torch.float64) * 2.0**-x.scale_bits + sum(scales))
-            return power.round().to(torch.int64)
+            power = (v.to(torch.float64) * (rate * 2.0**-low)).floor_() + scale
+            return torch.exp2(power.clamp_(max=VALUE_BITS)).round_().to(torch.int64)
 
         return self._local("exponential", x, run)
 
+    def _mantissa(
+        self, y: Sharing, x: Sharing, low: int, rate: float, scale: int
+    ) -> "asyncio.Future[Share]":
+        async def run(op: Operator) -> Share:
+            share, exponent = await op.read(y.share), await op.read(x.share)
+            power = exponent.value.to(torch.float64) * (rate * 2.0**-low)
+            fraction = torch.exp2(power - power.floor() + scale)
+            return Share(share.value * fraction.round_().to(torch.int64), op.depth)
+
+        return self.issue("mantissa", run)
+
     def _waves(
-        self, x: Sharing, period: int, cosines: Tensor, sines: Tensor, scales: tuple[int, int]
+        self, x: Sharing, turn: int, series: Tensor, scales: tuple[int, int]
     ) -> "asyncio.Future[Share]":
         def run(v: Tensor) -> Tensor:
-            angles = wave_angles(v, period, len(cosines)).movedim(0, -1)
-            total = torch.cos(angles) @ cosines.double() + torch.sin(angles) @ sines.double()
-            return (total * 2.0 ** sum(scales)).round().to(torch.int64)
+            total = torch.full((v.numel(),), float(series[0, 0]), dtype=torch.float64)
+            for begin, k, cos, sin in wave_powers(v.flatten(), turn, len(series) - 1):
+                a, b = series[k + 1].tolist()
+                total[begin : begin + len(cos)] += cos * a + sin * b
+            return (total * 2.0 ** sum(scales)).round_().to(torch.int64).view(v.shape)
 
         return self._local("waves", x, run)
 

@@ -10,8 +10,9 @@ name is used for two values.
 
 from protocols.correlations.comparison import MAX_WINDOW_BITS, Comparison, Selection
 from protocols.correlations.elementary import Exponential, OneHot, Sample, Waves
+from protocols.correlations.ladder import Ladder
 from protocols.correlations.names import BitMask, Mask, MaskSource, Member
-from protocols.correlations.product import Keep, Product
+from protocols.correlations.product import Keep, Product, TruncatedProduct
 from protocols.correlations.request import Request, correct, expand
 from protocols.correlations.truncation import Truncation, shift_right, top_bit, wrap_dtype
 
@@ -21,6 +22,7 @@ __all__ = [
     "Comparison",
     "Exponential",
     "Keep",
+    "Ladder",
     "Mask",
     "MaskSource",
     "Member",
@@ -29,6 +31,7 @@ __all__ = [
     "Request",
     "Sample",
     "Selection",
+    "TruncatedProduct",
     "Truncation",
     "Waves",
     "correct",

@@ -16,6 +16,7 @@ from torch import Tensor
 from protocols.correlations.names import BitMask, Mask, MaskSource, Member
 from protocols.correlations.truncation import shift_right
 from protocols.fixedpoint import RING_BITS, VALUE_BITS
+from protocols.powers import wave_powers
 from protocols.prg import Stream
 from protocols.ring.bilinear import Shape
 
@@ -26,7 +27,6 @@ __all__ = [
     "Sample",
     "SampleKind",
     "Waves",
-    "wave_angles",
 ]
 
 MAX_DIGIT_BITS = 12
@@ -68,9 +68,13 @@ class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="oneho
 
 
 class Exponential(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="exponential"):
-    """2^(-r), as a table over what the digit above the `low` fractional bits can become.
+    """2^(-rate * r), as a table over what the digit above the `low` bits can become.
 
-    Entry c is 2^(((c - digit of r) mod 2^digits) + least - fraction of r) at `scale` bits.
+    Entry c is 2^(rate * (((c - digit of r) mod 2^digits) + least - rest of r)) at `scale` bits, in
+    units of the digit. Entries that no value of the domain can meet are held below 2^62.
+
+    Attributes:
+        rate: how many powers of two a step of the digit is worth.
     """
 
     label: str
@@ -78,12 +82,15 @@ class Exponential(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     low: int
     digits: int
     least: int
+    rate: float
     scale: int
 
     def __post_init__(self) -> None:
         _check_digit(self.low, self.digits)
-        if not (-RING_BITS <= self.least <= 0 < self.scale < VALUE_BITS):
-            raise ValueError(f"powers from 2^{self.least} at {self.scale} bits do not fit the ring")
+        if not (0.0 < self.rate < VALUE_BITS and 0 < self.scale < VALUE_BITS):
+            raise ValueError(f"powers at {self.scale} bits with {self.rate} bits to a digit")
+        if abs(self.least) >= 1 << MAX_DIGIT_BITS:
+            raise ValueError(f"powers from digit {self.least}")
 
     @property
     def masks(self) -> tuple[Mask | BitMask, ...]:
@@ -99,27 +106,28 @@ class Exponential(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         r = masks(self.mask)
         digit = _digit(r, self.low, self.digits)
-        fraction = (r & ((1 << self.low) - 1)).to(torch.float64) * 2.0**-self.low
+        rest = (r & ((1 << self.low) - 1)).to(torch.float64) * 2.0**-self.low
+        factor = torch.exp2(rest.mul_(-self.rate))
+        # The powers of whole digits are few, so they are looked up and not computed.
         count = 1 << self.digits
+        whole = self.rate * torch.arange(self.least, self.least + count, dtype=torch.float64)
+        powers = torch.exp2((whole + self.scale).clamp_(-VALUE_BITS, VALUE_BITS - 1))
         entries = torch.arange(count).view(-1, *[1] * r.dim())
-        powers = (entries - digit) & (count - 1)
-        exponents = powers.to(torch.float64) + (self.least + self.scale) - fraction
-        exponents.clamp_(max=VALUE_BITS)  # what is larger is outside of the range of values
-        yield torch.exp2(exponents).round_().to(torch.int64)
+        yield powers[(entries - digit) & (count - 1)].mul_(factor).round_().to(torch.int64)
 
 
 class Waves(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="waves"):
-    """cos(k w r) and sin(k w r) for k = 1 to `count`, with the period 2^period of the ring."""
+    """cos(k w r) and sin(k w r) for k = 1 to `count`, side by side, w = 2 pi turn / 2^64."""
 
     label: str
     mask: Mask
-    period: int
+    turn: int
     count: int
     scale: int
 
     def __post_init__(self) -> None:
-        if not (0 < self.period <= RING_BITS and 0 < self.count <= MAX_WAVES):
-            raise ValueError(f"{self.count} waves of period 2^{self.period}")
+        if not (0 < self.turn < 1 << (RING_BITS - 1) and 0 < self.count <= MAX_WAVES):
+            raise ValueError(f"{self.count} waves of {self.turn} / 2^64 turns")
         if not 0 < self.scale < VALUE_BITS:
             raise ValueError(f"waves at {self.scale} bits")
 
@@ -132,12 +140,16 @@ class Waves(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="waves"
         return 4 * self.count * prod(self.mask.shape)
 
     def members(self) -> list[Member]:
-        return [Member((2, self.count, *self.mask.shape))]
+        return [Member((self.count, 2, *self.mask.shape))]
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
-        angles = wave_angles(masks(self.mask), self.period, self.count)
-        waves = torch.stack([torch.cos(angles), torch.sin(angles)])
-        yield waves.mul_(2.0**self.scale).round_().to(torch.int64)
+        r = masks(self.mask).flatten()
+        waves = torch.empty((self.count, 2, r.numel()), dtype=torch.int64)
+        scale = 2.0**self.scale
+        for begin, k, *parts in wave_powers(r, self.turn, self.count):
+            for wave, part in zip(waves[k], parts, strict=True):
+                wave[begin : begin + len(part)] = (part * scale).round_()
+        yield waves.view(self.count, 2, *self.mask.shape)
 
 
 class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sample"):
@@ -178,14 +190,6 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sampl
             radius = torch.sqrt(-2 * torch.log1p(-_uniform(own, self.shape)))
             normal = radius * torch.cos(2 * math.pi * _uniform(own, self.shape))
             yield (normal * 2.0**self.scale).round_().to(torch.int64)
-
-
-def wave_angles(x: Tensor, period: int, count: int) -> Tensor:
-    """k * 2 pi x / 2^period for k = 1 to `count`, (count, ...) float64, less whole turns."""
-    turns = (x << (RING_BITS - period)).to(torch.float64) * 2.0**-RING_BITS
-    orders = torch.arange(1, count + 1, dtype=torch.float64).view(-1, *[1] * x.dim())
-    turns = orders * turns
-    return (turns - turns.round()).mul_(2 * math.pi)
 
 
 def _uniform(own: Stream, shape: Shape) -> Tensor:

@@ -1,4 +1,4 @@
-"""Products of masks."""
+"""Products of masks, and of what is left of them after a truncation."""
 
 from collections.abc import Iterator
 
@@ -6,10 +6,12 @@ import msgspec
 from torch import Tensor
 
 from protocols.correlations.names import BitMask, Mask, MaskSource, Member
+from protocols.correlations.truncation import shift_right, top_bit, wrap_dtype
+from protocols.fixedpoint import VALUE_BITS
 from protocols.prg import Stream
-from protocols.ring.bilinear import Bilinear
+from protocols.ring.bilinear import Bilinear, broadcast_shape
 
-__all__ = ["Keep", "Product"]
+__all__ = ["Keep", "Product", "TruncatedProduct"]
 
 
 class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="product"):
@@ -34,6 +36,43 @@ class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="prod
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         yield self.operation(masks(self.x), masks(self.y))
+
+
+class TruncatedProduct(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="truncated_product"
+):
+    """r_x >> bits and the top bit of r_x, as `Truncation`; and the factor's r times each."""
+
+    label: str
+    factor: Mask
+    x: Mask
+    bits: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.bits < VALUE_BITS:
+            raise ValueError(f"truncation by {self.bits} bits")
+
+    @property
+    def masks(self) -> tuple[Mask | BitMask, ...]:
+        return (self.factor, self.x)
+
+    @property
+    def scratch(self) -> int:
+        return 0
+
+    def members(self) -> list[Member]:
+        shape = broadcast_shape(self.factor.shape, self.x.shape)
+        wrap = wrap_dtype(self.bits)
+        one, both = self.x.shape, shape
+        return [Member(one), Member(one, wrap), Member(both), Member(both, wrap)]
+
+    def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
+        r, s = masks(self.x), masks(self.factor)
+        rho, wrap = shift_right(r, self.bits), top_bit(r)
+        yield rho
+        yield wrap.to(wrap_dtype(self.bits))
+        yield s * rho
+        yield (s * wrap).to(wrap_dtype(self.bits))
 
 
 class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="keep"):

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from protocols.correlations.comparison import Comparison, Selection
 from protocols.correlations.elementary import Exponential, OneHot, Sample, Waves
+from protocols.correlations.ladder import Ladder
 from protocols.correlations.names import MaskSource
-from protocols.correlations.product import Keep, Product
+from protocols.correlations.product import Keep, Product, TruncatedProduct
 from protocols.correlations.truncation import Truncation
 from protocols.label import Label
 from protocols.prg import Key, Stream
@@ -16,7 +17,17 @@ from protocols.prg import Key, Stream
 __all__ = ["Request", "correct", "expand"]
 
 Request: TypeAlias = (
-    Product | Truncation | Comparison | Selection | OneHot | Exponential | Waves | Sample | Keep
+    Product
+    | TruncatedProduct
+    | Truncation
+    | Comparison
+    | Ladder
+    | Selection
+    | OneHot
+    | Exponential
+    | Waves
+    | Sample
+    | Keep
 )
 
 
