@@ -36,8 +36,13 @@ class Scheme(Program, ABC):
     def _truncate(self, x: Sharing, bits: int) -> "asyncio.Future[Share]": ...
 
     @abstractmethod
-    def _compare(self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int) -> Bits:
-        """[x < t] for ring elements t, judged by the bits from `low` up; |x - t| < 2^high."""
+    def _compare(
+        self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int, intervals: bool
+    ) -> Bits:
+        """[x < t] for ring elements t, judged by the bits from `low` up; |x - t| < 2^high.
+
+        With `intervals`, each bit but the last is XORed with its neighbour's.
+        """
 
     @abstractmethod
     def _indicator(self, b: Bits) -> "asyncio.Future[Share]": ...

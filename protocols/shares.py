@@ -56,6 +56,11 @@ class Bits:
     def __invert__(self) -> "Bits":
         return replace(self, negated=not self.negated)
 
+    def plane(self, index: int) -> "Bits":
+        """The bits at one place of the first dimension."""
+        mask = BitMask(self.mask.label, (1, *self.shape[1:]), self.mask.first + index)
+        return replace(self, shape=self.shape[1:], mask=mask)
+
     def __repr__(self) -> str:
         return f"Bits(shape={self.shape})"
 

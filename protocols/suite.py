@@ -238,8 +238,19 @@ class Suite(Scheme):
         """
         return replace(self.steps(x, (threshold,), peak=peak), shape=x.shape)
 
-    def steps(self, x: Sharing, thresholds: Sequence[float], *, peak: float | None = None) -> Bits:
-        """[x < t] for each public t, (K, *shape of x), with one opening for all of them."""
+    def steps(
+        self,
+        x: Sharing,
+        thresholds: Sequence[float],
+        *,
+        peak: float | None = None,
+        intervals: bool = False,
+    ) -> Bits:
+        """[x < t] for each public t, (K, *shape of x), with one opening for all of them.
+
+        Args:
+            intervals: thresholds ascend, and the bits but the last are [t_k <= x < t_(k+1)].
+        """
         scale = x.scale_bits
         high = min(VALUE_BITS, VALUE_BITS - 2 * self.scale_bits + scale)
         if peak is not None:
@@ -248,9 +259,9 @@ class Suite(Scheme):
         whole = tuple(round(t * 2.0**scale) for t in thresholds)
         if any(abs(t) >= bound(self.scale_bits) for t in thresholds):
             raise EncodingError(1, bound(self.scale_bits), self.scale_bits)
-        key = (low, high, *whole)
+        key = (low, high, int(intervals), *whole)
         if key not in x.compared:
-            x.compared[key] = self._compare(x, whole, low, high)
+            x.compared[key] = self._compare(x, whole, low, high, intervals)
         return x.compared[key]
 
     def indicator(self, b: Bits) -> Sharing:
@@ -282,16 +293,16 @@ class Suite(Scheme):
         return self.indicator(self.below(x))
 
     def ladder(self, x: Sharing, top: int, count: int, *, mirrored: bool = False) -> Bits:
-        """[x < 8^-k 2^top] for k = 1 to count, (count, *shape of x), and so for the negatives.
+        """[x < 8^-k 2^top] for k = 1 to count, (count, *shape of x).
 
-        An x within an eighth below one of these powers may count as not below it.
+        Where |x| is less than an eighth below one of these powers it may count as reaching it.
 
         Args:
             top: |x| stays below 7/8 of 2^top.
-            mirrored: whether [x < -8^-k 2^top] follow, in the same order.
+            mirrored: whether [x <= -8^-k 2^top] follow, in the same order.
         """
         high = top + x.scale_bits
-        floor = min(max(x.scale_bits - self.scale_bits, 0), high - 3 * count)
+        floor = max(min(x.scale_bits - self.scale_bits, high - 3 * count - 3), 0)
         return self._ladder(x, floor, high, count, count * (2 if mirrored else 1))
 
     # --- functions of one wire, without a round of their own ------------------------------------

@@ -29,7 +29,13 @@ __all__ = [
 
 
 async def compare(
-    op: Operator, x: Wire, thresholds: tuple[int, ...], low: int, high: int, mask: BitMask
+    op: Operator,
+    x: Wire,
+    thresholds: tuple[int, ...],
+    low: int,
+    high: int,
+    mask: BitMask,
+    intervals: bool = False,
 ) -> Share:
     """b ^ beta, public to all, with b = [x < t] for each public t; judged from bit `low` upwards.
 
@@ -39,7 +45,8 @@ async def compare(
         [y < 0] = bit_high(y^) ^ bit_high(r) ^ [window of y^ < window of r]
 
     The comparison is `protocols.chunks`. The tables of r serve all the numbers, since looking one
-    up is local; every bit that is opened has a mask of its own.
+    up is local; every bit that is opened has a mask of its own. With `intervals`, thresholds ascend
+    and b_k is the XOR of two neighbours' bits, [t_k <= x < t_(k+1)]; the last remains [x < t].
 
     Shapes:   x (...), K numbers -> (K, ...) zeros and ones, uint8
     Domain:   -2^high <= x - t <= 2^high - 2^low (what is rounded up must not pass the window).
@@ -50,7 +57,7 @@ async def compare(
     Reveals:  nothing: every opened bit is masked by a bit of the dealer's
     Security: semi-honest, all but one party
     """
-    request = Comparison(f"{op.label}/material", x.mask, low, high, mask)
+    request = Comparison(f"{op.label}/material", x.mask, low, high, mask, intervals)
     widths = chunk_bits(high - low)
     count = len(widths)
     material = await op.material(request)
@@ -72,6 +79,9 @@ async def compare(
         if first:
             signs = [pack((x_hat - t if t else x_hat) >> high) for t in thresholds]
             below = below ^ torch.cat(signs)
+        if intervals:
+            planes = below.view(len(thresholds), -1)
+            below = torch.cat([planes[:-1] ^ planes[1:], planes[-1:]]).flatten()
         return below ^ top
 
     masked = await _xor_open(op, "chunks", await op.run(8 * work, open_chunks))
@@ -153,7 +163,8 @@ def relu_cost(shape: Shape, shift: int, window: int) -> Cost:
 
 async def _flips(op: Operator, b: Bits) -> Tensor:
     """b ^ beta in the shape of the mask, zeros and ones."""
-    masked = (await op.read(b.masked)).value
+    planes = (await op.read(b.masked)).value
+    masked = planes[b.mask.first : b.mask.first + b.mask.shape[0]]
     return masked ^ 1 if b.negated else masked
 
 

@@ -22,14 +22,13 @@ __all__ = ["ladder", "ladder_cost"]
 async def ladder(op: Operator, x: Wire, floor: int, high: int, count: int, mask: BitMask) -> Share:
     """b ^ beta, public to all, with b_k = [x < 2^(high - 3k)] for k = 1 to count.
 
-    If the mask has twice as many planes, [x < -2^(high - 3k)] follow. This is the comparison of
+    If the mask has twice as many planes, [x <= -2^(high - 3k)] follow. This is the comparison of
     `protocols.additive.comparison`, but each number is judged only by the bits from `high` down to
     three below its own: fewer chunks for the higher ones, and the products that join chunks double
     with each. All numbers share the tables.
 
     Shapes:   x (...) -> (K, ...) zeros and ones, uint8
-    Domain:   |x| <= 2^high - 2^(high - 3). An x in [7/8 t, t), or in [-t - 1/8 t, -t), may count
-              as not below t, or -t.
+    Domain:   |x| <= 2^high - 2^(high - 3). Where |x| is in [7/8 t, t) it may count as t.
     Spends:   chunk tables; for each number their products and a masked sign plane
     Cost:     2 rounds once the wire is open
     Reveals:  nothing: every opened bit is masked by a bit of the dealer's
@@ -100,12 +99,14 @@ def _order(request: Ladder) -> list[tuple[int, int]]:
     """Each number, and its plane among the results, in the order of the groups."""
     order, done = [], 0
     mirrored = request.bits.shape[0] > request.count
-    for _, rungs in rung_groups(request.floor, request.high, request.count):
+    for chunks, rungs in rung_groups(request.floor, request.high, request.count):
         steps = range(done, done + rungs)
         powers = [1 << (request.high - 3 * (k + 1)) for k in steps]
         order += list(zip(powers, steps, strict=True))
         if mirrored:
-            order += [(-p, request.count + k) for p, k in zip(powers, steps, strict=True)]
+            # Of what lies in the last bits that count, it may go either way: not above -p.
+            slack = 1 << (request.high - sum(request.widths[-chunks:]))
+            order += [(slack - p, request.count + k) for p, k in zip(powers, steps, strict=True)]
         done += rungs
     return order
 

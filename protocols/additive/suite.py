@@ -74,10 +74,12 @@ class AdditiveSuite(Suite):
     def _truncate(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
         return self.issue("truncate", truncate, self.wire(x), bits)
 
-    def _compare(self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int) -> Bits:
+    def _compare(
+        self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int, intervals: bool
+    ) -> Bits:
         wire, label = self.wire(x), self.next_label("compare")
         mask = BitMask(f"{label}/bits", (len(thresholds), *x.shape))
-        masked = self.start(label, compare, wire, thresholds, low, high, mask)
+        masked = self.start(label, compare, wire, thresholds, low, high, mask, intervals)
         return Bits(mask.shape, mask, masked)
 
     def _indicator(self, b: Bits) -> "asyncio.Future[Share]":

@@ -60,9 +60,14 @@ class ClearSuite(Suite):
     def _truncate(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
         return self._local("truncate", x, lambda v: v >> bits)
 
-    def _compare(self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int) -> Bits:
+    def _compare(
+        self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int, intervals: bool
+    ) -> Bits:
         def run(v: Tensor) -> Tensor:
-            return torch.stack([(v - t) >> low < 0 for t in thresholds]).to(torch.uint8)
+            below = torch.stack([(v - t) >> low < 0 for t in thresholds]).to(torch.uint8)
+            if intervals:
+                below = torch.cat([below[:-1] ^ below[1:], below[-1:]])
+            return below
 
         shape = (len(thresholds), *x.shape)
         label = self.next_label("compare")
@@ -83,7 +88,8 @@ class ClearSuite(Suite):
         return self.issue("select", run)
 
     async def _plain(self, op: Operator, b: Bits) -> Tensor:
-        value = (await op.read(b.masked)).value.to(torch.int64).view(b.shape)
+        planes = (await op.read(b.masked)).value.to(torch.int64)
+        value = planes[b.mask.first : b.mask.first + b.mask.shape[0]].view(b.shape)
         return 1 - value if b.negated else value
 
     def _one_hot(self, x: Sharing, digits: int) -> "asyncio.Future[Share]":
@@ -96,8 +102,8 @@ class ClearSuite(Suite):
 
     def _ladder(self, x: Sharing, floor: int, high: int, count: int, planes: int) -> Bits:
         powers = tuple(1 << (high - 3 * k) for k in range(1, count + 1))
-        mirrored = tuple(-power for power in powers) if planes > count else ()
-        return self._compare(x, powers + mirrored, floor, high)
+        mirrored = tuple((1 << floor) - power for power in powers) if planes > count else ()
+        return self._compare(x, powers + mirrored, floor, high, False)
 
     def _truncated_product(self, s: Sharing, x: Sharing, bits: int) -> "asyncio.Future[Share]":
         async def run(op: Operator) -> Share:

@@ -28,6 +28,10 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
     Over the N elements of the mask r, with the window of bits [low, high): tables of the chunks of
     r's window, which serve all the numbers; and for each number the products that join its chunks,
     and the plane of (bit `high` of r) ^ beta.
+
+    Attributes:
+        intervals: whether a plane, but the last, is the XOR of two neighbours, where bit `high` of
+            r cancels.
     """
 
     label: str
@@ -35,6 +39,7 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
     low: int
     high: int
     bits: BitMask
+    intervals: bool = False
 
     def __post_init__(self) -> None:
         if not (0 <= self.low < self.high < 64 and self.high - self.low <= MAX_WINDOW_BITS):
@@ -74,7 +79,9 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
         yield from mask_products(
             own.words((len(widths), columns)), own.words((len(widths) - 1, columns))
         )
-        yield (masks(self.bits) ^ pack(r >> self.high)).flatten()
+        planes, sign = masks(self.bits).clone(), pack(r >> self.high)
+        planes[-1 if self.intervals else 0 :] ^= sign
+        yield planes.flatten()
 
 
 class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="selection"):

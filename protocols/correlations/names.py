@@ -15,6 +15,8 @@ from protocols.ring.bits import word_count
 
 __all__ = ["BitMask", "Mask", "MaskSource", "Member"]
 
+MAX_PLANES = 1 << 12
+
 
 class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The name of a uniform ring tensor r = sum over holders of PRF(their key, label).
@@ -42,14 +44,18 @@ class BitMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         shape: (planes, *shape): every plane is packed by itself.
+        first: the planes of that name that come before these.
     """
 
     label: str
     shape: Shape
+    first: int = 0
 
     def __post_init__(self) -> None:
         if not self.shape:
             raise ValueError("a name of bits without a number of planes")
+        if not 0 <= self.first < MAX_PLANES:
+            raise ValueError(f"bits from plane {self.first} on")
 
     @property
     def words(self) -> int:
@@ -58,7 +64,8 @@ class BitMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def planes(self, own: Key) -> Tensor:
         """The bits, packed, (planes, words), from the dealer's own key."""
-        return own.stream(Label(self.label), "bits").words((self.shape[0], self.words))
+        planes = self.first + self.shape[0]
+        return own.stream(Label(self.label), "bits").words((planes, self.words))[self.first :]
 
 
 MaskSource: TypeAlias = Callable[[Mask | BitMask], Tensor]

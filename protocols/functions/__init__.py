@@ -1,0 +1,5 @@
+"""Functions of secrets, written once on what every suite offers.
+
+Each takes a suite and a `Sharing` and returns a `Sharing`; it says for which values it is right,
+how far off it may be, what it gives beyond, and what it costs.
+"""

@@ -1,0 +1,245 @@
+"""1 / x, roots and logarithms: of a mantissa between one and eight, by a Fourier series."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from protocols.functions.magnitude import LEAST_MANTISSA, MOST_MANTISSA, magnitude, rungs, top
+from protocols.functions.operand import operand
+from protocols.functions.series import Curve, Period, Series, fitted, summed
+from protocols.ring.bilinear import broadcast_shape
+from protocols.shares import Sharing
+from protocols.suite import Suite
+
+__all__ = [
+    "divide",
+    "log",
+    "log_between",
+    "reciprocal",
+    "reciprocal_between",
+    "rsqrt",
+    "sqrt",
+]
+
+_PERIOD = Period(5, 3)
+"""32/3: three turns of a step at the finest scale that a mantissa has."""
+
+
+def reciprocal(suite: Suite, x: Sharing, *, positive: bool = False) -> Sharing:
+    """1 / x.
+
+    x = m / s with s a power of eight; 1 / x = s (1 / m).
+
+    Shapes:   x (...) -> (...)
+    Scale:    62 - f
+    Domain:   2^-15 <= |x| <= 7/8 of 2^(62-2f) (from 2^(1-f) if f < 16). A smaller |x| gives 0, or,
+              if x is known to be positive, the reciprocal of the smallest.
+    Error:    2 steps of 2^-f, and 10 2^-f of the value
+    Cost:     6 rounds
+    Reveals:  nothing
+
+    Args:
+        positive: x is known not to be negative, which costs half as many comparisons.
+    """
+    count = rungs(suite, 1 - min(suite.scale_bits, top(suite), 16))
+    if x.owner is not None:
+        least = 2.0 ** (top(suite) - 3 * count)
+        return suite.known("reciprocal", lambda v: _reciprocal(v, least, positive), x)
+    size = magnitude(suite, operand(suite, x), count, signed=not positive)
+    series = _series(suite, torch.reciprocal, 1)
+    inverse = suite.scaled(size.factor, summed(suite, size.mantissa, series), suite.scale_bits + 3)
+    if not positive:
+        return inverse
+    largest = 2.0 ** (3 * count - top(suite))
+    return _where_too_small(suite, inverse, size.reached, largest)
+
+
+def divide(suite: Suite, x: Sharing, y: Sharing) -> Sharing:
+    """x / y.
+
+    y = m / s with s a power of eight; x / y = (s x) (1 / m).
+
+    Shapes:   x, y -> broadcast
+    Scale:    2f
+    Domain:   y as x in `reciprocal`; the quotient below 2^15 (less if 62 - 2f is)
+    Error:    3 steps of 2^-f, and 10 2^-f of the value
+    Cost:     6 rounds; one more where x waits for its truncation
+    Reveals:  nothing
+    """
+    f = suite.scale_bits
+    if y.owner is not None and y.owner == x.owner:
+        x, y = suite.rescale(x), suite.rescale(y)
+        shape = broadcast_shape(x.shape, y.shape)
+        return suite.linear("divide", lambda v, w: _quotient(v, w, f), x, y, shape=shape)
+    count = rungs(suite, 1 - min(suite.scale_bits, top(suite), 16))
+    size = magnitude(suite, operand(suite, y), count, signed=True)
+    inverse = summed(suite, size.mantissa, _series(suite, torch.reciprocal, 1))
+    shifted = suite.scaled(size.factor, suite.rescale(x))
+    return suite.scaled(suite.rescale(shifted), inverse, f)
+
+
+def sqrt(suite: Suite, x: Sharing) -> Sharing:
+    """The square root of x.
+
+    Shapes:   x (...) -> (...)
+    Scale:    2f
+    Domain:   2^(1-f) <= x <= 7/8 of 2^(62-2f). A smaller x, and a negative one, gives 0.
+    Error:    4 steps of 2^-f, and 3 2^-f of the value
+    Cost:     6 rounds
+    Reveals:  nothing
+    """
+    count = rungs(suite, 1 - suite.scale_bits)
+    if x.owner is not None:
+        least = 2.0 ** (top(suite) - 3 * count)
+        return suite.known("sqrt", lambda v: v.clamp(min=0).sqrt() * (v >= least), x)
+    size = magnitude(suite, operand(suite, x), count)
+    roots = [2.0 ** ((top(suite) - 3 * k) / 2) for k in range(1, count + 1)]
+    root = summed(suite, size.mantissa, _series(suite, torch.sqrt, 1))
+    f = suite.scale_bits
+    return suite.scaled(size.chosen(roots, f), root, f)
+
+
+def rsqrt(suite: Suite, x: Sharing) -> Sharing:
+    """1 / the square root of x.
+
+    Shapes:   x (...) -> (...)
+    Scale:    2f
+    Domain:   2^(1-f) <= x <= 7/8 of 2^(62-2f) (f <= 24). A smaller x, and a negative one, gives
+              the result for the smallest.
+    Error:    3 steps of 2^-f, and 4 2^-f of the value, and half a step times the root of x
+    Cost:     6 rounds
+    Reveals:  nothing
+    """
+    count = rungs(suite, 1 - min(suite.scale_bits, 2 * top(suite) - 1))
+    least = 2.0 ** (top(suite) - 3 * count)
+    if x.owner is not None:
+        return suite.known("rsqrt", lambda v: v.clamp(min=least).rsqrt(), x)
+    size = magnitude(suite, operand(suite, x), count)
+    roots = [2.0 ** ((3 * k - top(suite)) / 2) for k in range(1, count + 1)]
+    root = summed(suite, size.mantissa, _series(suite, torch.rsqrt, 1))
+    f = suite.scale_bits
+    value = suite.scaled(size.chosen(roots, f), root, f)
+    return _where_too_small(suite, value, size.reached, least**-0.5)
+
+
+def log(suite: Suite, x: Sharing) -> Sharing:
+    """The natural logarithm of x: that of its power of eight, and that of its mantissa.
+
+    Shapes:   x (...) -> (...)
+    Scale:    finer than 2f: the next use truncates it
+    Domain:   2^(1-f) <= x <= 7/8 of 2^(62-2f). A smaller x, and a negative one, gives the
+              logarithm of the smallest.
+    Error:    2 steps of 2^-f after that truncation
+    Cost:     5 rounds, and one for the truncation
+    Reveals:  nothing
+    """
+    count = rungs(suite, 1 - suite.scale_bits)
+    least = 2.0 ** (top(suite) - 3 * count)
+    if x.owner is not None:
+        return suite.known("log", lambda v: v.clamp(min=least).log(), x)
+    size = magnitude(suite, operand(suite, x), count)
+    series = _series(suite, torch.log, 1)
+    # What the series gives for a mantissa of zero is known, so it can be made up for.
+    astray = float(series(torch.zeros(())))
+    constant = math.log(least) - astray
+    logs = [(top(suite) - 3 * k) * math.log(2) - constant for k in range(1, count + 1)]
+    mantissa = summed(suite, size.mantissa, _raised(series, constant))
+    exponent = size.chosen(logs, suite.wave_bits)
+    return suite._apply("add", torch.add, mantissa, exponent, shape=x.shape)
+
+
+def reciprocal_between(suite: Suite, x: Sharing, lowest: float, highest: float) -> Sharing:
+    """1 / x of an x known to lie between two numbers that are not far apart.
+
+    Each power of eight between them has a series of its own, all on the one opening of x; the
+    comparisons that choose among the series go on while their sums are opened.
+
+    Shapes:   x (...) -> (...)
+    Scale:    f
+    Domain:   lowest <= x <= highest, or up to an eighth less than `lowest`
+    Error:    4 steps of 2^-f, and 9 2^-f / lowest
+    Cost:     3 rounds
+    Reveals:  nothing
+    """
+    series = _series(suite, torch.reciprocal, 1)
+    return _between(suite, x, lowest, highest, series, lambda low: (1 / low, 0.0))
+
+
+def log_between(suite: Suite, x: Sharing, lowest: float, highest: float) -> Sharing:
+    """The logarithm of x; all else as in `reciprocal_between`.
+
+    Error:    4 steps of 2^-f
+    """
+    series = _series(suite, torch.log, 1)
+    return _between(suite, x, lowest, highest, series, lambda low: (1.0, math.log(low)))
+
+
+def _between(
+    suite: Suite,
+    x: Sharing,
+    lowest: float,
+    highest: float,
+    series: Series,
+    change: Callable[[float], tuple[float, float]],
+) -> Sharing:
+    """factor * series(x / low) + added, for the largest low = lowest * 8^k that x reaches."""
+    if lowest != 2.0 ** round(math.log2(lowest)):
+        raise ValueError(f"{lowest} is no power of two")
+    count = max(math.ceil(math.log2(highest / lowest) / 3), 1)
+    period = _PERIOD.power + round(math.log2(lowest)) + 3 * (count - 1)
+    if x.scale_bits + period > 64:
+        x = suite.rescale(x)
+    pieces = []
+    for k in range(count):
+        factor, added = change(lowest * 8.0**k)
+        stretched = Period(_PERIOD.power + round(math.log2(lowest)) + 3 * k, _PERIOD.turns)
+        piece = replace(series, coefficients=series.coefficients * factor, period=stretched)
+        pieces.append(summed(suite, x, _raised(piece, added)))
+    if count == 1:
+        return suite.rescale(pieces[0])
+    # From one piece to the next, at the numbers where they meet.
+    shape = (count - 1, *x.shape)
+    changes = suite._apply("changes", lambda *v: torch.stack(v).diff(dim=0), *pieces, shape=shape)
+    starts = [lowest * 8.0**k for k in range(1, count)]
+    above = ~suite.steps(x, starts, peak=2 * highest)
+    chosen = suite.select(above, suite.rescale(changes))
+    return suite.linear(
+        "pieces", lambda v, w: v + w.sum(0), suite.rescale(pieces[0]), chosen, shape=x.shape
+    )
+
+
+def _series(suite: Suite, function: Callable[[Tensor], Tensor], spare: int) -> Series:
+    curve = Curve(function, LEAST_MANTISSA, MOST_MANTISSA, _PERIOD)
+    return fitted(curve, 2.0 ** -(suite.scale_bits + spare))
+
+
+def _raised(series: Series, constant: float) -> Series:
+    coefficients = series.coefficients.clone()
+    coefficients[0, 0] += constant
+    return replace(series, coefficients=coefficients)
+
+
+def _where_too_small(suite: Suite, x: Sharing, reached: Sharing, value: float) -> Sharing:
+    """x, which is 0 where no power was reached, and `value` there."""
+    scale = x.scale_bits
+    whole = round(value * 2.0**scale)
+    one = int(suite._adds_constants(reached))
+    missed = suite._apply(
+        "missed", lambda v: (one - v[-1]) * whole, reached, shape=x.shape, added_bits=scale
+    )
+    return suite._apply("add", torch.add, x, missed, shape=x.shape)
+
+
+def _quotient(x: Tensor, y: Tensor, scale_bits: int) -> Tensor:
+    """Of ring elements at one scale, at `scale_bits`; 0 where y is, as at all but the owner."""
+    ratio = x.to(torch.float64) / torch.where(y == 0, 1, y)
+    return torch.where(y == 0, 0, (ratio * 2.0**scale_bits).round_().to(torch.int64))
+
+
+def _reciprocal(x: Tensor, least: float, positive: bool) -> Tensor:
+    if positive:
+        return x.clamp(min=least).reciprocal()
+    return torch.where(x.abs() < least, 0.0, 1.0 / x)
