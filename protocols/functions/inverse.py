@@ -146,7 +146,7 @@ def log(suite: Suite, x: Sharing) -> Sharing:
     astray = float(series(torch.zeros(())))
     constant = math.log(least) - astray
     logs = [(top(suite) - 3 * k) * math.log(2) - constant for k in range(1, count + 1)]
-    mantissa = summed(suite, size.mantissa, _raised(series, constant))
+    mantissa = summed(suite, size.mantissa, series.raised(constant))
     exponent = size.chosen(logs, suite.wave_bits)
     return suite._apply("add", torch.add, mantissa, exponent, shape=x.shape)
 
@@ -197,7 +197,7 @@ def _between(
         factor, added = change(lowest * 8.0**k)
         stretched = Period(_PERIOD.power + round(math.log2(lowest)) + 3 * k, _PERIOD.turns)
         piece = replace(series, coefficients=series.coefficients * factor, period=stretched)
-        pieces.append(summed(suite, x, _raised(piece, added)))
+        pieces.append(summed(suite, x, piece.raised(added)))
     if count == 1:
         return suite.rescale(pieces[0])
     # From one piece to the next, at the numbers where they meet.
@@ -214,12 +214,6 @@ def _between(
 def _series(suite: Suite, function: Callable[[Tensor], Tensor], spare: int) -> Series:
     curve = Curve(function, LEAST_MANTISSA, MOST_MANTISSA, _PERIOD)
     return fitted(curve, 2.0 ** -(suite.scale_bits + spare))
-
-
-def _raised(series: Series, constant: float) -> Series:
-    coefficients = series.coefficients.clone()
-    coefficients[0, 0] += constant
-    return replace(series, coefficients=coefficients)
 
 
 def _where_too_small(suite: Suite, x: Sharing, reached: Sharing, value: float) -> Sharing:

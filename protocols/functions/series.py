@@ -7,7 +7,7 @@ little ridge keeps the coefficients small, for their size multiplies the roundin
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, TypeAlias
 
@@ -19,7 +19,7 @@ from protocols.fixedpoint import RING_BITS
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
-__all__ = ["Curve", "Parity", "Period", "Series", "fitted", "summed"]
+__all__ = ["Curve", "Function", "Parity", "Period", "Series", "fitted", "summed"]
 
 Parity: TypeAlias = Literal["even", "odd", "neither"]
 Function: TypeAlias = Callable[[Tensor], Tensor]
@@ -82,6 +82,12 @@ class Series:
     @property
     def waves(self) -> int:
         return len(self.coefficients) - 1
+
+    def raised(self, constant: float) -> "Series":
+        """The series with a constant added."""
+        coefficients = self.coefficients.clone()
+        coefficients[0, 0] += constant
+        return replace(self, coefficients=coefficients)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The sum itself, of public x; float64."""
