@@ -1,5 +1,6 @@
 """Functions of one masked wire that come apart into what is public and what the dealer knows."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -7,7 +8,7 @@ from protocols.additive.sharing import opened
 from protocols.correlations import Exponential, Member, OneHot, Sample, Waves
 from protocols.correlations.elementary import SampleKind
 from protocols.party import Operator
-from protocols.powers import power_of_two, wave_powers
+from protocols.powers import BLOCK, Floats, power_of_two, wave_powers
 from protocols.ring.bilinear import Shape
 from protocols.shares import Share, Sharing, Wire
 
@@ -121,19 +122,29 @@ async def waves(op: Operator, x: Wire, turn: int, series: Tensor, scales: tuple[
     constant = round(factors[0][0] * 2.0**dealt) if op.party.first else 0
 
     def combine() -> Tensor:
-        total = torch.full((x_hat.numel(),), constant, dtype=torch.int64)
-        dealt_waves = wave.view(count, 2, -1)
-        for begin, k, cos, sin in wave_powers(x_hat.flatten(), turn, count):
-            a, b = factors[k + 1]
-            end = begin + len(cos)
-            for part, dealt_wave in zip(
-                ((cos * a).add_(sin * b), (sin * a).sub_(cos * b)), dealt_waves[k], strict=True
-            ):
-                factor = part.round_().to(torch.int64)
-                total[begin:end].addcmul_(factor, dealt_wave[begin:end])
-        return total.view(x_hat.shape)
+        total = np.full((2, x_hat.numel()), [[constant], [0]], dtype=np.int64)
+        dealt_waves = wave.view(count, 2, -1).numpy()
+        whole = np.empty((2, min(BLOCK, x_hat.numel())), dtype=np.int64)
+        for begin, k, rows in wave_powers(x_hat.flatten(), turn, count):
+            block = slice(begin, begin + rows.shape[1])
+            factor = whole[:, : rows.shape[1]]
+            factor[...] = _rounded_factors(rows, *factors[k + 1])
+            factor *= dealt_waves[k, :, block]
+            total[:, block] += factor
+        return torch.from_numpy(total[0] + total[1]).view(x_hat.shape)
 
     return Share(await op.run(wave.numel() << 3, combine), op.depth)
+
+
+def _rounded_factors(rows: Floats, a: float, b: float) -> Floats:
+    """(a cos + b sin, a sin - b cos), rounded, from the rows cos, sin and -cos."""
+    if not a:
+        factor = rows[1:] * b
+    else:
+        factor = rows[:2] * a
+        if b:
+            factor += rows[1:] * b
+    return np.rint(factor, out=factor)
 
 
 async def _agreed(op: Operator, series: Tensor) -> Tensor:

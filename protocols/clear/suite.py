@@ -137,9 +137,9 @@ class ClearSuite(Suite):
     ) -> "asyncio.Future[Share]":
         def run(v: Tensor) -> Tensor:
             total = torch.full((v.numel(),), float(series[0, 0]), dtype=torch.float64)
-            for begin, k, cos, sin in wave_powers(v.flatten(), turn, len(series) - 1):
+            for begin, k, rows in wave_powers(v.flatten(), turn, len(series) - 1):
                 a, b = series[k + 1].tolist()
-                total[begin : begin + len(cos)] += cos * a + sin * b
+                total[begin : begin + rows.shape[1]] += torch.from_numpy(rows[0] * a + rows[1] * b)
             return (total * 2.0 ** sum(scales)).round_().to(torch.int64).view(v.shape)
 
         return self._local("waves", x, run)

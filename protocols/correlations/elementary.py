@@ -10,6 +10,7 @@ from math import prod
 from typing import Literal, TypeAlias
 
 import msgspec
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -144,12 +145,12 @@ class Waves(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="waves"
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         r = masks(self.mask).flatten()
-        waves = torch.empty((self.count, 2, r.numel()), dtype=torch.int64)
+        waves = np.empty((self.count, 2, r.numel()), dtype=np.int64)
         scale = 2.0**self.scale
-        for begin, k, *parts in wave_powers(r, self.turn, self.count):
-            for wave, part in zip(waves[k], parts, strict=True):
-                wave[begin : begin + len(part)] = (part * scale).round_()
-        yield waves.view(self.count, 2, *self.mask.shape)
+        for begin, k, rows in wave_powers(r, self.turn, self.count):
+            whole = np.rint(rows[:2] * scale)
+            waves[k, :, begin : begin + rows.shape[1]] = whole
+        yield torch.from_numpy(waves).view(self.count, 2, *self.mask.shape)
 
 
 class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sample"):

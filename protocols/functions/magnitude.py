@@ -96,7 +96,12 @@ def _chosen(suite: Suite, reached: Sharing, values: Sequence[float], scale_bits:
     scaled = torch.tensor([round(v * 2.0**scale_bits) for v in values])
     steps = scaled - torch.cat([scaled[1:], scaled.new_zeros(1)])
     shape = reached.shape[1:]
-    weights = steps.view(-1, *[1] * len(shape))
-    return suite._apply(
-        "choose", lambda v: (v * weights).sum(0), reached, shape=shape, added_bits=scale_bits
-    )
+    weights = steps.tolist()
+
+    def weigh(v: Tensor) -> Tensor:
+        total: Tensor = v[0] * weights[0]
+        for row, weight in zip(v[1:], weights[1:], strict=True):
+            total.add_(row, alpha=weight)
+        return total
+
+    return suite._apply("choose", weigh, reached, shape=shape, added_bits=scale_bits)
