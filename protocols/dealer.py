@@ -87,7 +87,7 @@ class Dealer:
             raise RequestError(f"a malformed request: {error}") from None
         for mask in request.masks:
             self._check_mask(request.label, mask)
-        if sum(Member(mask.shape).size_bytes for mask in request.masks) > MAX_ANSWER_BYTES:
+        if sum(Member(mask.drawn).size_bytes for mask in request.masks) > MAX_ANSWER_BYTES:
             raise RequestError(f"{request.label}: more than {MAX_ANSWER_BYTES} bytes at once")
         try:
             answer = sum(member.size_bytes for member in request.members())

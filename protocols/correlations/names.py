@@ -32,6 +32,11 @@ class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     holders: tuple[int, ...]
     kept: bool = False
 
+    @property
+    def drawn(self) -> Shape:
+        """What is drawn for it."""
+        return self.shape
+
     def share(self, rank: int, key: Key) -> Tensor:
         """The part of party `rank`, whose key this is: uniform for holders, zero for others."""
         if rank not in self.holders:
@@ -58,14 +63,19 @@ class BitMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"bits from plane {self.first} on")
 
     @property
+    def drawn(self) -> Shape:
+        """All planes that have to be drawn for these."""
+        return (self.first + self.shape[0], *self.shape[1:])
+
+    @property
     def words(self) -> int:
         """Words of one plane."""
         return word_count(prod(self.shape[1:]))
 
     def planes(self, own: Key) -> Tensor:
         """The bits, packed, (planes, words), from the dealer's own key."""
-        planes = self.first + self.shape[0]
-        return own.stream(Label(self.label), "bits").words((planes, self.words))[self.first :]
+        planes = own.stream(Label(self.label), "bits").words((self.drawn[0], self.words))
+        return planes[self.first :]
 
 
 MaskSource: TypeAlias = Callable[[Mask | BitMask], Tensor]

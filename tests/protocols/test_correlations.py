@@ -12,12 +12,14 @@ from protocols.correlations import (
     BitMask,
     Comparison,
     Exponential,
+    Ladder,
     Mask,
     OneHot,
     Product,
     Request,
     Sample,
     Selection,
+    TruncatedProduct,
     Truncation,
     Waves,
     correct,
@@ -184,26 +186,72 @@ def test_unit_vectors(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3])
-def test_powers_of_two(n: int) -> None:
+@pytest.mark.parametrize("rate", [1.0, 11.5])
+def test_powers(n: int, rate: float) -> None:
     session = Session(n)
-    (table,) = session.values(Exponential("1.e", everybody(n), 20, 4, -9, 22))
+    (table,) = session.values(Exponential("1.e", everybody(n), 20, 2, -3, rate, 30))
     words = [word % 2**64 for word in session.mask(everybody(n)).tolist()]
     for i, word in enumerate(words):
-        for entry in range(16):
-            power = ((entry - (word >> 20)) % 16) - 9 - (word % 2**20) / 2**20
-            assert abs(table[entry, i].item() - 2.0 ** (power + 22)) <= 0.51
+        for entry in range(4):
+            power = ((entry - (word >> 20)) % 4) - 3 - (word % 2**20) / 2**20
+            expected = 2.0 ** (rate * power + 30)
+            assert abs(table[entry, i].item() - expected) <= 0.51 + 1e-12 * expected
 
 
 @pytest.mark.parametrize("n", [2, 3])
-@pytest.mark.parametrize("period", [3, 40, 64])
-def test_waves(n: int, period: int) -> None:
+@pytest.mark.parametrize("turn", [1, 3 << 20, (1 << 61) + 12345])
+def test_waves(n: int, turn: int) -> None:
     session = Session(n)
-    (wave,) = session.values(Waves("1.w", everybody(n), period, 5, 30))
-    turns = [word % 2**period / 2**period for word in session.mask(everybody(n)).tolist()]
+    (wave,) = session.values(Waves("1.w", everybody(n), turn, 5, 30))
+    turns = [word * turn % 2**64 / 2**64 for word in session.mask(everybody(n)).tolist()]
     for k in range(1, 6):
-        for cos, sin, turn in zip(*wave[:, k - 1].tolist(), turns, strict=True):
-            assert abs(cos - 2**30 * math.cos(2 * math.pi * k * turn)) < 0.6
-            assert abs(sin - 2**30 * math.sin(2 * math.pi * k * turn)) < 0.6
+        for cos, sin, part in zip(*wave[k - 1].tolist(), turns, strict=True):
+            assert abs(cos - 2**30 * math.cos(2 * math.pi * k * part)) < 0.6
+            assert abs(sin - 2**30 * math.sin(2 * math.pi * k * part)) < 0.6
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_truncated_products(n: int) -> None:
+    session = Session(n)
+    x, s = everybody(n), everybody(n, "9.open/mask")
+    rho, wrap, s_rho, s_wrap = session.values(TruncatedProduct("1.t", s, x, 20))
+    words = torch.tensor([word % 2**64 >> 20 for word in session.mask(x).tolist()])
+    assert torch.equal(rho, words)
+    assert torch.equal(wrap, (session.mask(x) < 0).int())
+    assert torch.equal(s_rho, session.mask(s) * words)
+    assert torch.equal(s_wrap, session.mask(s).int() * wrap)
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+def test_ladders(sides: int) -> None:
+    session, mask = Session(2), everybody(2)
+    bits = BitMask("1.ladder/bits", (4 * sides, N))
+    request = Ladder("2.l", mask, 0, 40, 4, bits)
+    *tables, a, b, c, d, e, f, top = session.values(request)
+    assert request.groups == [(1, sides), (2, 2 * sides), (3, sides)]
+    words = [word % 2**64 for word in session.mask(mask).tolist()]
+    for table, low in zip(tables, (22, 28, 34), strict=True):
+        assert table.tolist() == [2 ** (word >> low & 63) - 1 for word in words]
+    for (chunks, rungs), mixed, pure in zip(request.groups, (a, c, e), (b, d, f), strict=True):
+        assert mixed.shape == (2**chunks - 1, rungs * word_count(N))
+        check_products(chunks, mixed, pure)
+    opened = unpack(top.view(4 * sides, -1) ^ session.mask(bits), N)
+    assert opened.tolist() == [[word >> 40 & 1 for word in words]] * (4 * sides)
+
+
+def test_planes_of_a_name() -> None:
+    session = Session(2)
+    whole = session.mask(BitMask("1.b", (3, N)))
+    assert torch.equal(session.mask(BitMask("1.b", (1, N), 1)), whole[1:2])
+
+
+def test_intervals() -> None:
+    session, mask = Session(2), everybody(2)
+    bits = BitMask("1.compare/bits", (3, N))
+    *_, top = session.values(Comparison("2.c", mask, 0, 40, bits, True))
+    opened = unpack(top.view(3, -1) ^ session.mask(bits), N).tolist()
+    signs = [word % 2**64 >> 40 & 1 for word in session.mask(mask).tolist()]
+    assert opened == [[0] * N, [0] * N, signs]
 
 
 def test_samples() -> None:
@@ -239,8 +287,10 @@ def all_requests() -> list[Request]:
         Selection("1.x/material", bits, mask),
         Selection("1.x/material", bits, mask, 20),
         OneHot("1.x/material", mask, 20, 4),
-        Exponential("1.x/material", mask, 20, 4, -9, 22),
+        Exponential("1.x/material", mask, 20, 4, -9, 1.0, 22),
         Waves("1.x/material", mask, 40, 5, 30),
+        Ladder("1.x/material", mask, 0, 40, 4, BitMask("7.ladder/bits", (4, N))),
+        TruncatedProduct("1.x/material", mask, mask, 20),
         Sample("1.x/material", (N,), "uniform", 22),
         Truncation("2.x/material", mask, 20),
     ]
@@ -280,12 +330,16 @@ def test_corrections_look_uniform() -> None:
         Comparison("1.compare/material", nobody, 20, 62, bits),
         Selection("2.select/material", bits, nobody, 20),
         OneHot("3.one_hot/material", nobody, 20, 2),
-        Exponential("4.exponential/material", nobody, 20, 2, 0, 22),
+        Exponential("4.exponential/material", nobody, 20, 2, 0, 1.0, 22),
+        Ladder("7.ladder/material", nobody, 0, 40, 1, BitMask("7.ladder/bits", (1, 4096))),
+        TruncatedProduct("8.product/material", nobody, nobody, 20),
         Waves("5.waves/material", nobody, 40, 2, 22),
         Sample("6.sample/material", (4096,), "bernoulli", 0, 0.0),
     ]
     for correction in [each for request in requests for each in session.answer(request)]:
         raw = correction.contiguous().numpy().tobytes()
+        if not raw:  # one chunk alone is joined to no other
+            continue
         counts = torch.bincount(torch.frombuffer(bytearray(raw), dtype=torch.uint8).int()).double()
         expected = len(raw) / 256
         chi_square = ((counts - expected) ** 2 / expected).sum().item()
@@ -312,13 +366,18 @@ def test_requests_that_make_no_sense() -> None:
         lambda: Selection("1", bits, mask, -1),
         lambda: OneHot("1", mask, 20, 13),
         lambda: OneHot("1", mask, 60, 5),
-        lambda: Exponential("1", mask, 20, 6, -24, 62),
-        lambda: Waves("1", mask, 65, 3, 22),
+        lambda: Exponential("1", mask, 20, 6, -24, 1.0, 62),
+        lambda: Exponential("1", mask, 20, 6, -(2**20), 1.0, 22),
+        lambda: Waves("1", mask, 0, 3, 22),
+        lambda: TruncatedProduct("1", mask, mask, 62),
+        lambda: Ladder("1", mask, 20, 40, 7, BitMask("1.b", (7, N))),
+        lambda: Ladder("1", mask, 0, 40, 7, BitMask("1.b", (6, N))),
+        lambda: BitMask("1.b", (1, N), -1),
         lambda: Waves("1", mask, 40, 257, 22),
         lambda: Sample("1", (N,), "bernoulli", 0, 1.5),
         lambda: Sample("1", (N,), "normal", 60),
     ):
-        with pytest.raises(ValueError, match=r"bits|waves|digit|ring"):
+        with pytest.raises(ValueError, match=r"bits|waves|digit|ring|rungs|planes"):
             make()
 
 

@@ -74,6 +74,11 @@ def function(kind: str, shape: tuple[Any, ...], **more: Any) -> dict[str, Any]:
     return {"type": kind, "label": "2.f/material", "mask": mask(shape)} | more
 
 
+def truncated_product(x: Any, y: Any, **more: Any) -> dict[str, Any]:
+    fields = {"type": "truncated_product", "label": "2.f/material"}
+    return fields | {"factor": mask(x), "x": mask(y)} | more
+
+
 def sample(shape: tuple[Any, ...], **more: Any) -> dict[str, Any]:
     fields = {"type": "sample", "label": "2.s/material", "shape": shape}
     return fields | {"kind": "uniform", "scale": 20, "parameter": 0.5} | more
@@ -132,12 +137,32 @@ HOSTILE: dict[str, Any] = {
     "selection with a shift too far": function("selection", (2,), bits=bits((1, 2)), shift=62),
     "digits without end": function("onehot", (2,), low=20, digits=40),
     "unit vectors of terabytes": function("onehot", (2**22,), low=20, digits=12),
-    "powers beyond the ring": function("exponential", (2,), low=20, digits=6, least=-20, scale=40),
-    "powers from far below": function(
-        "exponential", (2,), low=20, digits=6, least=-(2**70), scale=40
+    "powers beyond the ring": function(
+        "exponential", (2,), low=20, digits=6, least=-20, rate=1.0, scale=62
     ),
-    "waves without end": function("waves", (2,), period=40, count=2**40, scale=20),
-    "waves that do not wave": function("waves", (2,), period=0, count=3, scale=20),
+    "powers from far below": function(
+        "exponential", (2,), low=20, digits=6, least=-(2**70), rate=1.0, scale=40
+    ),
+    "powers that do not grow": function(
+        "exponential", (2,), low=20, digits=6, least=-2, rate=-1.0, scale=40
+    ),
+    "waves without end": function("waves", (2,), turn=1 << 40, count=2**40, scale=20),
+    "waves that do not wave": function("waves", (2,), turn=0, count=3, scale=20),
+    "a ladder into the ground": function(
+        "ladder", (2,), floor=20, high=40, count=7, bits=bits((7, 2))
+    ),
+    "a ladder without end": function(
+        "ladder", (2,), floor=0, high=40, count=2**40, bits=bits((2**40, 2))
+    ),
+    "a ladder with other bits": function(
+        "ladder", (2,), floor=0, high=40, count=7, bits=bits((6, 2))
+    ),
+    "the last of a terabyte of planes": comparison(
+        (2**20,), bits=bits((1, 2**20)) | {"first": 2**12 - 1}
+    ),
+    "planes before the first": comparison((2,), bits=bits((1, 2)) | {"first": -1}),
+    "a product truncated too far": truncated_product((2,), (2,), bits=62),
+    "a truncated product of terabytes": truncated_product((2**20, 1), (1, 2**20), bits=20),
     "a terabyte of samples": sample((2**37,)),
     "samples of a negative size": sample((-2,)),
     "samples of no known kind": sample((2,), kind="seed"),
@@ -185,8 +210,11 @@ async def test_honest_requests_of_the_same_forms_are_answered() -> None:
         function("selection", (4, 2), bits=bits((1, 1, 2)), shift=20),
         {"type": "selection", "label": "", "bits": bits((1, 2))},
         function("onehot", (2, 3), low=20, digits=3),
-        function("exponential", (2,), low=20, digits=4, least=-8, scale=20),
-        function("waves", (), period=40, count=3, scale=20),
+        function("exponential", (2,), low=20, digits=4, least=-8, rate=1.5, scale=20),
+        function("waves", (), turn=1 << 40, count=3, scale=20),
+        function("ladder", (2,), floor=0, high=40, count=7, bits=bits((14, 2))),
+        comparison((65,), bits=bits((1, 65)) | {"first": 3}),
+        truncated_product((2, 1), (3,), bits=20),
         sample((2, 2)),
         sample((0,), kind="normal"),
         product(MUL, (2, 1), (3,)),

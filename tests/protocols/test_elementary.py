@@ -11,6 +11,9 @@ from torch import Tensor
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
 from protocols.additive.comparison import compare_cost, indicator_cost, select_cost
+from protocols.additive.ladder import ladder_cost
+from protocols.additive.product import truncated_product_cost
+from protocols.additive.truncation import truncate_cost
 from protocols.clear import ClearSuite
 from protocols.cost import Cost
 from protocols.errors import EncodingError, ShapeError
@@ -126,40 +129,108 @@ async def test_unit_vectors(n: int, f: int, suite: type[Suite], scale: int, clas
 
 @SETTINGS
 @pytest.mark.parametrize("lifted", [False, True])
-@pytest.mark.parametrize(("least", "digits"), [(-8, 4), (-24, 6), (-7, 4)])
+@pytest.mark.parametrize(("lowest", "highest"), [(-8.0, 7.0), (-16.0, 9.5), (-7.0, 7.0)])
 async def test_powers(
-    n: int, f: int, suite: type[Suite], lifted: bool, least: int, digits: int
+    n: int, f: int, suite: type[Suite], lifted: bool, lowest: float, highest: float
 ) -> None:
-    edges = torch.tensor([least, least + 2.0**-f, 6.999, -1.0, 0.0, 1.0], dtype=torch.float64)
+    edges = torch.tensor([lowest, lowest + 2.0**-f, 6.999, -1.0, 0.0, 1.0], dtype=torch.float64)
     x = torch.cat([REALS, edges])
     scale = 2 * f if lifted else f
 
     def make(s: Suite, session: Session) -> Sharing:
-        return s.exponential(at(session, x, scale), least, digits)
+        return s.exponential(at(session, x, scale), lowest, highest)
 
     got, rounds = await real(make, n, f, suite)
-    exact = torch.exp2(encode(x, scale, limit=2.0**18).double() * 2.0**-scale)
-    assert ((got - exact).abs() <= 2.0**-f * (1 + exact)).all()
-    assert rounds == (1 if suite is AdditiveSuite else 0)
+    exact = torch.exp(encode(x, scale, limit=2.0**18).double() * 2.0**-scale)
+    assert ((got - exact).abs() <= 2.0**-f * (4 + exact)).all()
+    assert rounds == (2 if suite is AdditiveSuite else 0)
 
 
 @SETTINGS
-@pytest.mark.parametrize("period", [0, 3, 17])
-async def test_waves(n: int, f: int, suite: type[Suite], period: int) -> None:
-    cosines, sines = torch.tensor([0.5, 0.0, -1.5]), torch.tensor([0.0, 2.0, 0.25])
+async def test_powers_where_a_bit_says_so(n: int, f: int, suite: type[Suite]) -> None:
+    def make(s: Suite, session: Session) -> Sharing:
+        x = at(session, REALS, f)
+        return s.exponential(x, -8.0, 7.0, where=s.below(x, 1.0))
+
+    got, rounds = await real(make, n, f, suite)
+    x = encode(REALS, f).double() * 2.0**-f
+    assert (got - torch.exp(x) * (x < 1)).abs().max() <= 8 * 2.0**-f
+    assert rounds == (3 if suite is AdditiveSuite else 0)
+
+
+@SETTINGS
+@pytest.mark.parametrize("period", [1.0, 8.0, 2.0**17, 16 / 3])
+async def test_waves(n: int, f: int, suite: type[Suite], period: float) -> None:
+    series = torch.tensor([[3.0, 0], [0.5, 0], [0, 2.0], [-1.5, 0.25]], dtype=torch.float64)
     x = torch.cat([REALS, torch.tensor([-(2.0**17), 2.0**17 - 1, 12345.678])])
 
     def make(s: Suite, session: Session) -> Sharing:
-        return s.waves(at(session, x, f), period, cosines, sines)
+        waves = s.waves(at(session, x, f), round(2.0 ** (64 - f) / period), series)
+        assert waves.scale_bits == s.wave_bits
+        return s.rescale(waves)
 
     got, rounds = await real(make, n, f, suite)
-    angles = 2 * math.pi * (encode(x, f).double() * 2.0**-f) / 2**period
+    angles = 2 * math.pi * (encode(x, f).double() * 2.0**-f) / period
     exact = sum(
-        cosines[k].double() * torch.cos((k + 1) * angles)
-        + sines[k].double() * torch.sin((k + 1) * angles)
-        for k in range(3)
+        a * torch.cos(k * angles) + b * torch.sin(k * angles) for k, (a, b) in enumerate(series)
     )
-    assert (got - exact).abs().max() <= 8 * 2.0**-f
+    assert (got - exact).abs().max() <= 2 * 2.0**-f
+    assert rounds == (2 if suite is AdditiveSuite else 0)
+
+
+@SETTINGS
+@pytest.mark.parametrize("lifted", [False, True])
+@pytest.mark.parametrize("mirrored", [False, True])
+async def test_ladders(n: int, f: int, suite: type[Suite], lifted: bool, mirrored: bool) -> None:
+    """From the highest power to steps of 2^-f: exact at powers, within an eighth below them."""
+    top, scale = 62 - 2 * f, 2 * f if lifted else f
+    count = (top + f - 1) // 3
+    powers = 2.0 ** torch.arange(1 - f, top, dtype=torch.float64)
+    x = torch.cat([powers, 0.8749 * powers, 1.5 * powers, torch.zeros(1)])
+    x = torch.cat([x, -x])
+    x = x[x.abs() <= 0.875 * 2.0**top]
+    ring = encode(x, scale, limit=2.0**top)
+
+    def make(s: Suite, session: Session) -> Sharing:
+        given_x = given(session, ring, scale_bits=scale)
+        return s.indicator(s.ladder(given_x, top, count, mirrored=mirrored))
+
+    got, rounds = await real(make, n, f, suite)
+    real_x = ring.double() * 2.0**-scale
+    rungs = 2.0 ** (top - 3 * torch.arange(1, count + 1, dtype=torch.float64)).unsqueeze(1)
+    sides = [(got[:count], real_x)]
+    if mirrored:
+        sides.append((1 - got[count:], -real_x))
+    for below, value in sides:
+        assert not below[value >= rungs].any()
+        assert below[value < rungs * 0.875].all()
+    assert rounds == (3 if suite is AdditiveSuite else 0)
+
+
+@SETTINGS
+async def test_intervals(n: int, f: int, suite: type[Suite]) -> None:
+    def make(s: Suite, session: Session) -> Sharing:
+        x = at(session, REALS, f)
+        bits = s.steps(x, [-3.0, 0.0, 2.0], intervals=True)
+        parts = [s.indicator(bits.plane(k)) for k in range(3)]
+        chosen = s.select(bits.plane(1), x)
+        return s.linear("all", lambda *v: torch.stack(v), *parts, chosen, shape=(4, *x.shape))
+
+    got, _ = await real(make, n, f, suite)
+    x = encode(REALS, f).double() * 2.0**-f
+    between = [(x >= -3) & (x < 0), (x >= 0) & (x < 2), x < 2]
+    assert torch.equal(got, torch.stack([*[each.double() for each in between], x * between[1]]))
+
+
+@SETTINGS
+async def test_a_truncated_factor_needs_no_opening(n: int, f: int, suite: type[Suite]) -> None:
+    y = torch.linspace(9, -9, len(REALS), dtype=torch.float64)
+
+    def make(s: Suite, session: Session) -> Sharing:
+        return s.scaled(at(session, REALS, f), at(session, y, 2 * f), f)
+
+    got, rounds = await real(make, n, f, suite)
+    assert (got - REALS * y).abs().max() <= 2.0**-f * 18
     assert rounds == (1 if suite is AdditiveSuite else 0)
 
 
@@ -220,12 +291,25 @@ async def test_declared_costs(n: int, shape: tuple[int, ...]) -> None:
     assert await counted(lambda s, v: s.select(s.steps(v, [-1.0, 0.0, 1.0]), v)) == (
         compared + select_cost((3, *shape), shape, 0)
     )
-    assert await counted(lambda s, v: s.exponential(v, -20, 5)) == wire + Cost(
-        0, 0, 64 * 32 * count
+    series = torch.ones(6, 2, dtype=torch.float64)
+    assert await counted(lambda s, v: s.exponential(v, -16.0, 12.0)) == (
+        wire + Cost(0, 0, 64 * 8 * count) + truncate_cost(shape, 12)
     )
-    assert await counted(lambda s, v: s.waves(v, 3, torch.ones(5), torch.ones(5))) == (
-        wire + Cost(0, 0, 64 * 10 * count)
+    assert await counted(lambda s, v: s.waves(v, 3, series)) == (wire + Cost(0, 0, 64 * 10 * count))
+    assert await counted(lambda s, v: s.indicator(s.ladder(v, 18, 13))) == (
+        ladder_cost(shape, 0, 40, 13) + indicator_cost(13 * count)
     )
+    assert await counted(lambda s, v: s.indicator(s.ladder(v, 18, 11, mirrored=True))) == (
+        ladder_cost(shape, 4, 40, 11, 2) + indicator_cost(22 * count)
+    )
+    factor = uniform(shape, 3) >> 40
+
+    async def run(session: Session) -> int:
+        scaled = session.suite.scaled(given(session, factor), given(session, x), 10)
+        return (await scaled.share).depth
+
+    outcome = await run_parties(run, n)
+    assert cost_of(outcome, n, max(outcome.results)) == truncated_product_cost(shape, shape, 12)
     assert await counted(lambda s, v: s.one_hot(v, 6)) == wire + Cost(0, 0, 64 * 8 * count)
 
 

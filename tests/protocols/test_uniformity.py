@@ -38,8 +38,15 @@ def network(session: Session) -> Any:
     chosen = suite.select(suite.steps(square, [-1.0, 2.0]), again)
     others = [
         suite.linear("first", lambda v: v[0], chosen, shape=tuple(ZEROS.shape)),
-        suite.exponential(hidden, -4, 3),
-        suite.waves(hidden, 3, torch.ones(2), torch.ones(2)),
+        suite.exponential(hidden, -4.0, 3.0),
+        suite.waves(hidden, 1 << 40, torch.ones(3, 2, dtype=torch.float64)),
+        suite.scaled(hidden, square, suite.scale_bits),
+        suite.linear(
+            "ladder",
+            lambda v: v.sum(0),
+            suite.indicator(suite.ladder(hidden, 10, 3, mirrored=True)),
+            shape=tuple(ZEROS.shape),
+        ),
         suite.sample(tuple(ZEROS.shape), "normal"),
         suite.linear("hot", lambda v: v.sum(0), suite.one_hot(hidden, 4), shape=tuple(ZEROS.shape)),
     ]
@@ -59,7 +66,7 @@ async def sent(n: int) -> list[dict[str, bytes]]:
         post, exchange_post = Operator.post, party.exchange.post
 
         def named(self: Operator, peers: Any, part: str, *tensors: Any, **more: Any) -> None:
-            if self.party is party:
+            if self.party is party and part != "series":  # public coefficients
                 raw = b"".join(t.contiguous().numpy().tobytes() for t in tensors)
                 assert f"{self.label}/{part}" not in messages, "posted twice"
                 messages[f"{self.label}/{part}"] = raw
@@ -92,7 +99,7 @@ async def test_messages_look_uniform(n: int) -> None:
             expected = len(raw) / 256
             chi_square = ((counts - expected) ** 2 / expected).sum().item()
             assert chi_square < 430, name  # 255 in the mean, deviation 22.6
-    assert parts == {"operand", "wire", "chunks", "share"}
+    assert parts - {"sign"} == {"operand", "wire", "chunks", "share"}
 
 
 @pytest.mark.parametrize("n", [2, 3])
@@ -156,7 +163,7 @@ async def test_no_stream_serves_two_purposes(n: int, monkeypatch: pytest.MonkeyP
             kinds["mask"].add(path)
             assert key in own_keys
         elif purpose == "bits":
-            assert re.fullmatch(r"\d+\.compare/bits", path)
+            assert re.fullmatch(r"\d+\.(compare|ladder)/bits", path)
             assert key not in own_keys | pair_keys  # the dealer's alone
         else:
             assert purpose == "zero"

@@ -1,0 +1,137 @@
+"""All functions with what float64 says, where they are right, and how far off they may be."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mpcnet.session import Session
+from protocols.additive import AdditiveSuite
+from protocols.fixedpoint import VALUE_BITS, encode
+from protocols.functions.exponential import exp
+from protocols.functions.inverse import log, reciprocal, rsqrt, sqrt
+from protocols.functions.power import power, square
+from protocols.functions.sigmoid import (
+    elu,
+    erf,
+    gelu,
+    logsigmoid,
+    sigmoid,
+    silu,
+    softplus,
+    tanh,
+)
+from protocols.functions.trigonometric import cos, sin
+from protocols.shares import Sharing
+from protocols.suite import Suite
+from tests.parties import run_parties
+from tests.protocols.ringvalues import SHARED, given, revealed
+
+__all__ = ["CASES", "Case", "computed", "magnitudes", "ramp"]
+
+Secret = Callable[[Suite, Sharing], Sharing]
+Plain = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function, and its error in steps of 2^-f: `steps`, and `relative` times the value."""
+
+    secret: Secret
+    plain: Plain
+    values: Callable[[int], Tensor]
+    steps: float
+    relative: float = 0.0
+
+
+def ramp(f: int) -> Tensor:
+    """From -30 to 30, with what lies beside the thresholds, and far values."""
+    edges = [(f + 1) * math.log(2), (f - 2) * math.log(2), 0.0, 3.0, 2.0**-f]
+    far = [500.0, 2.0 ** (VALUE_BITS - 2 * f - 1)]
+    line = torch.linspace(-30, 30, 301, dtype=torch.float64)
+    near = [sign * (edge + gap) for edge in edges for gap in (-0.01, 0, 0.01) for sign in (1, -1)]
+    return torch.cat([line, torch.tensor([*near, *far, *(-v for v in far)], dtype=torch.float64)])
+
+
+def magnitudes(f: int, least: int | None = None) -> Tensor:
+    """Positive values of all magnitudes: powers of two and what lies around them."""
+    top = VALUE_BITS - 2 * f
+    powers = 2.0 ** torch.arange(1 - f if least is None else least, top, dtype=torch.float64)
+    values = torch.cat([powers, powers * 1.26, powers * 1.74, torch.tensor([500.0])])
+    return values[values <= 0.875 * 2.0**top]
+
+
+def signed(f: int) -> Tensor:
+    values = magnitudes(f, -15)
+    return torch.cat([values, -values])
+
+
+def exponents(f: int) -> Tensor:
+    values = ramp(f)
+    return values[values < (VALUE_BITS - 2 * f) * math.log(2) - 0.01]
+
+
+def gelu_tanh(s: Suite, x: Sharing) -> Sharing:
+    return gelu(s, x, approximate="tanh")
+
+
+CASES: dict[str, Case] = {
+    "exp": Case(exp, torch.exp, exponents, 4, 1),
+    "reciprocal": Case(reciprocal, torch.reciprocal, signed, 2, 10),
+    "reciprocal positive": Case(
+        lambda s, x: reciprocal(s, x, positive=True),
+        torch.reciprocal,
+        lambda f: magnitudes(f, -15),
+        2,
+        10,
+    ),
+    "sqrt": Case(sqrt, torch.sqrt, magnitudes, 4, 3),
+    "rsqrt": Case(rsqrt, torch.rsqrt, magnitudes, 4, 4),
+    "log": Case(log, torch.log, magnitudes, 3),
+    "sigmoid": Case(sigmoid, torch.sigmoid, ramp, 6),
+    "tanh": Case(tanh, torch.tanh, ramp, 6),
+    "erf": Case(erf, torch.erf, ramp, 6),
+    "gelu": Case(gelu, functional.gelu, ramp, 6),
+    "gelu tanh": Case(gelu_tanh, lambda v: functional.gelu(v, approximate="tanh"), ramp, 6),
+    "silu": Case(silu, functional.silu, ramp, 6),
+    "softplus": Case(softplus, functional.softplus, ramp, 6),
+    "logsigmoid": Case(logsigmoid, functional.logsigmoid, ramp, 7),
+    "elu": Case(elu, functional.elu, ramp, 5),
+    "sin": Case(sin, torch.sin, ramp, 2),
+    "cos": Case(cos, torch.cos, ramp, 2),
+    "square": Case(square, torch.square, lambda f: torch.linspace(-3, 3, 50).double(), 1),
+    "cube": Case(
+        lambda s, x: power(s, x, 3), lambda v: v**3, lambda f: torch.linspace(-3, 3, 50).double(), 5
+    ),
+}
+
+
+async def computed(
+    secret: Secret,
+    values: Tensor,
+    f: int,
+    suite: type[Suite] = AdditiveSuite,
+    n: int = 2,
+    *,
+    lifted: bool = False,
+    owner: int | None = SHARED,
+) -> tuple[Tensor, Tensor, int]:
+    """The arguments as they are encoded, the results at scale f as float64, and the rounds."""
+    scale = 2 * f if lifted else f
+    ring = encode(values, f, limit=2.0 ** (VALUE_BITS - 2 * f)) << (scale - f)
+
+    async def program(session: Session) -> Any:
+        made = secret(session.suite, given(session, ring, owner, scale))
+        assert made.owner == owner
+        rounds = (await made.share).depth
+        out = await revealed(session, session.suite.rescale(made))
+        return out.double() * 2.0**-f, rounds
+
+    outcome = await run_parties(program, n, suite, f)
+    assert all(torch.equal(out, outcome.results[0][0]) for out, _ in outcome.results)
+    real = ring.double() * 2.0**-scale
+    return real, outcome.results[0][0], max(rounds for _, rounds in outcome.results)
