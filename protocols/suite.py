@@ -11,6 +11,7 @@ truncation is put off until something needs it, because a comparison does it on 
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ from protocols.scheme import Scheme
 from protocols.shares import Bits, Share, Sharing
 
 __all__ = ["Suite"]
+
+Real: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class Suite(Scheme):
@@ -74,10 +77,10 @@ class Suite(Scheme):
             raise InputShapeError(str(op.label), tuple(real.shape), shape)
         return await op.run(real.numel(), encode, real, self.scale_bits)
 
-    def zero(self, shape: Shape) -> Sharing:
+    def zero(self, shape: Shape, scale_bits: int | None = None) -> Sharing:
         """A sharing of zeros that everybody knows; add a public tensor to make it a constant."""
         share = self.issue("zero", self._zero, shape)
-        return Sharing(shape, self.scale_bits, share)
+        return Sharing(shape, self.scale_bits if scale_bits is None else scale_bits, share)
 
     async def _zero(self, op: Operator, shape: Shape) -> Share:
         return Share(torch.zeros(shape, dtype=torch.int64), offline=True)
@@ -368,21 +371,21 @@ class Suite(Scheme):
         scale = 0 if kind == "bernoulli" else self.scale_bits
         return Sharing(shape, scale, self._sample(shape, kind, scale, parameter))
 
-    def known(self, name: str, function: Callable[[Tensor], Tensor], x: Sharing) -> Sharing:
+    def known(self, name: str, function: Real, x: Sharing, shape: Shape | None = None) -> Sharing:
         """A function that the one owner of x computes alone, of real numbers (float64), at scale f.
 
         Raises (at the owner, when the value is read):
             EncodingError.
         """
-        mine = self.party.rank == x.owner
-        share = self.issue(name, self._known, function, x, mine)
-        return Sharing(x.shape, self.scale_bits, share, x.owner, x.ahead)
+        mine, shape = self.party.rank == x.owner, x.shape if shape is None else shape
+        share = self.issue(name, self._known, function, x, shape, mine)
+        return Sharing(shape, self.scale_bits, share, x.owner, x.ahead)
 
     async def _known(
-        self, op: Operator, function: Callable[[Tensor], Tensor], x: Sharing, mine: bool
+        self, op: Operator, function: Real, x: Sharing, shape: Shape, mine: bool
     ) -> Share:
         if not mine:
-            return await self._zero(op, x.shape)
+            return await self._zero(op, shape)
         share = await op.read(x.share)
         real = share.value.to(torch.float64) * 2.0**-x.scale_bits
         value = await op.run(real.numel(), lambda: encode(function(real), self.scale_bits))

@@ -1,0 +1,101 @@
+"""Windows that slide over the last dimensions, and the largest value in each."""
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+
+from protocols.errors import ShapeError
+from protocols.functions.extremes import Tournament
+from protocols.functions.layout import gathered, reshaped
+from protocols.shares import Sharing
+from protocols.suite import Suite
+
+__all__ = ["MaxPool", "windows"]
+
+
+def windows(
+    size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool
+) -> Tensor:
+    """Places of the elements of each window, (outputs, kernel) int64; -1 where padding lies.
+
+    Raises:
+        ShapeError: no window fits, or more than half a window would be padding.
+    """
+    if 2 * padding > kernel or min(kernel, stride, dilation) < 1 or padding < 0:
+        raise ShapeError(
+            f"windows of {kernel} by steps of {stride}, padded by {padding}, dilated by {dilation}"
+        )
+    spare = size + 2 * padding - dilation * (kernel - 1) - 1
+    count = (-(-spare // stride) if ceil_mode else spare // stride) + 1
+    if ceil_mode and (count - 1) * stride >= size + padding:
+        count -= 1  # the last window must begin inside
+    if spare < 0 or count < 1:
+        raise ShapeError(f"a window of {kernel} does not fit {size} elements")
+    begin = torch.arange(count).view(-1, 1) * stride - padding
+    places = begin + torch.arange(kernel) * dilation
+    return torch.where((places < 0) | (places >= size), -1, places)
+
+
+class MaxPool:
+    """The largest value of each window, dimension by dimension, by tournaments.
+
+    Windows that overlap share the matches of a dimension. Padding never wins: its place in a window
+    is taken by an element that is there anyhow.
+
+    Shapes:   x (..., *sizes) -> (..., *outputs)
+    Scale, domain, error: as `protocols.functions.extremes.Tournament`
+    Cost:     3 rounds for each halving of a window's side, summed over its sides
+    Reveals:  nothing
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        x: Sharing,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        ceil_mode: bool = False,
+    ) -> None:
+        self._suite, self._shape = suite, x.shape
+        self._sizes = x.shape[len(x.shape) - len(kernel) :]
+        self._rounds: list[tuple[int, Tensor, Tournament]] = []
+        first = len(x.shape) - len(kernel)
+        sides = zip(kernel, stride, padding, dilation, strict=True)
+        for i, (side, step, pad, spread) in enumerate(sides):
+            dim = first + i
+            places = _filled(windows(x.shape[dim], side, step, pad, spread, ceil_mode))
+            spaced = gathered(suite, x, dim, places)  # (..., outputs, kernel, ...)
+            game = Tournament.play(suite, spaced, dim + 1)
+            self._rounds.append((dim, places, game))
+            x = _squeezed(suite, game.winner, dim + 1)
+        self.values = x
+
+    def places(self) -> Sharing:
+        """Where each winner was: its index in the flattened sizes, as torch counts; scale 0."""
+        suite, found = self._suite, None
+        for dim, places, game in self._rounds:
+            if found is None:
+                shape = (*self._shape[:dim], *places.shape, *self._shape[dim + 1 :])
+                index = torch.arange(prod(self._sizes)).view(self._sizes).expand(self._shape)
+                spaced = index.index_select(dim, places.flatten()).view(shape)
+                found = game.place(suite, spaced)
+            else:
+                found = game.carry(suite, gathered(suite, found, dim, places))
+            found = _squeezed(suite, found, dim + 1)
+        if found is None:
+            raise ShapeError("a window without sides")
+        return found
+
+
+def _filled(places: Tensor) -> Tensor:
+    """Padding replaced by an element of the same window."""
+    inside = places.amax(1, keepdim=True)
+    return torch.where(places < 0, inside, places)
+
+
+def _squeezed(suite: Suite, x: Sharing, dim: int) -> Sharing:
+    return reshaped(suite, x, (*x.shape[:dim], *x.shape[dim + 1 :]))
