@@ -1,7 +1,7 @@
 """SecretTensor: a torch tensor whose values nobody here knows."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn, Protocol
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from mpcnet.errors import SecretError
+from protocols.ring.bilinear import Shape
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
@@ -55,7 +56,8 @@ class SecretTensor(Tensor):
     """
 
     session: Home
-    sharing: Sharing
+    _sharing: Sharing | Callable[[], Sharing]
+
     aliased: bool
     """Whether a view was taken of it, or it is one: then it must not change in place."""
 
@@ -65,18 +67,34 @@ class SecretTensor(Tensor):
     # torch's own default would re-wrap results; everything happens in __torch_dispatch__.
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
-    def __new__(cls, session: Home, sharing: Sharing) -> "SecretTensor":
+    def __new__(
+        cls, session: Home, sharing: Sharing | Callable[[], Sharing], shape: Shape | None = None
+    ) -> "SecretTensor":
+        """Of a sharing, or of one that is made when it is first asked for; then give its shape."""
+        size = shape or () if callable(sharing) else sharing.shape
         tensor: SecretTensor = torch.Tensor._make_wrapper_subclass(
-            cls, sharing.shape, dtype=torch.float32, device=torch.device("cpu")
+            cls, size, dtype=torch.float32, device=torch.device("cpu")
         )
         tensor.session = session
-        tensor.sharing = sharing
+        tensor._sharing = sharing
         tensor.aliased = False
         tensor.transpose_of = None
         return tensor
 
-    def __init__(self, session: Home, sharing: Sharing) -> None:
+    def __init__(
+        self, session: Home, sharing: Sharing | Callable[[], Sharing], shape: Shape | None = None
+    ) -> None:
         super().__init__()
+
+    @property
+    def sharing(self) -> Sharing:
+        if callable(self._sharing):
+            self._sharing = self._sharing()
+        return self._sharing
+
+    @sharing.setter
+    def sharing(self, sharing: Sharing) -> None:
+        self._sharing = sharing
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]

@@ -52,7 +52,7 @@ def clamp(suite: Suite, x: Sharing, least: float | None, most: float | None) -> 
 def leaky_relu(suite: Suite, x: Sharing, slope: float) -> Sharing:
     """x where it is positive, slope x elsewhere: costs as `Suite.relu`, at scale 2f."""
     f = suite.scale_bits
-    factor = round(slope * 2**f)
+    factor = encode(torch.tensor(slope), f)
 
     def bend(relu: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         return (relu << f) + factor * (value - relu)
