@@ -3,7 +3,7 @@
 Modules of this package fill the table by family; importing the package fills it.
 """
 
-from mpcnet.operators import arithmetic, comparison, linear, shape
+from mpcnet.operators import arithmetic, comparison, functions, linear, shape
 from mpcnet.operators.table import dispatch, supported
 
-__all__ = ["arithmetic", "comparison", "dispatch", "linear", "shape", "supported"]
+__all__ = ["arithmetic", "comparison", "dispatch", "functions", "linear", "shape", "supported"]
