@@ -24,7 +24,7 @@ from protocols.ring.bilinear import Bilinear, Multiply, Shape, broadcast_shape
 from protocols.scheme import Scheme
 from protocols.shares import Bits, Share, Sharing
 
-__all__ = ["Suite"]
+__all__ = ["Real", "Suite"]
 
 Real: TypeAlias = Callable[[Tensor], Tensor]
 

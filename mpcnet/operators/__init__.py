@@ -3,7 +3,16 @@
 Modules of this package fill the table by family; importing the package fills it.
 """
 
-from mpcnet.operators import arithmetic, comparison, extremes, linear, shape
+from mpcnet.operators import arithmetic, comparison, extremes, functions, linear, shape
 from mpcnet.operators.table import dispatch, supported
 
-__all__ = ["arithmetic", "comparison", "dispatch", "extremes", "linear", "shape", "supported"]
+__all__ = [
+    "arithmetic",
+    "comparison",
+    "dispatch",
+    "extremes",
+    "functions",
+    "linear",
+    "shape",
+    "supported",
+]

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.shape import share_wise
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
@@ -34,13 +33,6 @@ def _rsub(func: torch._ops.OpOverload, x: Any, y: Any, alpha: int | float = 1) -
 @operator(aten.mul.Tensor, aten.mul.Scalar)
 def _mul(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
     return multiply(x, y)
-
-
-@operator(aten.div.Tensor, aten.div.Scalar)
-def _div(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    if isinstance(y, SecretTensor):
-        raise UnsupportedOperator(str(func), "division by a public value")
-    return multiply(x, lift(y).to(torch.float64).reciprocal())
 
 
 @operator(aten.mean.default, aten.mean.dim)

@@ -60,8 +60,6 @@ def dispatch(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[st
 
 def _nearest(name: str) -> str:
     known = sorted({overload.overloadpacket.__name__ for overload in _TABLE})
-    if "softmax" in name:
-        return "reveal the logits and let their owner apply it: it does not change their order"
     return "supported operators: " + ", ".join(known)
 
 

@@ -112,9 +112,10 @@ class Exponential(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
         # The powers of whole digits are few, so they are looked up and not computed.
         count = 1 << self.digits
         whole = self.rate * torch.arange(self.least, self.least + count, dtype=torch.float64)
-        powers = torch.exp2((whole + self.scale).clamp_(-VALUE_BITS, VALUE_BITS - 1))
+        powers = torch.exp2((whole + self.scale).clamp_(-4 * RING_BITS, 4 * RING_BITS))
         entries = torch.arange(count).view(-1, *[1] * r.dim())
-        yield powers[(entries - digit) & (count - 1)].mul_(factor).round_().to(torch.int64)
+        values = powers[(entries - digit) & (count - 1)].mul_(factor)
+        yield values.clamp_(max=2.0**VALUE_BITS).round_().to(torch.int64)
 
 
 class Waves(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="waves"):

@@ -66,7 +66,7 @@ def divide(suite: Suite, x: Sharing, y: Sharing) -> Sharing:
     Scale:    2f
     Domain:   y as x in `reciprocal`; the quotient below 2^15 (less if 62 - 2f is)
     Error:    3 steps of 2^-f, and 10 2^-f of the value
-    Cost:     6 rounds; one more where x waits for its truncation
+    Cost:     6 rounds
     Reveals:  nothing
     """
     f = suite.scale_bits

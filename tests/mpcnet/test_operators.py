@@ -220,13 +220,11 @@ async def test_private_operands(case: str) -> None:
 
 
 REFUSED: dict[str, Function] = {
-    "softmax": lambda x: torch.softmax(x, 0),
-    "division by a secret": lambda x: 1 / x,
     "transposed convolution": lambda x: functional.conv_transpose1d(
         x[None, None], torch.ones(1, 1, 2)
     ),
     "padding with ones": lambda x: functional.pad(x, (1, 1), value=1.0),
-    "sine": torch.sin,
+    "arc sine": torch.asin,
     "sort": lambda x: x.sort().values,
 }
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
+from protocols.cost import Cost
 from protocols.fixedpoint import VALUE_BITS, encode
 from protocols.functions.exponential import exp
 from protocols.functions.inverse import log, reciprocal, rsqrt, sqrt
@@ -30,8 +31,9 @@ from protocols.shares import Sharing
 from protocols.suite import Suite
 from tests.parties import run_parties
 from tests.protocols.ringvalues import SHARED, given, revealed
+from tests.protocols.test_costs import cost_of
 
-__all__ = ["CASES", "Case", "computed", "magnitudes", "ramp"]
+__all__ = ["CASES", "Case", "computed", "counted", "magnitudes", "ramp"]
 
 Secret = Callable[[Suite, Sharing], Sharing]
 Plain = Callable[[Tensor], Tensor]
@@ -135,3 +137,14 @@ async def computed(
     assert all(torch.equal(out, outcome.results[0][0]) for out, _ in outcome.results)
     real = ring.double() * 2.0**-scale
     return real, outcome.results[0][0], max(rounds for _, rounds in outcome.results)
+
+
+async def counted(secret: Secret, n: int) -> Cost:
+    """What 64 elements at f = 22 cost, as the links saw it."""
+
+    async def run(session: Session) -> int:
+        x = given(session, encode(torch.linspace(0.5, 4.0, 64), 22))
+        return (await secret(session.suite, x).share).depth
+
+    outcome = await run_parties(run, n)
+    return cost_of(outcome, n, max(outcome.results))

@@ -18,7 +18,7 @@ from protocols.functions.sigmoid import elu, erf, gelu
 from protocols.functions.trigonometric import cos, sin, tan
 from protocols.shares import Sharing
 from protocols.suite import Suite
-from tests.protocols.functions.cases import CASES, computed, magnitudes
+from tests.protocols.functions.cases import CASES, computed, counted, magnitudes
 
 SETTINGS = pytest.mark.parametrize(
     ("suite", "n", "f", "lifted"),
@@ -105,7 +105,7 @@ async def test_quotients(f: int, lifted: bool) -> None:
     real, got, rounds = await computed(quotient, torch.stack([x, y]), f, lifted=lifted)
     exact = real[0] / real[1]
     assert ((got - exact).abs() * 2.0**f <= 4 + 10 * exact.abs()).all()
-    assert rounds == (7 if lifted else 6)
+    assert rounds == 6
 
 
 async def test_quotients_of_one_owner() -> None:
@@ -168,6 +168,10 @@ def test_any_values(values: list[float]) -> None:
 
 
 def test_every_function_declares_its_cost() -> None:
-    assert {name.split()[0] for name in CASES if name != "cube"} <= {
-        name.split()[0] for name in COSTS
-    }
+    assert set(CASES) == set(COSTS)
+
+
+@NAMES
+@pytest.mark.parametrize("n", [2, 3])
+async def test_costs_are_those_declared(name: str, n: int) -> None:
+    assert await counted(CASES[name].secret, n) == COSTS[name]

@@ -1,0 +1,137 @@
+"""Exponentials, roots, sigmoids and all other functions of one secret, and quotients of two."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mpcnet.errors import UnsupportedOperator
+from mpcnet.operators.arithmetic import add, multiply, scale
+from mpcnet.operators.table import lift, operator
+from mpcnet.tensor import SecretTensor
+from protocols.functions import exponential, inverse, power, sigmoid, trigonometric
+from protocols.shares import Sharing
+from protocols.suite import Suite
+
+__all__ = ["quotient"]
+
+aten = torch.ops.aten
+
+_LN_2 = 0.6931471805599453
+_LN_10 = 2.302585092994046
+
+
+_FUNCTIONS: dict[torch._ops.OpOverload, Callable[[Suite, Sharing], Sharing]] = {
+    aten.exp.default: exponential.exp,
+    aten.reciprocal.default: inverse.reciprocal,
+    aten.sqrt.default: inverse.sqrt,
+    aten.rsqrt.default: inverse.rsqrt,
+    aten.log.default: inverse.log,
+    aten.sigmoid.default: sigmoid.sigmoid,
+    aten.tanh.default: sigmoid.tanh,
+    aten.erf.default: sigmoid.erf,
+    aten.silu.default: sigmoid.silu,
+    aten.sin.default: trigonometric.sin,
+    aten.cos.default: trigonometric.cos,
+    aten.tan.default: trigonometric.tan,
+}
+
+
+@operator(*_FUNCTIONS)
+def _function(func: torch._ops.OpOverload, x: SecretTensor) -> SecretTensor:
+    return _applied(_FUNCTIONS[func], x)
+
+
+def _applied(function: Callable[[Suite, Sharing], Sharing], x: SecretTensor) -> SecretTensor:
+    result: SecretTensor = x.session.wrap(function(x.session.suite, x.sharing))
+    return result
+
+
+@operator(aten.exp2.default)
+def _exp2(func: torch._ops.OpOverload, x: SecretTensor) -> SecretTensor:
+    return _applied(exponential.exp, multiply(x, _LN_2))
+
+
+@operator(aten.expm1.default)
+def _expm1(func: torch._ops.OpOverload, x: SecretTensor) -> SecretTensor:
+    return add(_applied(exponential.exp, x), -1)
+
+
+@operator(aten.log2.default)
+def _log2(func: torch._ops.OpOverload, x: SecretTensor) -> SecretTensor:
+    return multiply(_applied(inverse.log, x), 1 / _LN_2)
+
+
+@operator(aten.log10.default)
+def _log10(func: torch._ops.OpOverload, x: SecretTensor) -> SecretTensor:
+    return multiply(_applied(inverse.log, x), 1 / _LN_10)
+
+
+@operator(aten.log1p.default)
+def _log1p(func: torch._ops.OpOverload, x: SecretTensor) -> SecretTensor:
+    return _applied(inverse.log, add(x, 1))
+
+
+@operator(aten.gelu.default)
+def _gelu(
+    func: torch._ops.OpOverload, x: SecretTensor, *, approximate: str = "none"
+) -> SecretTensor:
+    return x.session.wrap(sigmoid.gelu(x.session.suite, x.sharing, approximate=approximate))
+
+
+@operator(aten.softplus.default)
+def _softplus(
+    func: torch._ops.OpOverload, x: SecretTensor, beta: float = 1, threshold: float = 20
+) -> SecretTensor:
+    """The threshold is where torch begins to leave the curve to its asymptote; ours is exact."""
+    result: SecretTensor = scale(_applied(sigmoid.softplus, scale(x, beta)), 1 / beta)
+    return result
+
+
+@operator(aten.elu.default)
+def _elu(
+    func: torch._ops.OpOverload,
+    x: SecretTensor,
+    alpha: float = 1,
+    slope: float = 1,
+    input_scale: float = 1,
+) -> SecretTensor:
+    if slope != 1 or input_scale != 1:
+        raise UnsupportedOperator(str(func), "elu without other scales")
+    return x.session.wrap(sigmoid.elu(x.session.suite, x.sharing, alpha))
+
+
+@operator(aten.log_sigmoid_forward.default)
+def _log_sigmoid(func: torch._ops.OpOverload, x: SecretTensor) -> tuple[SecretTensor, Tensor]:
+    """The second result is a buffer for a backward pass that torch does elsewhere; it is empty."""
+    return _applied(sigmoid.logsigmoid, x), torch.empty(0)
+
+
+@operator(aten._softmax.default, aten._log_softmax.default)
+def _softmax(
+    func: torch._ops.OpOverload, x: SecretTensor, dim: int, half_to_float: bool
+) -> SecretTensor:
+    log = func.overloadpacket.__name__ == "_log_softmax"
+    protocol = exponential.log_softmax if log else exponential.softmax
+    return x.session.wrap(protocol(x.session.suite, x.sharing, dim))
+
+
+@operator(aten.pow.Tensor_Scalar)
+def _pow(func: torch._ops.OpOverload, x: SecretTensor, exponent: int | float) -> SecretTensor:
+    return x.session.wrap(power.power(x.session.suite, x.sharing, float(exponent)))
+
+
+@operator(aten.div.Tensor, aten.div.Scalar)
+def _div(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
+    if isinstance(y, SecretTensor):
+        return quotient(x, y)
+    return multiply(x, lift(y).to(torch.float64).reciprocal())
+
+
+def quotient(x: Any, y: SecretTensor) -> SecretTensor:
+    """x / y for a secret y and an x that may be public."""
+    session = y.session
+    if not isinstance(x, SecretTensor):
+        return multiply(_applied(inverse.reciprocal, y), x)
+    return session.wrap(inverse.divide(session.suite, x.sharing, y.sharing))
