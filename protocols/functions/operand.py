@@ -16,7 +16,7 @@ def operand(suite: Suite, x: Sharing) -> Sharing:
     A product that still waits for its truncation is taken as it is: its wire has to be opened
     anyhow, and the one of its truncation would be a second.
     """
-    if x.source is not None and x.source.wires and not x.wires:
+    if x.source is not None and None in x.source.wires and None not in x.wires:
         x = x.source
     finest = min(2 * suite.scale_bits, FINEST)
     return x if suite.scale_bits <= x.scale_bits <= finest else suite.rescale(x)
