@@ -240,7 +240,7 @@ class _Reading:
             bytes_sent=sum(link.online_bytes_sent for link in links),
             payload_sent=sum(link.online_payload_sent for link in links),
             ahead_sent=sum(link.offline_payload_sent for link in links),
-            dealt=stats[party.dealer].offline_payload_received,
+            dealt=stats[party.size].offline_payload_received,
             cpu=time.process_time(),
             clock=time.perf_counter(),
         )
