@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ from transports.route import Route
 from transports.status import StatusPages
 from transports.status_server import StatusServer
 
-__all__ = ["program_digest", "run_dealer", "run_party"]
+__all__ = ["program_digest", "run_dealer", "run_party", "run_program"]
 
 SUITES: Mapping[str, type[Suite]] = {"additive": AdditiveSuite, "clear": ClearSuite}
 
@@ -44,6 +44,17 @@ async def run_party(config: Config, events: Events) -> dict[str, Any]:
     """
     app, settings = load_settings(config)
     digest = program_digest(app, settings)
+    return await run_program(config, digest, lambda s: app.run(s, settings, events), events)
+
+
+async def run_program(
+    config: Config, digest: str, program: Callable[[Session], Awaitable[Any]], events: Events
+) -> dict[str, Any]:
+    """Runs any program as this party, to its end; returns and raises what `run_party` does.
+
+    Args:
+        digest: what all parties must have in common to run it; compared when links are made.
+    """
     async with _watched(config) as pages, _connected(config, digest, events, pages) as exchange:
         device = Device(exchange.holding)
         suite_type = SUITES[config.protocol.suite]
@@ -53,7 +64,7 @@ async def run_party(config: Config, events: Events) -> dict[str, Any]:
             suite = suite_type(party, config.protocol.scale_bits)
             try:
                 session = Session(suite, [entry.name for entry in config.parties])
-                result = await session.run(lambda s: _whole(app, s, settings, events))
+                result = await session.run(lambda s: _whole(s, program))
             finally:
                 await suite.close()
             if suite_type.needs_dealer:
@@ -64,10 +75,8 @@ async def run_party(config: Config, events: Events) -> dict[str, Any]:
         return {"party": config.name, "result": result, "traffic": _traffic(config, exchange)}
 
 
-async def _whole(
-    app: App[Any], session: Session, settings: Any, events: Events
-) -> dict[str, Any] | None:
-    result = await app.run(session, settings, events)
+async def _whole(session: Session, program: Callable[[Session], Awaitable[Any]]) -> Any:
+    result = await program(session)
     await session.barrier()  # nobody leaves before everybody has what it came for
     return result
 

@@ -1,54 +1,78 @@
-"""Measure this package against references in the same run.
+"""Measure this package, against references in the same run or against what is aimed at.
 
     python -m tools.bench transports            a table
     python -m tools.bench transports --json     one JSON line a case
+    python -m tools.bench protocols --json --cases relu_1e6 --link continent
 
-A suite is a module with `run(only, runs)` that yields figures; see `tools.bench_transports`.
+The exit status is 1 if a case could not be measured. A suite is a module with `add_arguments`,
+`run` and `print_table`; see `tools.bench_transports` and `tools.bench_protocols`.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from collections.abc import Iterator, Sequence
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from rich.console import Console
 
-from tools.bench_figures import Figure, print_table
-
 __all__ = ["main"]
 
-_SUITES: Final = {"transports": "tools.bench_transports"}
+_SUITES: Final = {"protocols": "tools.bench_protocols", "transports": "tools.bench_transports"}
+_PIPED_WIDTH: Final = 160
+
+
+class _Report(Protocol):
+    """What a suite yields for a case."""
+
+    @property
+    def failed(self) -> bool: ...
+
+    @property
+    def line(self) -> str: ...
+
+    def as_json(self) -> str: ...
 
 
 class _Suite(Protocol):
     """What a suite's module offers."""
 
-    def run(self, only: Sequence[str], runs: int) -> Iterator[Figure]:
-        """Measures the cases whose names begin with one of `only`, or all."""
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """The suite's own options."""
+
+    def run(self, asked: argparse.Namespace) -> Iterator[_Report]:
+        """Measures the cases that were asked for."""
+
+    def print_table(self, reports: Sequence[Any], console: Console) -> None:
+        """All cases, for people."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, measure, print each figure when it is there."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.bench", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("suite", choices=sorted(_SUITES))
     parser.add_argument("--json", action="store_true", help="one JSON line a case")
-    parser.add_argument("--only", nargs="+", default=[], help="cases whose names begin so")
-    parser.add_argument("--runs", type=int, default=15, help="runs of each side of a case")
+    if arguments and arguments[0] in _SUITES:  # a suite is imported only when it is meant
+        suite = cast(_Suite, importlib.import_module(_SUITES[arguments[0]]))
+        suite.add_arguments(parser)
     asked = parser.parse_args(arguments)
-    suite = cast(_Suite, importlib.import_module(_SUITES[asked.suite]))
-    console = Console()
-    figures: list[Figure] = []
-    for figure in suite.run(asked.only, asked.runs):
-        figures.append(figure)
+    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    reports: list[_Report] = []
+    for report in suite.run(asked):
+        reports.append(report)
         if asked.json:
-            print(figure.as_json(), flush=True)
+            print(report.as_json(), flush=True)
         else:
-            console.print(f"{figure.case}: {figure.ratio:.3g} of {figure.against}")
+            console.print(report.line)
     if not asked.json:
-        print_table(figures, console)
+        suite.print_table(reports, console)
+    return int(any(report.failed for report in reports))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

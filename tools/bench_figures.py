@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Figure", "compare", "print_table"]
+__all__ = ["Figure", "compare", "print_table", "rounded"]
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,28 @@ class Figure:
         """Ours over the reference."""
         return self.value / self.reference
 
+    @property
+    def failed(self) -> bool:
+        """Never: what fails to be measured raises."""
+        return False
+
+    @property
+    def line(self) -> str:
+        """For people who wait."""
+        return f"{self.case}: {self.ratio:.3g} of {self.against}"
+
     def as_json(self) -> str:
         """One line."""
         fields: dict[str, object] = {
             "case": self.case,
-            "value": _rounded(self.value),
+            "value": rounded(self.value),
             "unit": self.unit,
-            "reference": _rounded(self.reference),
-            "ratio": _rounded(self.ratio),
+            "reference": rounded(self.reference),
+            "ratio": rounded(self.ratio),
             "against": self.against,
             "target": self.target,
             "runs": self.runs,
-            "ratios": [_rounded(self.worst), _rounded(self.best)],
+            "ratios": [rounded(self.worst), rounded(self.best)],
         }
         return json.dumps(fields)
 
@@ -81,7 +92,7 @@ def compare(
     )
 
 
-def print_table(figures: list[Figure], console: Console) -> None:
+def print_table(figures: Sequence[Figure], console: Console) -> None:
     """All figures, for people."""
     table = Table("case", "against", box=None, header_style="bold")
     for column in ("ours", "reference", "ratio", "pairs", "target"):
@@ -99,6 +110,6 @@ def print_table(figures: list[Figure], console: Console) -> None:
     console.print(table)
 
 
-def _rounded(number: float) -> float:
+def rounded(number: float) -> float:
     """Four digits: more would not be true."""
     return float(f"{number:.4g}")

@@ -6,18 +6,19 @@ taken. Every message of ours has memory of its own; those of a reference fall in
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tools.bench_figures import Figure, compare
+from tools.bench_figures import Figure, compare, print_table
 from tools.bench_peer import Pair
 from transports import Identity, create_identity
 
-__all__ = ["run"]
+__all__ = ["add_arguments", "print_table", "run"]
 
 _MIB: Final = 1 << 20
 _RUN_BYTES: Final = 128 * _MIB  # in one run of a case of throughput
@@ -57,16 +58,18 @@ _THROUGHPUT: Final = (
 )
 
 
-def run(only: Sequence[str], runs: int) -> Iterator[Figure]:
-    """Measures the cases whose names begin with one of `only`, or all.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this suite."""
+    parser.add_argument("--only", nargs="+", default=[], help="cases whose names begin so")
+    parser.add_argument("--runs", type=int, default=15, help="runs of each side of a case")
 
-    Args:
-        runs: of each side of a case, after two to warm up.
-    """
+
+def run(asked: argparse.Namespace) -> Iterator[Figure]:
+    """Measures the cases that were asked for, each side `asked.runs` times after two to warm up."""
     identities = (create_identity("p0"), create_identity("p1"))
     for name, measure in _cases().items():
-        if not only or any(name.startswith(prefix) for prefix in only):
-            yield from measure(name, identities, runs)
+        if not asked.only or any(name.startswith(prefix) for prefix in asked.only):
+            yield from measure(name, identities, asked.runs)
 
 
 _Measure = Callable[[str, tuple[Identity, ...], int], list[Figure]]

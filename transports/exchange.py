@@ -57,7 +57,10 @@ class Exchange:
         self._outbox: dict[int, list[Outgoing]] = {peer: [] for peer in channels}
         self._left: set[int] = set()  # peers that said BYE
         self._rounds = Rounds()
-        self._in_flight = 0
+        self._begun = 0  # pieces of work that were ever on the device
+        self._in_flight = 0  # those that still are
+        self._begun_before_post = 0
+        self._held_for = 0  # of those in flight, the ones that began before the last post
         self._next_pass: asyncio.Handle | None = None
         self._round_closed = asyncio.Event()
         self._round_closed.set()
@@ -116,6 +119,7 @@ class Exchange:
         if peer in self._left:
             raise self._gone(peer, "it had finished when a message for it was posted")
         self._outbox[peer].append(outgoing(tag, payload, depth, offline, self._limits))
+        self._begun_before_post, self._held_for = self._begun, self._in_flight
         self._rounds.posted(self._loop.time())
         self._round_closed.clear()
         self._look_soon()
@@ -143,14 +147,22 @@ class Exchange:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Work is on the device: keeps the round open for what it posts, within a short limit."""
+        """Work is on the device: keeps the round open for what it posts, within a short limit.
+
+        Only a round in which the last post came later: work that began after it belongs to the
+        next one, and often peers need this one before they can do as much.
+        """
+        self._begun += 1
         self._in_flight += 1
+        number = self._begun
         try:
             yield
         finally:
             self._in_flight -= 1
-            if not self._in_flight and not self._round_closed.is_set():
-                self._look_soon()
+            if number <= self._begun_before_post:
+                self._held_for -= 1
+                if not self._held_for and not self._round_closed.is_set():
+                    self._look_soon()
 
     async def drained(self) -> None:
         """Returns when everything posted so far has been handed to the connections.
@@ -263,7 +275,7 @@ class Exchange:
 
     def _passed(self) -> None:
         self._next_pass = None
-        decision = self._rounds.passed(self._loop.time(), self._in_flight)
+        decision = self._rounds.passed(self._loop.time(), self._held_for)
         if decision is Decision.WAIT:
             self._next_pass = self._loop.call_soon(self._passed)
         elif decision is Decision.HOLD:

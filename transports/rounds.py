@@ -3,8 +3,8 @@ here.
 
 Operators yield to the event loop a few times before they post, so "send at the next pass" would
 cut a round into many frames. The rule is: close after one full pass of the loop in which nothing
-was posted and nothing is in flight on the device. What is in flight on the device may hold a
-round for `hold_limit_s` after its last post; a program that posts in every pass is cut after
+was posted and nothing is in flight on the device that began before the last post. Such work may
+hold a round for `hold_limit_s` after its last post; a program that posts in every pass is cut after
 `max_passes` passes.
 """
 

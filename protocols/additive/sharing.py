@@ -2,6 +2,7 @@
 
 from math import prod
 
+import torch
 from torch import Tensor
 
 from protocols.correlations import Mask, Member
@@ -27,11 +28,14 @@ async def open_(
               to everybody but itself and the dealer.
     Security: semi-honest; hides x from any set of parties that lacks one of the mask's holders
     """
-    share = await op.read(x.share)
     rank = op.party.rank
+    own = await op.mask(mask) if rank in mask.holders else None  # before the value is there
+    share = await op.read(x.share)
     total = share.value
+    if own is not None:
+        total = await op.run(total.numel(), torch.add, total, own)
+        del own
     if rank in senders:
-        total = total + await op.mask(mask)
         others = [peer for peer in receivers if peer != rank]
         op.post(others, "wire", total, offline=share.offline)
     if rank not in receivers:
@@ -39,7 +43,7 @@ async def open_(
     for peer in senders:
         if peer != rank:
             (part,) = await op.take(peer, "wire", Member(x.shape))
-            total = total + part
+            total = await op.run(total.numel(), torch.add, total, part)
     return Share(total, op.depth)
 
 

@@ -208,8 +208,8 @@ async def test_holding_keeps_the_round_open() -> None:
     async with local_exchanges(2) as (alice, bob):
         alice._rounds._hold_limit_s = 10.0  # far over what a loaded machine takes
         before = alice.stats[1].frames_sent
-        alice.post(1, tag("a"), b"1")
         with alice.holding():
+            alice.post(1, tag("a"), b"1")
             for _ in range(20):
                 await asyncio.sleep(0.001)
             assert alice.stats[1].frames_sent == before
@@ -217,6 +217,20 @@ async def test_holding_keeps_the_round_open() -> None:
         await bob.take(0, tag("a"))
         await bob.take(0, tag("b"))
         assert alice.stats[1].frames_sent == before + 1
+
+
+async def test_work_that_began_after_a_post_does_not_hold_it() -> None:
+    async with local_exchanges(2) as (alice, bob):
+        alice._rounds._hold_limit_s = 10.0  # a test that waits so long has failed
+        with alice.holding():
+            alice.post(1, tag("a"), b"1")
+            alice.post(1, tag("b"), b"2")
+        with alice.holding():
+            started = asyncio.get_running_loop().time()
+            await bob.take(0, tag("a"))
+            await bob.take(0, tag("b"))
+            assert asyncio.get_running_loop().time() - started < 5.0
+        assert alice.stats[1].messages_sent == 2
 
 
 async def test_holding_ends_at_its_limit() -> None:

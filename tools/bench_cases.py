@@ -1,0 +1,222 @@
+"""What the benchmark of the protocols computes: operands, operation, and what is aimed at.
+
+Every operation is plain torch code that takes secrets as it takes tensors. Operands are the sums of
+inputs of all parties, so that nobody knows them and the general protocol runs; a model's weights
+are one party's own, its input another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import log
+from typing import Final, TypeAlias
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from apps.speech.model import Wav2Letter
+
+__all__ = ["CASES", "Case", "LeNet5", "Target", "layer_elements"]
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The most that a case may take on the reference machine.
+
+    Attributes:
+        seconds: online.
+        rounds: online messages on the longest chain; None where none is set.
+        megabytes: sent online, by one party.
+        both_seconds: offline and online.
+        both_megabytes: sent online, by all parties.
+    """
+
+    seconds: float
+    rounds: int | None = None
+    megabytes: float | None = None
+    both_seconds: float | None = None
+    both_megabytes: float | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the benchmark.
+
+    Attributes:
+        name: as `--cases` takes it.
+        target: what is aimed at.
+        shapes: of the operands, at a fraction 1 / scale of the full size.
+        operation: on the operands; None where a model is run.
+        model: makes the model at a fraction of its size; None for an operation.
+        draw: makes an operand of a shape, float64.
+    """
+
+    name: str
+    target: Target
+    shapes: Callable[[int], Sequence[Shape]]
+    operation: Callable[..., Tensor] | None = None
+    model: Callable[[int], nn.Module] | None = None
+    draw: Callable[[Generator, Shape], Tensor] = lambda generator, shape: _normal(generator, shape)
+
+    def build(self, scale: int) -> nn.Module | None:
+        """The model, with the same random weights wherever it is built."""
+        if self.model is None:
+            return None
+        torch.manual_seed(1)
+        return self.model(scale).eval().requires_grad_(False)
+
+    def operands(self, scale: int, seed: int) -> list[Tensor]:
+        """Operands, float64; the same for all who name the seed."""
+        generator = Generator().manual_seed(seed)
+        return [self.draw(generator, shape) for shape in self.shapes(scale)]
+
+    def apply(self, model: nn.Module | None, operands: Sequence[Tensor]) -> Tensor:
+        """The result, of secrets or of plain tensors."""
+        operation = self.operation if model is None else model
+        if operation is None:
+            raise ValueError(f"{self.name} has neither an operation nor a model")
+        result: Tensor = operation(*operands)
+        return result
+
+
+class LeNet5(nn.Module):
+    """LeCun, Bottou, Bengio, Haffner 1998, with max pooling and ReLU, for images of 28 x 28."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 6, 5, padding=2)
+        self.conv2 = nn.Conv2d(6, 16, 5)
+        self.fc1 = nn.Linear(400, 120)
+        self.fc2 = nn.Linear(120, 84)
+        self.fc3 = nn.Linear(84, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, 1, 28, 28) -> logits (batch, 10)."""
+        x = functional.relu(functional.max_pool2d(self.conv1(x), 2))
+        x = functional.relu(functional.max_pool2d(self.conv2(x), 2))
+        x = functional.relu(self.fc1(x.flatten(1)))
+        x = functional.relu(self.fc2(x))
+        logits: Tensor = self.fc3(x)
+        return logits
+
+
+def layer_elements(case: Case, scale: int) -> int:
+    """Numbers in operands, weights and result of the largest layer; found without computing."""
+    with torch.device("meta"):
+        operands = [torch.empty(shape) for shape in case.shapes(scale)]
+        model = case.model(scale).eval() if case.model is not None else None
+        counts: list[int] = []
+
+        def count(module: nn.Module, taken: tuple[Tensor, ...], result: Tensor) -> None:
+            if not list(module.children()):
+                weights = list(module.parameters())
+                counts.append(sum(t.numel() for t in (*taken, *weights, result)))
+
+        if model is None:
+            result = case.apply(None, operands)
+            return sum(t.numel() for t in (*operands, result))
+        for module in model.modules():
+            module.register_forward_hook(count)
+        model(*operands)
+        return max(counts)
+
+
+def _normal(generator: Generator, shape: Shape, deviation: float = 1.0) -> Tensor:
+    return torch.randn(shape, generator=generator, dtype=torch.float64) * deviation
+
+
+def _within(limit: float, deviation: float, generator: Generator, shape: Shape) -> Tensor:
+    return _normal(generator, shape, deviation).clamp(-limit, limit)
+
+
+def _magnitudes(smallest: float, largest: float, generator: Generator, shape: Shape) -> Tensor:
+    """Both signs, magnitudes as likely in each octave."""
+    draws = torch.rand((2, *shape), generator=generator, dtype=torch.float64)
+    sizes = (log(smallest) + draws[0] * log(largest / smallest)).exp()
+    return torch.where(draws[1] < 0.5, -sizes, sizes)
+
+
+def _part(size: int, scale: int, least: int = 1) -> int:
+    return max(least, size // scale)
+
+
+def _vectors(size: int, count: int = 1) -> Callable[[int], list[Shape]]:
+    return lambda scale: [(_part(size, scale),)] * count
+
+
+def _square(size: int) -> Callable[[int], list[Shape]]:
+    return lambda scale: [(_part(size, scale),) * 2] * 2
+
+
+def _maps(scale: int) -> Shape:
+    return (1, _part(64, scale), _part(56, scale, 4), _part(56, scale, 4))
+
+
+def _filtered_maps(scale: int) -> list[Shape]:
+    channels = _part(64, scale)
+    return [_maps(scale), (channels, channels, 3, 3)]
+
+
+def _rows(scale: int) -> list[Shape]:
+    return [(_part(64, scale), _part(1000, scale, 10))]
+
+
+def _images(scale: int) -> list[Shape]:
+    return [(_part(32, scale), 1, 28, 28)]
+
+
+def _second_of_sound(scale: int) -> list[Shape]:
+    return [(1, 1, _part(16_000, scale, 1_600))]
+
+
+_CASES: Final = (
+    Case("mul_1e6", Target(0.10), _vectors(10**6, 2), torch.mul),
+    Case("matmul_512", Target(0.10), _square(512), torch.matmul),
+    Case("matmul_1024", Target(0.5), _square(1024), torch.matmul),
+    Case("conv2d_64x56x56_k3", Target(0.08), _filtered_maps, partial(functional.conv2d, padding=1)),
+    Case("relu_1e6", Target(0.25, 3, 20.0), _vectors(10**6), torch.relu),
+    Case(
+        "maxpool2d_64x56x56_k2",
+        Target(0.3, 8),
+        lambda scale: [_maps(scale)],
+        partial(functional.max_pool2d, kernel_size=2),
+    ),
+    Case(
+        "softmax_64x1000",
+        Target(0.4, 40),
+        _rows,
+        partial(torch.softmax, dim=-1),
+        draw=partial(_normal, deviation=2.0),
+    ),
+    Case("argmax_64x1000", Target(0.3, 32), _rows, lambda x: x.argmax(-1)),
+    Case(
+        "sigmoid_1e5",
+        Target(0.1, 6),
+        _vectors(10**5),
+        torch.sigmoid,
+        draw=partial(_normal, deviation=3.0),
+    ),
+    Case(
+        "reciprocal_1e5",
+        Target(0.15, 10),
+        _vectors(10**5),
+        torch.reciprocal,
+        draw=partial(_magnitudes, 0.1, 100.0),
+    ),
+    Case("exp_1e5", Target(0.1, 6), _vectors(10**5), torch.exp, draw=partial(_within, 8.0, 2.0)),
+    Case("lenet5_maxpool_b32", Target(0.5, 30), _images, model=lambda scale: LeNet5()),
+    Case(
+        "wav2letter_1s",
+        Target(0.4, 46, both_seconds=0.9, both_megabytes=6.0),
+        _second_of_sound,
+        model=lambda scale: Wav2Letter(width=_part(250, scale, 2)),
+    ),
+)
+
+CASES: Final = {case.name: case for case in _CASES}
+"""All cases, by name."""
