@@ -49,7 +49,9 @@ async def dealing(
 
 
 def request(exchanges: list[Exchange], number: int, payload: bytes) -> None:
-    exchanges[-2].post(len(exchanges) - 1, Label(f"request/{number}").tag, payload, offline=True)
+    """Sends one request, or the end."""
+    encoded = b"[" + payload + b"]" if payload else b""
+    exchanges[-2].post(len(exchanges) - 1, Label(f"requests/{number}").tag, encoded, offline=True)
 
 
 def mask(shape: tuple[Any, ...], holders: tuple[int, ...] = (0, 1), **more: Any) -> dict[str, Any]:
