@@ -23,7 +23,7 @@ from protocols.preprocessing.source import MAX_REQUESTS
 from protocols.prg import Key
 from transports import Exchange
 
-__all__ = ["Dealer", "Hand", "answer_bytes"]
+__all__ = ["MAX_BEGUN_BYTES", "REQUEST_WEIGHT", "Dealer", "Hand", "answer_bytes"]
 
 MAX_DIMENSIONS = 16
 MAX_ANSWER_BYTES = 1 << 30
