@@ -13,6 +13,7 @@ from pathlib import Path
 from protocols.errors import ProtocolError
 
 __all__ = [
+    "Disagreement",
     "SlotTaken",
     "StoreDamaged",
     "StoreEmpty",
@@ -88,6 +89,15 @@ class StoreEmpty(StoreError):
     @property
     def peer_reason(self) -> str:
         return f"it uses prepared runs only (--store-only), and {self.why}"
+
+
+class Disagreement(StoreError):
+    """The parties do not want to prepare the same."""
+
+    @property
+    def peer_reason(self) -> str:
+        """Only public facts."""
+        return str(self)
 
 
 class SlotTaken(StoreError):
