@@ -94,10 +94,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     _add(commands, keygen_command, "keygen", "make a key and a certificate", keygen_options())
     _add(commands, party_command, "party", "run one party of a program", party_options())
     _add(commands, dealer_command, "dealer", "serve one session as its dealer", run_options())
-    _add(
-        commands, prepare_command, "prepare", "deal runs to come, and keep them", prepare_options()
-    )
-    _add(commands, stock_command, "stock", "show what was dealt ahead", stock_options())
+    _add(commands, prepare_command, "prepare", "deal runs ahead of time", prepare_options())
+    _add(commands, stock_command, "stock", "show which prepared runs are left", stock_options())
     _add(commands, relay_command, "relay", "carry links of parties that only dial", relay_options())
     demo = _add(
         commands, demo_command, "demo", "all participants on this machine", demo_options(), False
