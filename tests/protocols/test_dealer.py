@@ -309,6 +309,7 @@ async def test_requests_of_one_moment_are_one_message() -> None:
         requests = [Truncation(f"{place}.t/material", x, 20) for place in range(50)]
         operators = [party.operator(Label(f"{place}.t")) for place in range(50)]
         pairs = zip(operators, requests, strict=True)
+        await exchanges[1].drained()  # its key
         before = exchanges[1].stats[2].messages_sent
         answers = await asyncio.gather(*(op.material(request) for op, request in pairs))
         assert exchanges[1].stats[2].messages_sent == before + 1
