@@ -60,6 +60,27 @@ class App(ABC, Generic[S]):
     async def run(self, session: Session, settings: S, events: Events) -> dict[str, Any] | None:
         """This party's part of the program; what it may show as its result, JSON-able."""
 
+    def shapes(self, settings: S) -> Any:
+        """What else the operators of a run depend on, of this party's inputs: how many, how large.
+
+        JSON-able, and public: all parties learn it. Runs are prepared ahead of time for such shapes
+        (`mpcnet prepare`); a run takes a prepared one if all parties' shapes are the same again.
+        """
+        return None
+
+    async def rehearse(self, session: Session, settings: S, events: Events) -> Any:
+        """`run`, to find out what a run asks the dealer for; for `mpcnet prepare`.
+
+        Nothing of any value is sent, and what is revealed means nothing. Override it where `run`
+        keeps what it reveals, or needs an input that is not there when runs are prepared: any of
+        the same shape will do.
+
+        Returns:
+            What `shapes` will say of such a run.
+        """
+        await self.run(session, settings, events)
+        return self.shapes(settings)
+
     @abstractmethod
     def add_demo_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Options of `mpcnet demo NAME`."""

@@ -26,16 +26,21 @@ from mpcnet.options import (
     common_options,
     demo_options,
     keygen_options,
+    party_options,
+    prepare_options,
     relay_options,
     run_options,
+    stock_options,
 )
+from mpcnet.store_commands import prepare_command, stock_command
 
 __all__ = ["main"]
 
 _EPILOG: Final = """\
 exit status: 0 done; 1 unexpected; 2 usage or configuration; 3 the app's input; 4 an operation that
 secrets do not have; 5 address, identity or handshake; 6 a peer absent or lost; 7 a peer stopped;
-8 a peer broke the rules of the wire, or a limit; 9 the protocol; 130, 143 SIGINT, SIGTERM
+8 a peer broke the rules of the wire, or a limit; 9 the protocol; 10 the store of prepared runs;
+130, 143 SIGINT, SIGTERM
 """
 
 
@@ -87,8 +92,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"mpcnet {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add(commands, keygen_command, "keygen", "make a key and a certificate", keygen_options())
-    _add(commands, party_command, "party", "run one party to the end of its program", run_options())
+    _add(commands, party_command, "party", "run one party of a program", party_options())
     _add(commands, dealer_command, "dealer", "serve one session as its dealer", run_options())
+    _add(commands, prepare_command, "prepare", "deal runs ahead of time", prepare_options())
+    _add(commands, stock_command, "stock", "show which prepared runs are left", stock_options())
     _add(commands, relay_command, "relay", "carry links of parties that only dial", relay_options())
     demo = _add(
         commands, demo_command, "demo", "all participants on this machine", demo_options(), False

@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,10 +18,20 @@ from mpcnet.errors import ConfigError
 from mpcnet.options import common_options, demo_options
 
 if TYPE_CHECKING:
+    from mpcnet.app import Events
     from mpcnet.config import Config
     from mpcnet.report import Display
 
-__all__ = ["dealer_command", "demo_command", "keygen_command", "party_command", "relay_command"]
+__all__ = [
+    "dealer_command",
+    "demo_command",
+    "keygen_command",
+    "load",
+    "participate",
+    "party_command",
+    "relay_command",
+    "show",
+]
 
 _DEMO_PATIENCE_S: Final = 20.0  # its children are asked to end first, then killed
 _PIPED_WIDTH: Final = 120
@@ -57,18 +67,29 @@ def keygen_command(arguments: argparse.Namespace) -> None:
 
 def party_command(arguments: argparse.Namespace) -> None:
     """Runs one party."""
-    config = _load(arguments)
+    from mpcnet.runtime import run_party
+    from mpcnet.store import with_store
+
+    config = load(arguments)
     if config.is_dealer:
         raise ConfigError(config.path, "name", "is the dealer's; run it with `mpcnet dealer`")
-    _participate(config, arguments)
+    config = with_store(config, arguments.store)
+    if arguments.store_only and config.preprocessing is None:
+        why = "is missing; --store-only needs it (or give --store)"
+        raise ConfigError(config.path, "preprocessing.store", why)
+    participate(
+        config, arguments, lambda c, events: run_party(c, events, store_only=arguments.store_only)
+    )
 
 
 def dealer_command(arguments: argparse.Namespace) -> None:
     """Serves as the dealer."""
-    config = _load(arguments)
+    from mpcnet.runtime import run_dealer
+
+    config = load(arguments)
     if not config.is_dealer:
         raise ConfigError(config.path, "name", "is a party's; run it with `mpcnet party`")
-    _participate(config, arguments)
+    participate(config, arguments, run_dealer)
 
 
 def relay_command(arguments: argparse.Namespace) -> None:
@@ -89,20 +110,25 @@ def relay_command(arguments: argparse.Namespace) -> None:
     loop.run(serve)
 
 
-def _load(arguments: argparse.Namespace) -> Config:
+def load(arguments: argparse.Namespace) -> Config:
+    """The configuration that --config names."""
     from mpcnet.config import load_config
 
     return load_config(arguments.config)
 
 
-def _participate(config: Config, arguments: argparse.Namespace) -> None:
+def participate(
+    config: Config,
+    arguments: argparse.Namespace,
+    part: Callable[[Config, Events], Coroutine[Any, Any, dict[str, Any]]],
+) -> None:
+    """Plays a participant's part to its end, and shows what comes of it."""
     import structlog
     import torch
 
-    from mpcnet import loop, report, runtime
+    from mpcnet import loop, report
 
     torch.set_num_threads(arguments.threads)
-    participate = runtime.run_dealer if config.is_dealer else runtime.run_party
     display = report.EventLines() if arguments.events else _display([config.name], arguments.quiet)
 
     def watch(name: str, fields: dict[str, Any]) -> None:
@@ -112,12 +138,12 @@ def _participate(config: Config, arguments: argparse.Namespace) -> None:
         structlog.contextvars.bound_contextvars(session=config.session, participant=config.name),
         display,
     ):
-        result = loop.run(lambda: participate(config, watch))
+        result = loop.run(lambda: part(config, watch))
         display.event(config.name, "result", {"result": result})
     if arguments.json:
         report.print_json(result)
     elif not arguments.events:
-        _print(report.summary(result))
+        show(report.summary(result))
 
 
 def demo_command(arguments: argparse.Namespace) -> None:
@@ -152,7 +178,7 @@ def demo_command(arguments: argparse.Namespace) -> None:
     if arguments.json:
         report.print_json(outcome)
     else:
-        _print(app.table(outcome))
+        show(app.table(outcome))
 
 
 def _watch(display: Display, *, forward: bool) -> Callable[[str, str, Mapping[str, Any]], None]:
@@ -181,7 +207,8 @@ def _display(participants: Sequence[str], quiet: bool) -> Display:
     return report.Lines()
 
 
-def _print(renderable: Any) -> None:
+def show(renderable: Any) -> None:
+    """Prints what rich can draw on standard output."""
     from rich.console import Console
 
     # In a file or a pipe there is no width to fit; what rich would assume there breaks tables.

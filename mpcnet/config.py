@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from mpcnet.errors import ConfigError
+from mpcnet.store import PreprocessingSettings, store_complaints
 from mpcnet.tables import convert_table, read_toml
 from transports.emulated import network_of
 from transports.errors import AddressError, IdentityError
@@ -139,6 +140,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     protocol: ProtocolSettings = ProtocolSettings()
     link: LinkSettings = LinkSettings()
     status: StatusSettings | None = None
+    preprocessing: PreprocessingSettings | None = None
     app: dict[str, Any] | None = None
 
 
@@ -272,6 +274,7 @@ def _complaints(config: Config) -> Iterator[tuple[str, str]]:
     if why := _wrong_network(config.link.network):
         yield "link.network", why
     yield from _route_complaints(config)
+    yield from store_complaints(config)
     if config.status is not None and _wrong_url(f"tcp://{config.status.listen}"):
         yield "status.listen", f"{config.status.listen!r} needs a host and a port: 127.0.0.1:9100"
     names = [entry.name for entry in config.participants]

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from protocols.errors import ProtocolError
+from protocols.preprocessing.errors import StoreError
 from transports.errors import (
     AddressError,
     FrameError,
@@ -155,6 +156,7 @@ _EXIT_CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (FrameError, 8),
     (LimitError, 8),
     (TagError, 8),
+    (StoreError, 10),
     (ProtocolError, 9),
     (KeyboardInterrupt, 130),
 )

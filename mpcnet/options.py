@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Final
 
 from mpcnet.demo import TRANSPORTS
 from transports.profile import ProfileError, parse_profile
 
-__all__ = ["common_options", "demo_options", "keygen_options", "relay_options", "run_options"]
+__all__ = [
+    "common_options",
+    "demo_options",
+    "keygen_options",
+    "party_options",
+    "prepare_options",
+    "relay_options",
+    "run_options",
+    "stock_options",
+]
+
+MAX_RUNS: Final = 1_000_000  # as protocols.preprocessing.batch, which would load torch
 
 
 def common_options() -> argparse.ArgumentParser:
@@ -33,7 +45,7 @@ def keygen_options() -> argparse.ArgumentParser:
 
 
 def run_options() -> argparse.ArgumentParser:
-    """What `mpcnet party` and `mpcnet dealer` take."""
+    """What `mpcnet dealer` takes, and others that take part in something."""
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--config", type=Path, required=True, metavar="FILE", help="a TOML file")
     options.add_argument("--threads", type=_positive, default=1, help="of torch; default: 1")
@@ -42,6 +54,40 @@ def run_options() -> argparse.ArgumentParser:
     output.add_argument("--events", action="store_true", help=argparse.SUPPRESS)
     options.add_argument("--quiet", action="store_true", help="show no progress")
     return options
+
+
+def party_options() -> argparse.ArgumentParser:
+    """What `mpcnet party` takes."""
+    options = argparse.ArgumentParser(add_help=False, parents=[run_options()])
+    _add_store(options, "of runs that `mpcnet prepare` prepared; asks no dealer while it has some")
+    options.add_argument(
+        "--store-only", action="store_true", help="fail rather than ask the dealer"
+    )
+    return options
+
+
+def prepare_options() -> argparse.ArgumentParser:
+    """What `mpcnet prepare` takes."""
+    options = argparse.ArgumentParser(add_help=False, parents=[run_options()])
+    options.add_argument(
+        "--runs", type=_runs, default=1, metavar="N", help="how many, the same at all; default: 1"
+    )
+    _add_store(options, "where to keep them, at a party; a folder of its own, for secrets")
+    return options
+
+
+def stock_options() -> argparse.ArgumentParser:
+    """What `mpcnet stock` takes."""
+    options = argparse.ArgumentParser(add_help=False)
+    place = options.add_mutually_exclusive_group(required=True)
+    place.add_argument("--config", type=Path, metavar="FILE", help="a TOML file that names a store")
+    place.add_argument("--store", type=Path, metavar="DIR", help="a store")
+    options.add_argument("--json", action="store_true", help="print one JSON object")
+    return options
+
+
+def _add_store(options: argparse.ArgumentParser, meaning: str) -> None:
+    options.add_argument("--store", type=Path, metavar="DIR", help=meaning)
 
 
 def relay_options() -> argparse.ArgumentParser:
@@ -80,6 +126,13 @@ def _network(text: str) -> str:
         return parse_profile(text).text
     except ProfileError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _runs(text: str) -> int:
+    number = _positive(text)
+    if number > MAX_RUNS:
+        raise argparse.ArgumentTypeError(f"at most {MAX_RUNS} at once")
+    return number
 
 
 def _positive(text: str) -> int:

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeAlias
 
+import msgspec
 import structlog
+import torch
 
 from mpcnet import __version__
 from mpcnet.app import App, Events, load_app
@@ -17,6 +20,13 @@ from protocols.clear import ClearSuite
 from protocols.dealer import Dealer
 from protocols.device import Device
 from protocols.party import Party
+from protocols.preprocessing.agreement import Terms, agree, decline
+from protocols.preprocessing.batch import Slot
+from protocols.preprocessing.errors import StoreEmpty
+from protocols.preprocessing.source import DealerSource, MaterialSource
+from protocols.preprocessing.store import Store
+from protocols.preprocessing.stored import StoredSource
+from protocols.prg import Key
 from protocols.suite import Suite
 from transports import Address, Exchange, Hello, Limits, LinkStats, open_mesh
 from transports.emulated import with_network
@@ -26,15 +36,32 @@ from transports.route import Route
 from transports.status import StatusPages
 from transports.status_server import StatusServer
 
-__all__ = ["program_digest", "run_dealer", "run_party", "run_program"]
+__all__ = [
+    "SUITES",
+    "connected",
+    "load_settings",
+    "program_digest",
+    "run_dealer",
+    "run_party",
+    "run_program",
+    "stored_program",
+    "traffic",
+    "watched",
+    "workers",
+]
+
+FromStore: TypeAlias = Callable[[Exchange], Awaitable[Slot | str]]
 
 SUITES: Mapping[str, type[Suite]] = {"additive": AdditiveSuite, "clear": ClearSuite}
 
 _log = structlog.get_logger(__name__)
 
 
-async def run_party(config: Config, events: Events) -> dict[str, Any]:
+async def run_party(config: Config, events: Events, *, store_only: bool = False) -> dict[str, Any]:
     """Runs this party's part of the configured app, to its end.
+
+    Args:
+        store_only: fails rather than ask the dealer, where no prepared run can be used.
 
     Returns:
         What the app gave as result, and what it cost: {"party", "result", "traffic"}.
@@ -44,21 +71,38 @@ async def run_party(config: Config, events: Events) -> dict[str, Any]:
     """
     app, settings = load_settings(config)
     digest = program_digest(app, settings)
-    return await run_program(config, digest, lambda s: app.run(s, settings, events), events)
+
+    def program(session: Session) -> Awaitable[Any]:
+        return app.run(session, settings, events)
+
+    async def slot(exchange: Exchange) -> Slot | str:
+        return await _prepared_slot(config, exchange, app, settings)
+
+    store = None if config.preprocessing is None else slot
+    return await run_program(config, digest, program, events, store, store_only=store_only)
 
 
 async def run_program(
-    config: Config, digest: str, program: Callable[[Session], Awaitable[Any]], events: Events
+    config: Config,
+    digest: str,
+    program: Callable[[Session], Awaitable[Any]],
+    events: Events,
+    store: FromStore | None = None,
+    *,
+    store_only: bool = False,
 ) -> dict[str, Any]:
     """Runs any program as this party, to its end; returns and raises what `run_party` does.
 
     Args:
         digest: what all parties must have in common to run it; compared when links are made.
+        store: gives a prepared run, or says why there is none; without it the dealer is asked.
     """
-    async with _watched(config) as pages, _connected(config, digest, events, pages) as exchange:
+    suite_type = SUITES[config.protocol.suite]
+    async with AsyncExitStack() as stack:
+        links, key, source = await _begin(stack, config, digest, events, store, store_only)
+        exchange = links[0]
         device = Device(exchange.holding)
-        suite_type = SUITES[config.protocol.suite]
-        party = Party(exchange, config.rank, config.size, device)
+        party = Party(exchange, config.rank, config.size, device, key=key, source=source)
         try:
             await party.join(dealer=suite_type.needs_dealer)
             suite = suite_type(party, config.protocol.scale_bits)
@@ -69,10 +113,59 @@ async def run_program(
                 await suite.close()
             if suite_type.needs_dealer:
                 party.leave()
-            await exchange.drained()
+            for each in links:
+                await each.drained()
         finally:
             device.close()
-        return {"party": config.name, "result": result, "traffic": _traffic(config, exchange)}
+        return {"party": config.name, "result": result, "traffic": traffic(config, links)}
+
+
+async def _begin(
+    stack: AsyncExitStack,
+    config: Config,
+    digest: str,
+    events: Events,
+    store: FromStore | None,
+    store_only: bool,
+) -> tuple[list[Exchange], Key, MaterialSource | None]:
+    """Links to the other parties, and to the dealer if it is needed; a key, and its material."""
+    pages = await stack.enter_async_context(watched(config))
+
+    async def connect(among: Iterable[int]) -> Exchange:
+        link = connected(config, digest, events, pages, among=among)
+        return await stack.enter_async_context(link)
+
+    parties = range(config.size)
+    if not SUITES[config.protocol.suite].needs_dealer:
+        return [await connect(parties)], Key.fresh(), None
+    if store is None:
+        exchange = await connect(range(config.size + 1))
+        decline(exchange, config.size)
+        return [exchange], Key.fresh(), None
+    exchange = await connect(parties)
+    slot = await store(exchange)
+    if isinstance(slot, Slot):
+        _log.info("a prepared run is used", slot=slot.name)
+        return [exchange], slot.key, StoredSource(slot)
+    if store_only:
+        raise StoreEmpty(slot)
+    _log.warning("the dealer is asked: no prepared run can be used", why=slot)
+    with_dealer = await connect([config.size])
+    pages.watch(exchange.names | with_dealer.names, lambda: {**exchange.stats, **with_dealer.stats})
+    return [exchange, with_dealer], Key.fresh(), DealerSource(with_dealer, config.size)
+
+
+async def _prepared_slot(
+    config: Config, exchange: Exchange, app: App[Any], settings: Any
+) -> Slot | str:
+    """The prepared run that all parties use now, or a clause that says why there is none."""
+    if config.preprocessing is None:
+        raise ValueError("a configuration without a store")
+    store = Store(config.preprocessing.store)
+    store.check()
+    store.sweep()
+    terms = Terms(program=stored_program(config, app, settings), shapes=app.shapes(settings))
+    return await agree(exchange, config.size, store, terms)
 
 
 async def _whole(session: Session, program: Callable[[Session], Awaitable[Any]]) -> Any:
@@ -83,8 +176,8 @@ async def _whole(session: Session, program: Callable[[Session], Awaitable[Any]])
 
 async def run_dealer(config: Config, events: Events) -> dict[str, Any]:
     """Serves one session as its dealer."""
-    async with _watched(config) as pages, _connected(config, None, events, pages) as exchange:
-        device = Device(exchange.holding)
+    async with watched(config) as pages, connected(config, None, events, pages) as exchange:
+        device = Device(exchange.holding, workers())
         try:
             dealer = Dealer(
                 exchange,
@@ -96,7 +189,13 @@ async def run_dealer(config: Config, events: Events) -> dict[str, Any]:
             await exchange.drained()
         finally:
             device.close()
-        return {"party": config.name, "result": None, "traffic": _traffic(config, exchange)}
+        return {"party": config.name, "result": None, "traffic": traffic(config, [exchange])}
+
+
+def workers() -> int:
+    """How many kernels a dealer may run at once: one for each core and thread of torch."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // torch.get_num_threads())
 
 
 def load_settings(config: Config) -> tuple[App[Any], Any]:
@@ -111,8 +210,18 @@ def program_digest(app: App[Any], settings: Any) -> str:
     return hashlib.sha256(json.dumps(program, sort_keys=True).encode()).hexdigest()
 
 
+def stored_program(config: Config, app: App[Any], settings: Any) -> str:
+    """What prepared runs are made for: the program, the parties, the protocol's settings."""
+    whole = {
+        "program": program_digest(app, settings),
+        "parties": [entry.name for entry in config.parties],
+        "protocol": msgspec.to_builtins(config.protocol),
+    }
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
 @asynccontextmanager
-async def _watched(config: Config) -> AsyncIterator[StatusPages]:
+async def watched(config: Config) -> AsyncIterator[StatusPages]:
     """The status pages, on a port of their own where one is configured."""
     pages = StatusPages()
     if config.status is None:
@@ -127,10 +236,21 @@ async def _watched(config: Config) -> AsyncIterator[StatusPages]:
 
 
 @asynccontextmanager
-async def _connected(
-    config: Config, program: str | None, events: Events, pages: StatusPages
+async def connected(
+    config: Config,
+    program: str | None,
+    events: Events,
+    pages: StatusPages,
+    *,
+    among: Iterable[int] | None = None,
+    purpose: str = "",
 ) -> AsyncIterator[Exchange]:
-    """Links to all peers; on an error inside they are told and closed, else closed politely."""
+    """Links to peers; on an error inside they are told and closed, else closed politely.
+
+    Args:
+        among: ranks of those who are connected to each other; None means all participants.
+        purpose: follows the session's name, so that two commands do not meet by mistake.
+    """
     link = config.link
     if link.plaintext:
         _log.warning("links are not encrypted and peers not authenticated: plaintext = true")
@@ -141,8 +261,8 @@ async def _connected(
     places = [*config.parties, *([config.dealer] if config.dealer else [])]
     addresses = [_address(rank, entry, link.network) for rank, entry in enumerate(places)]
     me = addresses[config.rank]
-    needs_dealer = SUITES[config.protocol.suite].needs_dealer
-    peers = [a for a in addresses if a is not me and (needs_dealer or a.rank < config.size)]
+    wanted = range(len(places)) if among is None else set(among)
+    peers = [a for a in addresses if a is not me and a.rank in wanted]
     identity = None
     if config.identity and not link.plaintext:
         identity = RenewedIdentity(config.identity.key, config.identity.certificate)
@@ -153,7 +273,7 @@ async def _connected(
         hello=Hello(
             rank=me.rank,
             party=config.name,
-            session=config.session,
+            session=config.session + purpose,
             configuration=config.digest(),
             program=program,
         ),
@@ -185,11 +305,11 @@ def _address(rank: int, entry: PartyEntry, network: str | None) -> Address:
     return Address(rank, entry.name, url, certificate)
 
 
-def _traffic(config: Config, exchange: Exchange) -> dict[str, Any]:
+def traffic(config: Config, links: Iterable[Exchange]) -> dict[str, Any]:
     """Bytes sent by this party to each peer, as counted on the wire."""
     names = [entry.name for entry in config.parties]
     names += [config.dealer.name] if config.dealer else []
-    return {names[peer]: _sent(stats) for peer, stats in exchange.stats.items()}
+    return {names[peer]: _sent(stats) for each in links for peer, stats in each.stats.items()}
 
 
 def _sent(stats: LinkStats) -> dict[str, int]:

@@ -5,20 +5,25 @@ and shapes, that is the architecture of the program and when it runs. What it co
 computing party's help: everything that party's peers hid from it (docs/threat-model.md).
 """
 
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Annotated
 
 import msgspec
 import torch
 from torch import Tensor
 
-from protocols.correlations import BitMask, Mask, MaskSource, Member, Request, correct
+from protocols.correlations import BitMask, Mask, Member, Request, correct
 from protocols.device import Device
 from protocols.errors import MessageError, ProtocolError, RequestError
 from protocols.label import Label
+from protocols.preprocessing.pipeline import in_order
+from protocols.preprocessing.source import MAX_REQUESTS
 from protocols.prg import Key
 from transports import Exchange
 
-__all__ = ["Dealer"]
+__all__ = ["MAX_BEGUN_BYTES", "REQUEST_WEIGHT", "Dealer", "Hand", "answer_bytes"]
 
 MAX_DIMENSIONS = 16
 MAX_ANSWER_BYTES = 1 << 30
@@ -26,6 +31,53 @@ MAX_KEPT_BYTES = 1 << 33
 """Masks of hidden weights, all together; what does not fit is expanded again for each request."""
 MAX_SCRATCH_BYTES = 1 << 33
 """Unfolded windows of a convolution: every input element as often as the kernel passes it."""
+MAX_BEGUN_BYTES = 1 << 28
+"""Answers that are being made while those before them are on their way."""
+REQUEST_WEIGHT = 1 << 16
+"""A request counts as so many bytes at least, so that not too many small ones are begun."""
+MAX_UNSENT_BYTES = 1 << 26
+"""Answers that the connection has not yet taken; then the dealing waits for it."""
+
+_Requests = Annotated[list[Request], msgspec.Meta(min_length=1, max_length=MAX_REQUESTS)]
+
+
+class Hand:
+    """What is dealt under one set of keys, one of each party.
+
+    Attributes:
+        keys: of all parties in order of rank, fresh in each session.
+    """
+
+    def __init__(self, keys: list[Key]) -> None:
+        self.keys = keys
+        self._own = Key.fresh()
+        self._kept: dict[Mask, Tensor] = {}
+        self._kept_bytes = 0
+        self._keeping = threading.Lock()
+
+    def deal(self, request: Request) -> list[Tensor]:
+        """The last party's corrections; runs on several threads at once."""
+        return correct(request, self._value, self.keys[:-1], self._own)
+
+    def _value(self, mask: Mask | BitMask) -> Tensor:
+        if isinstance(mask, BitMask):
+            return mask.planes(self._own)
+        if not mask.kept:
+            return self._expand(mask)
+        with self._keeping:  # whoever comes second finds it made
+            total = self._kept.get(mask)
+            if total is None:
+                total = self._expand(mask)
+                if self._kept_bytes + total.nbytes <= MAX_KEPT_BYTES:
+                    self._kept[mask] = total
+                    self._kept_bytes += total.nbytes
+            return total
+
+    def _expand(self, mask: Mask) -> Tensor:
+        total = torch.zeros(mask.shape, dtype=torch.int64)
+        for rank in mask.holders:
+            total += mask.share(rank, self.keys[rank])
+        return total
 
 
 class Dealer:
@@ -34,7 +86,7 @@ class Dealer:
     Args:
         exchange: links to the parties, ranks 0 to size - 1.
         size: number of computing parties.
-        device: where the dealing runs.
+        device: where the dealing runs; answers are made on all its workers at once.
         progress: called after each answer with the number of answers and bytes so far.
     """
 
@@ -49,29 +101,46 @@ class Dealer:
         self._size = size
         self._device = device
         self._progress = progress
-        self._own = Key.fresh()
-        self._kept: dict[Mask, Tensor] = {}
-        self._kept_bytes = 0
         self._answers = 0
         self._bytes = 0
 
     async def serve(self) -> None:
         """Answers the last party's requests, in their order, until it says that it is done."""
-        keys = [await self._key(rank) for rank in range(self._size)]
-        last = self._size - 1
+        hand = Hand([await self._key(rank) for rank in range(self._size)])
+        unsent = 0
+        dealt = in_order(self._requests(), lambda r: self._deal(hand, r), _weight, MAX_BEGUN_BYTES)
+        async with aclosing(dealt):
+            async for request, corrections in dealt:
+                unsent += self._answer(Label(request.label).tag, corrections)
+                if unsent > MAX_UNSENT_BYTES:
+                    await self._exchange.drained()
+                    unsent = 0
+
+    async def _requests(self) -> AsyncIterator[Request]:
+        """What the last party asks for; the requests of one moment come in one message."""
+        last, number = self._size - 1, 0
         while True:
-            tag = Label(f"request/{self._answers}").tag
+            tag = Label(f"requests/{number}").tag
             message = await self._exchange.take(last, tag, what="requests")
             if not message.payload:
                 return
-            request = self._check(bytes(message.payload))
-            corrections = await self._device.run(1 << 62, self._deal, request, keys)
-            payload = [c.contiguous().numpy().data for c in corrections]
-            self._exchange.post(last, Label(request.label).tag, payload, offline=True)
-            self._answers += 1
-            self._bytes += sum(view.nbytes for view in payload)
-            if self._progress:
-                self._progress(self._answers, self._bytes)
+            for request in self._read(bytes(message.payload)):
+                yield request
+            number += 1
+
+    async def _deal(self, hand: Hand, request: Request) -> list[Tensor]:
+        return await self._device.run(1 << 62, hand.deal, request)
+
+    def _answer(self, tag: bytes, corrections: list[Tensor], count: int = 1) -> int:
+        """Sends corrections to the last party; their bytes."""
+        payload = [c.contiguous().numpy().data for c in corrections]
+        self._exchange.post(self._size - 1, tag, payload, offline=True)
+        size = sum(view.nbytes for view in payload)
+        self._answers += count
+        self._bytes += size
+        if self._progress:
+            self._progress(self._answers, self._bytes)
+        return size
 
     async def _key(self, rank: int) -> Key:
         message = await self._exchange.take(rank, Label(f"key/{rank}").tag, what="keys")
@@ -79,12 +148,15 @@ class Dealer:
             raise MessageError(rank, "keys", f"{len(message.payload)} bytes")
         return Key(bytes(message.payload))
 
-    def _check(self, encoded: bytes) -> Request:
-        """A request from the wire, refused before anything of its size is allocated."""
+    def _read(self, encoded: bytes) -> list[Request]:
+        """Requests from the wire, refused before anything of their size is allocated."""
         try:
-            request: Request = msgspec.json.decode(encoded, type=Request)
-        except msgspec.MsgspecError as error:
+            requests = msgspec.json.decode(encoded, type=_Requests)
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise RequestError(f"a malformed request: {error}") from None
+        return [self._check(request) for request in requests]
+
+    def _check(self, request: Request) -> Request:
         for mask in request.masks:
             self._check_mask(request.label, mask)
         if sum(Member(mask.drawn).size_bytes for mask in request.masks) > MAX_ANSWER_BYTES:
@@ -106,21 +178,11 @@ class Dealer:
         if not all(0 <= size <= MAX_ANSWER_BYTES for size in mask.shape):
             raise RequestError(f"{label}: a mask with a size that cannot be")
 
-    def _deal(self, request: Request, keys: list[Key]) -> list[Tensor]:
-        return correct(request, self._masks(keys), keys[:-1], self._own)
 
-    def _masks(self, keys: list[Key]) -> MaskSource:
-        def value(mask: Mask | BitMask) -> Tensor:
-            if isinstance(mask, BitMask):
-                return mask.planes(self._own)
-            if mask in self._kept:
-                return self._kept[mask]
-            total = torch.zeros(mask.shape, dtype=torch.int64)
-            for rank in mask.holders:
-                total += mask.share(rank, keys[rank])
-            if mask.kept and self._kept_bytes + total.nbytes <= MAX_KEPT_BYTES:
-                self._kept[mask] = total
-                self._kept_bytes += total.nbytes
-            return total
+def answer_bytes(request: Request) -> int:
+    """What the corrections take."""
+    return sum(member.size_bytes for member in request.members())
 
-        return value
+
+def _weight(request: Request) -> int:
+    return max(answer_bytes(request), REQUEST_WEIGHT)

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from math import prod
 from typing import ParamSpec, TypeVar
 
-import msgspec
 import torch
 from torch import Tensor
 
@@ -14,6 +13,8 @@ from protocols.correlations import Mask, Member, Request, expand
 from protocols.device import Device
 from protocols.errors import MessageError
 from protocols.label import Label
+from protocols.payload import tensors_of
+from protocols.preprocessing.source import DealerSource, MaterialSource
 from protocols.prg import Key
 from protocols.ring.bilinear import Shape
 from protocols.shares import Share
@@ -33,19 +34,30 @@ class Party:
 
     Attributes:
         rank: 0 to size - 1.
-        size: number of computing parties; the dealer, if any, has rank `size`.
+        size: number of computing parties.
         key: shared with the dealer alone.
         pairs: a key shared with each peer alone, for zero sharings.
+        source: gives correlated randomness; unless another is given, a dealer who has rank `size`
+            on the exchange.
     """
 
-    def __init__(self, exchange: Exchange, rank: int, size: int, device: Device) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        rank: int,
+        size: int,
+        device: Device,
+        *,
+        key: Key | None = None,
+        source: MaterialSource | None = None,
+    ) -> None:
         self.exchange = exchange
         self.rank = rank
         self.size = size
         self.device = device
-        self.key = Key.fresh()
+        self.key = key or Key.fresh()
         self.pairs: dict[int, Key] = {}
-        self._requests = 0
+        self.source = source or DealerSource(exchange, size)
         self._working = 0
         self._rested = asyncio.Event()
         self._rested.set()
@@ -54,11 +66,6 @@ class Party:
     def peers(self) -> list[int]:
         """Ranks of all other computing parties."""
         return [rank for rank in range(self.size) if rank != self.rank]
-
-    @property
-    def dealer(self) -> int:
-        """The dealer's place on the exchange."""
-        return self.size
 
     @property
     def first(self) -> bool:
@@ -73,9 +80,7 @@ class Party:
     async def join(self, *, dealer: bool = True) -> None:
         """Hands out this session's keys, all fresh: one to the dealer, one to each higher peer."""
         if dealer:
-            self.exchange.post(
-                self.dealer, Label(f"key/{self.rank}").tag, self.key.reveal(), offline=True
-            )
+            self.source.join(self.key)
         for peer in self.peers:
             if peer > self.rank:
                 self.pairs[peer] = Key.fresh()
@@ -113,17 +118,13 @@ class Party:
             await asyncio.sleep(0)
             quiet = 0 if self._working else quiet + 1
 
-    def request(self, request: Request) -> None:
-        """Asks the dealer; the corrections come back under the request's own label."""
-        tag = Label(f"request/{self._requests}").tag
-        self._requests += 1
-        self.exchange.post(self.dealer, tag, msgspec.json.encode(request), offline=True)
+    def operator(self, label: Label) -> "Operator":
+        """The view of an operator that begins now."""
+        return Operator(self, label)
 
     def leave(self) -> None:
         """Tells the dealer that no more requests will come."""
-        if self.last:
-            tag = Label(f"request/{self._requests}").tag
-            self.exchange.post(self.dealer, tag, b"", offline=True)
+        self.source.leave()
 
 
 class Operator:
@@ -176,7 +177,7 @@ class Operator:
             raise MessageError(peer, what, why)
         if not message.offline:
             self.depth = max(self.depth, message.depth)
-        return _split(message.payload, members)
+        return tensors_of(message.payload, members)
 
     async def broadcast(
         self, part: str, *tensors: Tensor, offline: bool = False
@@ -204,30 +205,11 @@ class Operator:
 
     async def material(self, request: Request) -> list[Tensor]:
         """This party's shares of correlated randomness; corrections if it is the last party."""
-        members = request.members()
         if self.party.last:
-            self.party.request(request)
             with self.party.working():
-                return await self.take(self.party.dealer, request.label, *members)
-        work = sum(member.size_bytes for member in members) // 8
+                return await self.party.source.corrections(self, request)
+        work = sum(member.size_bytes for member in request.members()) // 8
         return await self.run(work, expand, request, self.party.key)
 
     def _tag(self, part: str, sender: int) -> bytes:
-        if sender == self.party.dealer:
-            return Label(part).tag
         return (self.label / part / str(sender)).tag
-
-
-def _split(payload: memoryview, members: Iterable[Member]) -> list[Tensor]:
-    whole = torch.frombuffer(payload, dtype=torch.uint8) if len(payload) else torch.empty(0)
-    tensors, start = [], 0
-    for member in members:
-        if not member.size_bytes:
-            tensors.append(torch.empty(member.shape, dtype=member.dtype))
-            continue
-        part = whole[start : start + member.size_bytes]
-        if start % member.dtype.itemsize:
-            part = part.clone()
-        tensors.append(part.view(member.dtype).view(member.shape))
-        start += member.size_bytes
-    return tensors

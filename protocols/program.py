@@ -56,7 +56,7 @@ class Program:
         **kwargs: P.kwargs,
     ) -> "asyncio.Future[T]":
         """Starts a protocol under a label that was taken before."""
-        operator = Operator(self.party, label)
+        operator = self.party.operator(label)
         task: asyncio.Task[T] = asyncio.ensure_future(protocol(operator, *args, **kwargs))
         self._tasks.add(task)
         task.add_done_callback(self._finished)

@@ -37,8 +37,11 @@ from mpcnet.options import (
     common_options,
     demo_options,
     keygen_options,
+    party_options,
+    prepare_options,
     relay_options,
     run_options,
+    stock_options,
 )
 from mpcnet.runtime import load_settings, program_digest, run_dealer, run_party
 from protocols.correlations import Request
@@ -141,8 +144,10 @@ def parser_of(words: list[str]) -> argparse.ArgumentParser:
     options = {
         "keygen": keygen_options,
         "relay": relay_options,
-        "party": run_options,
+        "party": party_options,
         "dealer": run_options,
+        "prepare": prepare_options,
+        "stock": stock_options,
     }
     if command == "demo":
         parser = argparse.ArgumentParser(parents=[demo_options(), common_options()])

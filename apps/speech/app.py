@@ -17,7 +17,13 @@ from safetensors.torch import load_file
 from apps.speech.audio import read_wav, resample
 from apps.speech.config import DIGITS_WEIGHTS, SpeechConfig, load_model, save_model
 from apps.speech.decoding import greedy_decode
-from apps.speech.program import SpeechSettings, model_input, transcribe
+from apps.speech.program import (
+    SpeechSettings,
+    model_input,
+    recording_inputs,
+    rehearsal_inputs,
+    transcribe,
+)
 from mpcnet.app import App, DemoPlan, Events
 from mpcnet.session import Session
 
@@ -55,7 +61,16 @@ class Speech(App[SpeechSettings]):
     async def run(
         self, session: Session, settings: SpeechSettings, events: Events
     ) -> dict[str, Any]:
-        return await transcribe(session, settings, events)
+        return await transcribe(session, settings, recording_inputs(settings), events)
+
+    def shapes(self, settings: SpeechSettings) -> Any:
+        return [list(x.shape) for x in recording_inputs(settings)]
+
+    async def rehearse(self, session: Session, settings: SpeechSettings, events: Events) -> Any:
+        inputs = rehearsal_inputs(settings)
+        settings = msgspec.structs.replace(settings, recordings=(), logits=None)
+        await transcribe(session, settings, inputs, events)
+        return [list(x.shape) for x in inputs]
 
     def add_demo_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import torch
@@ -17,7 +18,13 @@ from apps.speech.features import log_mel
 from mpcnet.app import Events
 from mpcnet.session import Session
 
-__all__ = ["SpeechSettings", "model_input", "transcribe"]
+__all__ = [
+    "SpeechSettings",
+    "model_input",
+    "recording_inputs",
+    "rehearsal_inputs",
+    "transcribe",
+]
 
 
 class SpeechSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -29,6 +36,8 @@ class SpeechSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         model: architecture, features and alphabet; public.
         weights: at the model's owner, the safetensors file.
         recordings: at the recordings' owner, WAV files.
+        prepare_seconds: at the recordings' owner, lengths of the recordings of a run that is
+            prepared ahead of time; empty means those of `recordings`.
         logits: at the recordings' owner, a file for the revealed logits; None keeps none.
         max_seconds: longest recording accepted.
     """
@@ -38,25 +47,30 @@ class SpeechSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     model: SpeechConfig
     weights: Path | None = None
     recordings: tuple[Path, ...] = ()
+    prepare_seconds: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] = ()
     logits: Path | None = None
     max_seconds: float = MAX_SECONDS
 
 
-async def transcribe(session: Session, settings: SpeechSettings, events: Events) -> dict[str, Any]:
+async def transcribe(
+    session: Session, settings: SpeechSettings, inputs: Sequence[Tensor], events: Events
+) -> dict[str, Any]:
     """Runs this party's part; the transcripts are in the result of the recordings' owner alone.
 
     Who learns what: both parties learn the architecture, the number of recordings and their
     lengths. The model's owner learns nothing else, the recordings' owner the logits of each frame.
+
+    Args:
+        inputs: at the recordings' owner, what `recording_inputs` makes of each.
     """
     listens = session.names[session.rank] == settings.recording_owner
-    inputs = [model_input(p, settings) for p in settings.recordings] if listens else []
     started = time.perf_counter()
     events("phase", {"what": "setup", "item": "weights"})
     model = session.private(_model(session, settings), owner=settings.model_owner)
     await session.prepared()
     setup_seconds = time.perf_counter() - started
 
-    names = [path.name for path in settings.recordings]
+    names = [path.name for path in settings.recordings] or [""] * len(inputs)
     count = await session.announce(len(inputs), owner=settings.recording_owner, type=int)
     samples = []
     revealed: dict[str, Tensor] = {}
@@ -114,18 +128,36 @@ async def _one(
     }
 
 
+def recording_inputs(settings: SpeechSettings) -> list[Tensor]:
+    """What the network reads, of each recording; only their owner has any."""
+    return [model_input(path, settings) for path in settings.recordings]
+
+
+def rehearsal_inputs(settings: SpeechSettings) -> list[Tensor]:
+    """The like of recordings to come: silence of the lengths to prepare for."""
+    if not settings.prepare_seconds:
+        return recording_inputs(settings)
+    rate = settings.model.sample_rate
+    return [
+        _features(torch.zeros(round(seconds * rate)), settings)
+        for seconds in settings.prepare_seconds
+    ]
+
+
 def model_input(path: Path, settings: SpeechSettings) -> Tensor:
     """What the network reads of a WAV file, made in the clear by the recording's owner.
 
     Returns:
         (1, num_features, time)
     """
-    config = settings.model
     waveform, rate = read_wav(path, max_seconds=settings.max_seconds)
-    waveform = resample(waveform, rate, config.sample_rate)
-    if config.input_type == "waveform":
+    return _features(resample(waveform, rate, settings.model.sample_rate), settings)
+
+
+def _features(waveform: Tensor, settings: SpeechSettings) -> Tensor:
+    if settings.model.input_type == "waveform":
         return waveform[None, None]
-    return log_mel(waveform, config)[None]
+    return log_mel(waveform, settings.model)[None]
 
 
 def _model(session: Session, settings: SpeechSettings) -> nn.Module:

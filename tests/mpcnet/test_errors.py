@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from mpcnet.errors import (
     first_cause,
 )
 from protocols.errors import RequestError
+from protocols.preprocessing.errors import StoreDamaged, StoreEmpty
 from transports.errors import (
     AddressError,
     FrameError,
@@ -45,6 +47,8 @@ CODES = [
     (LimitError("a message", 3, 2), 8),
     (TagError("model", "t", "twice"), 8),
     (RequestError("too many"), 9),
+    (StoreEmpty("party model has no store"), 10),
+    (StoreDamaged(Path("store"), "it is empty"), 10),
     (RuntimeError("?"), 1),
     (KeyboardInterrupt(), 130),
     (Interrupted(signal.SIGINT), 130),

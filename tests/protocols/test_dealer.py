@@ -15,6 +15,8 @@ from protocols.dealer import Dealer
 from protocols.device import Device
 from protocols.errors import MessageError, RequestError
 from protocols.label import Label
+from protocols.party import Party
+from protocols.preprocessing.source import MAX_REQUESTS
 from protocols.prg import Key
 from protocols.ring.bilinear import Convolution, MatrixProduct, Multiply
 from tests.parties import run_parties
@@ -49,7 +51,9 @@ async def dealing(
 
 
 def request(exchanges: list[Exchange], number: int, payload: bytes) -> None:
-    exchanges[-2].post(len(exchanges) - 1, Label(f"request/{number}").tag, payload, offline=True)
+    """Sends one request, or the end."""
+    encoded = b"[" + payload + b"]" if payload else b""
+    exchanges[-2].post(len(exchanges) - 1, Label(f"requests/{number}").tag, encoded, offline=True)
 
 
 def mask(shape: tuple[Any, ...], holders: tuple[int, ...] = (0, 1), **more: Any) -> dict[str, Any]:
@@ -324,3 +328,48 @@ async def test_masks_beyond_the_limit_are_not_kept(monkeypatch: pytest.MonkeyPat
         return await ((x @ owned[0]) @ owned[1]).reveal()
 
     assert (await run_parties(program)).results[0].tolist() == [10.0, 10.0, 10.0]
+
+
+async def test_requests_of_one_moment_are_one_message() -> None:
+    async with dealing(Device(workers=2)) as (exchanges, _):
+        party = Party(exchanges[1], 1, 2, Device())
+        x = Mask("0.open/mask", (3,), (0, 1))
+        requests = [Truncation(f"{place}.t/material", x, 20) for place in range(50)]
+        operators = [party.operator(Label(f"{place}.t")) for place in range(50)]
+        pairs = zip(operators, requests, strict=True)
+        await exchanges[1].drained()  # its key
+        before = exchanges[1].stats[2].messages_sent
+        answers = await asyncio.gather(*(op.material(request) for op, request in pairs))
+        assert exchanges[1].stats[2].messages_sent == before + 1
+        assert len(answers) == 50
+        party.leave()
+        party.device.close()
+
+
+async def test_answers_are_made_at_once_and_come_in_order() -> None:
+    """The first waits until the second is made: one after the other they never would be."""
+
+    both = asyncio.Barrier(2)
+
+    class Meeting(Device):
+        async def run(self, work: int, kernel: Any, *args: Any, **kwargs: Any) -> Any:
+            await both.wait()
+            return kernel(*args, **kwargs)
+
+    async with dealing(Meeting()) as (exchanges, _):
+        encoded = [
+            msgspec.json.encode(truncation((2,), label=f"{place}.t/material")) for place in range(2)
+        ]
+        request(exchanges, 0, b",".join(encoded))
+        for place in range(2):
+            await exchanges[1].take(2, Label(f"{place}.t/material").tag)
+
+
+@pytest.mark.parametrize("count", [0, MAX_REQUESTS + 1])
+async def test_a_message_with_too_few_or_too_many_requests(count: int) -> None:
+    async with dealing(IdleDevice()) as (exchanges, dealer):
+        one = msgspec.json.encode(truncation((2,)))
+        encoded = b"[" + b",".join([one] * count) + b"]"
+        exchanges[-2].post(2, Label("requests/0").tag, encoded, offline=True)
+        with pytest.raises(RequestError, match="malformed"):
+            await dealer

@@ -1,0 +1,62 @@
+"""A run of a program that only finds out what it will ask the dealer for.
+
+Requests depend on shapes and on the order of operators, which are public, and on no value. So a
+party runs the program with everything in its place but the others: what it sends goes nowhere, what
+it takes is zeros of the declared size, and so is all correlated randomness. No number that depends
+on an input leaves the party, no key is used. What the program reveals then means nothing; a program
+whose operators depend on revealed values cannot be prepared in this way.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from protocols.correlations import Mask, Member, Request
+from protocols.device import Device
+from protocols.label import Label
+from protocols.party import Operator, Party
+from transports import Exchange
+
+__all__ = ["RehearsingParty"]
+
+
+class RehearsingParty(Party):
+    """A party whose operators talk to nobody.
+
+    Attributes:
+        requests: what was asked for, each once, in the order of the first time.
+    """
+
+    def __init__(self, exchange: Exchange, rank: int, size: int, device: Device) -> None:
+        super().__init__(exchange, rank, size, device)
+        self.requests: dict[Request, None] = {}
+
+    def operator(self, label: Label) -> Operator:
+        """One that talks to nobody."""
+        return _Silent(self, label)
+
+
+class _Silent(Operator):
+    """An operator without peers and without a dealer."""
+
+    party: RehearsingParty
+
+    def post(
+        self, peers: Iterable[int], part: str, *tensors: Tensor, offline: bool = False
+    ) -> None:
+        """Sends nothing."""
+
+    async def take(self, peer: int, part: str, *members: Member) -> list[Tensor]:
+        return _zeros(members)
+
+    async def mask(self, mask: Mask) -> Tensor:
+        return torch.zeros(mask.shape, dtype=torch.int64)
+
+    async def material(self, request: Request) -> list[Tensor]:
+        self.party.requests[request] = None
+        return _zeros(request.members())
+
+
+def _zeros(members: Iterable[Member]) -> list[Tensor]:
+    return [torch.zeros(member.shape, dtype=member.dtype) for member in members]
