@@ -100,8 +100,10 @@ def _participate(config: Config, arguments: argparse.Namespace) -> None:
     import torch
 
     from mpcnet import loop, report, runtime
+    from protocols.ring.library import warm_kernels
 
     torch.set_num_threads(arguments.threads)
+    warm_kernels()
     participate = runtime.run_dealer if config.is_dealer else runtime.run_party
     display = report.EventLines() if arguments.events else _display([config.name], arguments.quiet)
 

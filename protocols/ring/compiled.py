@@ -15,7 +15,7 @@ from torch import Tensor
 
 from protocols.ring import loops
 from protocols.ring.bits import word_count
-from protocols.ring.kernels import Kernels
+from protocols.ring.kernels import NARROW, Kernels
 from protocols.ring.plain import PlainKernels
 
 __all__ = ["CompiledKernels"]
@@ -23,6 +23,7 @@ __all__ = ["CompiledKernels"]
 WORD = numba.uint64
 WORDS = numba.uint64[::1]
 ROWS = numba.uint64[:, ::1]
+STACK = numba.uint64[:, :, ::1]
 HALVES = numba.uint32[::1]
 BYTES = numba.uint8[::1]
 
@@ -34,6 +35,7 @@ class CompiledKernels(Kernels):
 
     def __init__(self) -> None:
         self._plain = PlainKernels()
+        self._dots = _compiled(loops.dots, (STACK, STACK, STACK))
         order = (WORDS, WORD, WORD, WORD, WORDS, WORDS)
         self._order = _compiled(loops.order, (WORDS, *order), (HALVES, *order))
         self._plane = _compiled(loops.plane, (WORDS, WORD, WORDS))
@@ -50,6 +52,14 @@ class CompiledKernels(Kernels):
             loops.select_truncated, (BYTES, *(WORDS,) * 4, HALVES, WORD, WORDS)
         )
         self._select_exact = _compiled(loops.select_exact, (BYTES, *(WORDS,) * 5))
+
+    def products(self, x: Tensor, y: Tensor) -> Tensor:
+        columns = y.transpose(1, 2)
+        if y.shape[2] > NARROW and not (x.shape[1] <= NARROW and columns.is_contiguous()):
+            return self._plain.products(x, y)
+        out = torch.empty(x.shape[0], x.shape[1], y.shape[2], dtype=torch.int64)
+        self._dots(_rows(x), _rows(columns), _rows(out))
+        return out
 
     def order(
         self, shares: Tensor, x: Tensor, position: int, bits: int, first: bool

@@ -1,18 +1,25 @@
-"""The steps of comparison and truncation on one party's shares, and who computes them."""
+"""Arithmetic on one party's shares: products, and the steps of comparison and truncation."""
 
 from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-__all__ = ["Kernels"]
+__all__ = ["NARROW", "Kernels"]
+
+NARROW = 64
+"""Rows or columns up to which torch's product of matrices is slower than compiled sums."""
 
 
 class Kernels(ABC):
-    """Elementwise arithmetic on int64 tensors on the CPU.
+    """Arithmetic on int64 tensors on the CPU.
 
     Two implementations agree in every bit: torch's own operators and compiled loops. Shapes:
     N elements, W = ceil(N / 64) words of a plane of packed bits, m chunks of a window.
     """
+
+    @abstractmethod
+    def products(self, x: Tensor, y: Tensor) -> Tensor:
+        """x[b] @ y[b] modulo 2^64; (B, M, K), (B, K, N) -> (B, M, N)."""
 
     @abstractmethod
     def order(

@@ -1,8 +1,13 @@
 """Which kernels this process computes with: compiled ones as soon as they are there."""
 
+import fcntl
 import logging
+import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 from protocols.ring.kernels import Kernels
 from protocols.ring.plain import PlainKernels
@@ -55,8 +60,24 @@ def _compiled() -> Kernels | None:
             raise RuntimeError("NUMBA_DISABLE_JIT is set")
         from protocols.ring.compiled import CompiledKernels
 
-        return CompiledKernels()
+        with _one_at_a_time():
+            return CompiledKernels()
     # Whatever a compiler does not like about this machine, torch can compute the same.
     except Exception as error:
         _log.warning("computing with torch, several times slower: no compiled kernels: %s", error)
         return None
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Lets one process compile while others of this user wait for what it puts into the cache."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mpcnet"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "kernels.lock").open("w")
+    except OSError:  # then each compiles for itself
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

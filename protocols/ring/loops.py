@@ -17,6 +17,7 @@ import numpy as np
 __all__ = [
     "deal_selection",
     "deal_truncation",
+    "dots",
     "join",
     "mask_products",
     "order",
@@ -33,6 +34,12 @@ Bytes: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
 
 BLOCK = 512
 """Words of a plane at a time, so that 64 rows of terms stay in the second-level cache."""
+
+DEPTH = 1024
+"""Terms of a sum at a time."""
+
+WIDTH = 32
+"""Columns at a time: as many times `DEPTH` words stay in the second-level cache."""
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
@@ -201,3 +208,60 @@ def select_exact(flips: Bytes, x: Words, y: Words, beta: Words, beta_r: Words, o
     for i in range(x.shape[0]):
         selected = x[i] * beta[i] - beta_r[i]
         out[i] = y[i] - selected if flips[i] else selected
+
+
+def dots(x: Words, y: Words, out: Words) -> None:
+    """out[b, i, j] = sum_k x[b, i, k] y[b, j, k]; (B, M, K), (B, N, K) -> (B, M, N).
+
+    Two rows by four columns share what is loaded; rows are cut by slicing, since the compiler makes
+    no vectors where an index might be negative.
+    """
+    batch, m, depth = x.shape
+    n = y.shape[1]
+    out[:] = ZERO
+    for b in range(batch):
+        for start in range(0, depth, DEPTH):
+            stop = min(depth, start + DEPTH)
+            for left in range(0, n, WIDTH):
+                right = min(n, left + WIDTH)
+                fours = left + (right - left) // 4 * 4
+                for i in range(0, m - 1, 2):
+                    u, v = x[b, i, start:stop], x[b, i + 1, start:stop]
+                    for j in range(left, fours, 4):
+                        y0, y1 = y[b, j, start:stop], y[b, j + 1, start:stop]
+                        y2, y3 = y[b, j + 2, start:stop], y[b, j + 3, start:stop]
+                        s0, s1, s2, s3 = ZERO, ZERO, ZERO, ZERO
+                        t0, t1, t2, t3 = ZERO, ZERO, ZERO, ZERO
+                        for k in range(stop - start):
+                            s0 += u[k] * y0[k]
+                            s1 += u[k] * y1[k]
+                            s2 += u[k] * y2[k]
+                            s3 += u[k] * y3[k]
+                            t0 += v[k] * y0[k]
+                            t1 += v[k] * y1[k]
+                            t2 += v[k] * y2[k]
+                            t3 += v[k] * y3[k]
+                        out[b, i, j] += s0
+                        out[b, i, j + 1] += s1
+                        out[b, i, j + 2] += s2
+                        out[b, i, j + 3] += s3
+                        out[b, i + 1, j] += t0
+                        out[b, i + 1, j + 1] += t1
+                        out[b, i + 1, j + 2] += t2
+                        out[b, i + 1, j + 3] += t3
+                    for j in range(fours, right):
+                        y0 = y[b, j, start:stop]
+                        s0, t0 = ZERO, ZERO
+                        for k in range(stop - start):
+                            s0 += u[k] * y0[k]
+                            t0 += v[k] * y0[k]
+                        out[b, i, j] += s0
+                        out[b, i + 1, j] += t0
+                if m % 2:
+                    u = x[b, m - 1, start:stop]
+                    for j in range(left, right):
+                        y0 = y[b, j, start:stop]
+                        s0 = ZERO
+                        for k in range(stop - start):
+                            s0 += u[k] * y0[k]
+                        out[b, m - 1, j] += s0

@@ -9,12 +9,22 @@ from protocols.ring.kernels import Kernels
 __all__ = ["PlainKernels"]
 
 RING_BITS = 64
+SMALL_WORK = 1 << 15
 SHIFT_BITS = 62
 """x + 2^62 is not negative for every value that may be truncated."""
 
 
 class PlainKernels(Kernels):
     """One pass over memory for each operator."""
+
+    def products(self, x: Tensor, y: Tensor) -> Tensor:
+        # torch.bmm of int64 is a plain loop, which pays only where matrices are small.
+        if x.shape[0] != 1 and x.shape[1] * x.shape[2] * y.shape[2] < SMALL_WORK:
+            return torch.bmm(x, y)
+        out = torch.empty(x.shape[0], x.shape[1], y.shape[2], dtype=torch.int64)
+        for left, right, product in zip(x, y, out, strict=True):
+            torch.mm(left, right, out=product)
+        return out
 
     def order(
         self, shares: Tensor, x: Tensor, position: int, bits: int, first: bool

@@ -15,6 +15,8 @@ from protocols.ring.kernels import Kernels
 from protocols.ring.library import load_kernels
 from protocols.ring.plain import PlainKernels
 
+pytestmark = pytest.mark.timeout(120)  # the first run compiles the kernels
+
 LENGTHS = st.one_of(st.integers(0, 200), st.sampled_from([511 * 64, 512 * 64, 513 * 64 + 1]))
 SEEDS = st.integers(0, 2**32)
 EDGES = torch.tensor([0, -1, 1, 2**62, -(2**62), 2**63 - 1, -(2**63), 2**62 - 1, -(2**62) - 1])
