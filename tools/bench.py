@@ -19,7 +19,7 @@ from tools.bench_figures import Figure, print_table
 
 __all__ = ["main"]
 
-_SUITES: Final = {"transports": "tools.bench_transports"}
+_SUITES: Final = {"transports": "tools.bench_transports", "kernels": "tools.kernel_bench"}
 
 
 class _Suite(Protocol):
