@@ -127,8 +127,10 @@ def participate(
     import torch
 
     from mpcnet import loop, report
+    from protocols.ring.library import warm_kernels
 
     torch.set_num_threads(arguments.threads)
+    warm_kernels()
     display = report.EventLines() if arguments.events else _display([config.name], arguments.quiet)
 
     def watch(name: str, fields: dict[str, Any]) -> None:

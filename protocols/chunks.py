@@ -21,7 +21,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from protocols.ring.bits import pack
+from protocols.ring.bits import word_count
+from protocols.ring.library import kernels
 
 __all__ = [
     "CHUNK_BITS",
@@ -47,9 +48,9 @@ def table_dtype(bits: int) -> torch.dtype:
     return torch.int64 if bits == CHUNK_BITS else torch.int32
 
 
-def table(chunk: Tensor, bits: int) -> Tensor:
-    """Thermometers (N,) of the dealer's chunks (N,): bit c is set where c < chunk."""
-    return ((torch.ones_like(chunk) << chunk) - 1).to(table_dtype(bits))
+def table(r: Tensor, position: int, bits: int) -> Tensor:
+    """Thermometers (N,) of the chunks of r (N,) at `position`: bit c is set where c < chunk."""
+    return kernels().thermometer(r, position, bits)
 
 
 def look_up(
@@ -67,18 +68,16 @@ def look_up(
     Returns:
         less (m, words) for all chunks, equal (m - 1, words) for chunks 1 and up.
     """
-    less, equal = [], []
-    position = low
+    count, words = len(widths), word_count(x.shape[0])
+    less = torch.empty(count, words, dtype=torch.int64)
+    equal = torch.empty(count - 1, words, dtype=torch.int64)
+    order, position = kernels().order, low
     for i, (shares, bits) in enumerate(zip(tables, widths, strict=True)):
-        chunk = (x >> position).bitwise_and_((1 << bits) - 1)
-        below = pack(shares >> chunk)
-        less.append(below)
+        less[i], same = order(shares, x, position, bits, first)
         if i:
-            not_above = pack(((shares << 1) | int(first)) >> chunk)
-            equal.append(below ^ not_above)
+            equal[i - 1] = same
         position += bits
-    words = less[0].shape[-1]
-    return torch.stack(less), torch.stack(equal) if equal else less[0].new_empty(0, words)
+    return less, equal
 
 
 def mask_products(lam: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,11 +87,7 @@ def mask_products(lam: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
         mixed (2^m - 1, words): for i = 0..m-1 the 2^(m-1-i) products of lam_i with mu's above i;
         pure (2^(m-1) - 1, words): the products of mu's without the empty one.
     """
-    pure = torch.full_like(lam[:1], -1)  # the empty product is one, in every bit
-    for plane in mu:
-        pure = torch.cat([pure, pure & plane])
-    mixed = torch.cat([lam[i] & pure[:: 2**i] for i in range(lam.shape[0])])
-    return mixed, pure[1:]
+    return kernels().mask_products(lam, mu)
 
 
 def combine(less: Tensor, equal: Tensor, mixed: Tensor, pure: Tensor, first: bool) -> Tensor:
@@ -105,17 +100,4 @@ def combine(less: Tensor, equal: Tensor, mixed: Tensor, pure: Tensor, first: boo
         pure: likewise, (2^(m-1) - 1, words).
         first: whether this party is the one that adds public constants.
     """
-    one = torch.full_like(less[:1], -1 if first else 0)
-    pure = torch.cat([one, pure])
-    begin = 0
-    terms: Tensor | None = None
-    for i, opened in enumerate(less):
-        rows = pure.shape[0] >> i
-        fresh = mixed[begin : begin + rows] ^ (opened & pure[:: 2**i])
-        if terms is not None:  # (a)(E ^ mu) = aE ^ a mu: rows without mu_i, rows with it
-            fresh = fresh ^ (terms[0::2] & equal[i - 1]) ^ terms[1::2]
-        terms = fresh
-        begin += rows
-    if terms is None:
-        raise ValueError("a comparison has at least one chunk")
-    return terms[0]
+    return kernels().combine(less, equal, mixed, pure, first)

@@ -13,7 +13,7 @@ outputs, can be computed. Shares are such outputs, sent to the adversary. They a
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Literal, TypeAlias
 
@@ -89,18 +89,27 @@ class Stream:
 
     def words(self, shape: Sequence[int], dtype: torch.dtype = torch.int64) -> torch.Tensor:
         """The next uniform integers as a tensor of `shape`; dtype int64 or int32."""
-        return (
-            torch.from_numpy(self._bytes(prod(shape) * dtype.itemsize))
-            .view(dtype)
-            .view(tuple(shape))
+        size = prod(shape) * dtype.itemsize
+        zeros = memoryview(_ZEROS)
+        buffer = self._encrypted(
+            (zeros[: min(_SLICE, size - start)] for start in range(0, size, _SLICE)), size
         )
+        return torch.from_numpy(buffer).view(dtype).view(tuple(shape))
 
-    def _bytes(self, size: int) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
+    def hidden(self, value: torch.Tensor) -> torch.Tensor:
+        """value ^ words(value.shape, value.dtype), which takes no longer than the words alone."""
+        data = value.contiguous().view(-1).numpy().view(np.uint8).data
+        size = value.nbytes
+        buffer = self._encrypted((data[i : i + _SLICE] for i in range(0, size, _SLICE)), size)
+        return torch.from_numpy(buffer).view(value.dtype).view(value.shape)
+
+    def _encrypted(
+        self, slices: Iterable[memoryview], size: int
+    ) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
         # update_into asks for room of one block less a byte behind what it writes.
         buffer = np.empty(size + _BLOCK, dtype=np.uint8)
-        view = buffer.data
-        for start in range(0, size, _SLICE):
-            length = min(_SLICE, size - start)
-            source = _ZEROS if length == _SLICE else _ZEROS[:length]
-            self._encryptor.update_into(source, view[start : start + length + _BLOCK])
+        view, start = buffer.data, 0
+        for source in slices:
+            self._encryptor.update_into(source, view[start : start + len(source) + _BLOCK])
+            start += len(source)
         return buffer[:size]

@@ -20,7 +20,11 @@ from rich.console import Console
 
 __all__ = ["main"]
 
-_SUITES: Final = {"protocols": "tools.bench_protocols", "transports": "tools.bench_transports"}
+_SUITES: Final = {
+    "kernels": "tools.bench_kernels",
+    "protocols": "tools.bench_protocols",
+    "transports": "tools.bench_transports",
+}
 _PIPED_WIDTH: Final = 160
 
 

@@ -29,6 +29,7 @@ from mpcnet.app import App, load_app
 from mpcnet.config import Config, PartyEntry, load_config
 from mpcnet.demo import lay_out
 from mpcnet.runtime import run_dealer, run_party
+from protocols.ring.library import load_kernels
 from transports.costs import Costs, Measured, Recorded
 from transports.profile import ProfileError, parse_profile
 from transports.simulate import virtual_run
@@ -145,6 +146,7 @@ def main() -> None:
     own = options.parse_args(rest)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     torch.set_num_threads(1)
+    load_kernels()
     measured = Measured()
     costs: Costs = measured
     if arguments.replay:

@@ -8,7 +8,7 @@ from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.arithmetic import add, scale
 from mpcnet.operators.table import operator, secrets
 from mpcnet.tensor import SecretTensor
-from protocols.ring.bilinear import Bilinear, Convolution, MatrixProduct
+from protocols.ring.bilinear import Bilinear, Convolution, MatrixProduct, TransposedConvolution
 
 __all__ = ["bilinear"]
 
@@ -47,14 +47,14 @@ def _convolution(
     output_padding: list[int],
     groups: int,
 ) -> SecretTensor:
-    if transposed or not 1 <= len(stride) <= 2:
-        raise UnsupportedOperator(str(func), "conv1d and conv2d that are not transposed")
+    if not 1 <= x.dim() - 2 <= 3:
+        raise UnsupportedOperator(str(func), "convolutions over one, two or three dimensions")
     dims = x.dim() - 2
-    operation = Convolution(
-        stride=_each(stride, dims),
-        padding=_each(padding, dims),
-        dilation=_each(dilation, dims),
-        groups=groups,
+    steps = _each(stride, dims), _each(padding, dims)
+    operation: Bilinear = (
+        TransposedConvolution(*steps, _each(output_padding, dims), _each(dilation, dims), groups)
+        if transposed
+        else Convolution(*steps, _each(dilation, dims), groups)
     )
     out = _either(x, weight, operation)
     return out if bias is None else add(out, bias.view(-1, *[1] * dims))

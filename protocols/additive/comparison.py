@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 
 from protocols.additive.sharing import opened
-from protocols.additive.truncation import truncate_cost, wraps
+from protocols.additive.truncation import truncate_cost
 from protocols.chunks import chunk_bits, combine, look_up
 from protocols.correlations import BitMask, Comparison, Selection, wrap_dtype
 from protocols.cost import Cost
 from protocols.fixedpoint import RING_BITS
 from protocols.party import Operator
 from protocols.ring.bilinear import Shape, broadcast_shape
-from protocols.ring.bits import WORD_BITS, pack, unpack, word_count
+from protocols.ring.bits import WORD_BITS, unpack, word_count
+from protocols.ring.library import kernels
 from protocols.shares import Bits, Share, Sharing, Wire
 
 __all__ = [
@@ -77,7 +78,7 @@ async def compare(
     def join_chunks(masked: Tensor) -> Tensor:
         below = combine(masked[:count], masked[count:], mixed, pure, first)
         if first:
-            signs = [pack((x_hat - t if t else x_hat) >> high) for t in thresholds]
+            signs = [kernels().plane(x_hat - t if t else x_hat, high) for t in thresholds]
             below = below ^ torch.cat(signs)
         if intervals:
             planes = below.view(len(thresholds), -1)
@@ -140,7 +141,9 @@ async def select(op: Operator, b: Bits, x: Sharing, wire: Wire, shift: int) -> S
     x_hat = await opened(op, wire)
     share = await op.read(x.share)
     b_hat = await _flips(op, b)
-    value = await op.run(material[1].numel(), _select, x_hat, share.value, b_hat, material, shift)
+    value = await op.run(
+        material[1].numel(), kernels().select, b_hat, x_hat, share.value, material, shift
+    )
     return Share(value.view(broadcast_shape(b.shape, x.shape)), op.depth)
 
 
@@ -176,15 +179,3 @@ async def _xor_open(op: Operator, part: str, share: Tensor) -> Tensor:
 
 def _choose(b_hat: Tensor, zero: Tensor, one: Tensor) -> Tensor:
     return torch.where(b_hat.bool(), one, zero)
-
-
-def _select(x_hat: Tensor, x: Tensor, b_hat: Tensor, material: list[Tensor], shift: int) -> Tensor:
-    if shift:
-        beta, beta_rho, beta_wrap = material
-        public, unwrapped = wraps(x_hat, shift)
-        lifted = (beta_wrap.to(torch.int64) << (RING_BITS - shift)) * unwrapped
-        beta_x = public * beta - beta_rho + lifted
-    else:
-        beta, beta_r = material
-        beta_x = x_hat * beta - beta_r
-    return _choose(b_hat, beta_x, x - beta_x)

@@ -13,7 +13,8 @@ from protocols.cost import Cost
 from protocols.fixedpoint import RING_BITS
 from protocols.party import Operator
 from protocols.ring.bilinear import Shape
-from protocols.ring.bits import WORD_BITS, pack, unpack, word_count
+from protocols.ring.bits import WORD_BITS, unpack, word_count
+from protocols.ring.library import kernels
 from protocols.shares import Share, Wire
 
 __all__ = ["ladder", "ladder_cost"]
@@ -72,7 +73,7 @@ async def ladder(op: Operator, x: Wire, floor: int, high: int, count: int, mask:
             for part, (number, plane) in zip(
                 below.view(rungs, -1), order[done : done + rungs], strict=True
             ):
-                planes[plane] = part ^ pack((x_hat - number) >> high) if first else part
+                planes[plane] = part ^ kernels().plane(x_hat - number, high) if first else part
             begin, done = end, done + rungs
         return torch.cat(planes) ^ top
 

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from protocols.additive.sharing import opened
-from protocols.additive.truncation import truncated_share, wraps
+from protocols.additive.truncation import truncated_share
 from protocols.correlations import Keep, Mask, Member, Product, TruncatedProduct, wrap_dtype
 from protocols.cost import Cost
 from protocols.fixedpoint import RING_BITS
 from protocols.party import Operator
 from protocols.ring.bilinear import Bilinear, Multiply, Shape, broadcast_shape
+from protocols.ring.library import kernels
 from protocols.shares import Share, Sharing, Wire
 
 __all__ = [
@@ -80,10 +81,10 @@ async def truncated_product(op: Operator, s: Wire, x: Wire, bits: int) -> Share:
     s_hat, x_hat = await opened(op, s), await opened(op, x)
 
     def kernel() -> Tensor:
-        public, unwrapped = wraps(x_hat, bits)
+        # What a bit selects has this form, too, with its mask beta in the place of r_s.
         y = truncated_share(x_hat, rho, wrap, bits, op.party.first)
-        lifted = (s_wrap.to(torch.int64) << (RING_BITS - bits)) * unwrapped
-        return (s_hat * y).sub_(public * r_s).add_(s_rho).sub_(lifted)
+        ones = torch.ones((), dtype=torch.uint8)
+        return kernels().select(ones, x_hat, s_hat * y, [r_s, s_rho, s_wrap], bits)
 
     return Share(await op.run(8 * s_rho.numel(), kernel), op.depth)
 

@@ -5,14 +5,15 @@ from math import prod
 from torch import Tensor
 
 from protocols.additive.sharing import opened
-from protocols.correlations import Truncation, shift_right, wrap_dtype
+from protocols.correlations import Truncation, wrap_dtype
 from protocols.cost import Cost
-from protocols.fixedpoint import RING_BITS, VALUE_BITS
+from protocols.fixedpoint import RING_BITS
 from protocols.party import Operator
 from protocols.ring.bilinear import Shape
+from protocols.ring.library import kernels
 from protocols.shares import Share, Wire
 
-__all__ = ["truncate", "truncate_cost", "truncated_share", "wraps"]
+__all__ = ["truncate", "truncate_cost", "truncated_share"]
 
 
 async def truncate(op: Operator, x: Wire, bits: int) -> Share:
@@ -44,14 +45,9 @@ def truncate_cost(shape: Shape, bits: int) -> Cost:
     return Cost(1, RING_BITS * prod(shape), dealt * prod(shape))
 
 
-def wraps(x_hat: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """The public parts: A = floor(x^' / 2^bits) less the shift, and where a top bit of r wraps."""
-    shifted = x_hat + (1 << VALUE_BITS)
-    return shift_right(shifted, bits) - (1 << (VALUE_BITS - bits)), shifted >= 0
-
-
 def truncated_share(x_hat: Tensor, rho: Tensor, wrap: Tensor, bits: int, first: bool) -> Tensor:
-    """e A - [rho] + c 2^(64-bits) [top bit of r]; (...) -> (...)."""
-    public, unwrapped = wraps(x_hat, bits)
-    lifted = (wrap.to(public.dtype) << (RING_BITS - bits)) * unwrapped
-    return lifted - rho + public if first else lifted - rho
+    """e A - [rho] + c 2^(64-bits) [top bit of r]; (...) -> (...).
+
+    A = floor(x^' / 2^bits) less the shift, and c = 1 where a top bit of r wraps, are public.
+    """
+    return kernels().truncated(x_hat, rho, wrap, bits, first)

@@ -14,7 +14,8 @@ from protocols.errors import ShapeError
 from protocols.fixedpoint import VALUE_BITS
 from protocols.prg import Stream
 from protocols.ring.bilinear import Shape, broadcast_shape
-from protocols.ring.bits import pack, unpack
+from protocols.ring.bits import unpack
+from protocols.ring.library import kernels
 
 __all__ = ["MAX_WINDOW_BITS", "Comparison", "Selection"]
 
@@ -73,13 +74,13 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
         widths = chunk_bits(self.high - self.low)
         position = self.low
         for bits in widths:
-            yield table((r >> position) & ((1 << bits) - 1), bits)
+            yield table(r, position, bits)
             position += bits
         columns = self.bits.shape[0] * self.bits.words
         yield from mask_products(
             own.words((len(widths), columns)), own.words((len(widths) - 1, columns))
         )
-        planes, sign = masks(self.bits).clone(), pack(r >> self.high)
+        planes, sign = masks(self.bits).clone(), kernels().plane(r, self.high)
         planes[-1 if self.intervals else 0 :] ^= sign
         yield planes.flatten()
 
@@ -119,17 +120,21 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="se
         return members
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
-        planes, *shape = self.bits.shape
-        beta = unpack(masks(self.bits), prod(shape)).view(planes, *shape).to(torch.int64)
+        bits, shape = masks(self.bits), self.bits.shape[1:]
+        r = None if self.mask is None else masks(self.mask)
+        if r is not None and shape == r.shape and len(bits) == 1 and 0 < self.shift <= 32:
+            beta, rest, wrap = kernels().deal_selection(r, bits[0], self.shift)
+            yield beta.unsqueeze(0)
+            yield rest.unsqueeze(0)
+            yield wrap.unsqueeze(0)
+            return
+        beta = unpack(bits, prod(shape)).view(self.bits.shape).to(torch.int64)
         yield beta
-        if self.mask is None:
-            return
-        r = masks(self.mask)
-        if not self.shift:
+        if r is not None and self.shift:
+            yield beta * shift_right(r, self.shift)
+            yield (beta * top_bit(r)).to(wrap_dtype(self.shift))
+        elif r is not None:
             yield beta * r
-            return
-        yield beta * shift_right(r, self.shift)
-        yield (beta * top_bit(r)).to(wrap_dtype(self.shift))
 
 
 def _broadcast(bits: Shape, mask: Shape) -> Shape:

@@ -10,7 +10,7 @@ from torch import Tensor
 from protocols.chunks import CHUNK_BITS, mask_products, table, table_dtype
 from protocols.correlations.names import BitMask, Mask, MaskSource, Member
 from protocols.prg import Stream
-from protocols.ring.bits import pack
+from protocols.ring.library import kernels
 
 __all__ = ["Ladder", "Rung", "rung_groups", "rung_widths"]
 
@@ -79,12 +79,12 @@ class Ladder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ladde
         r = masks(self.mask).flatten()
         position = self.high - sum(self.widths)
         for bits in self.widths:
-            yield table((r >> position) & ((1 << bits) - 1), bits)
+            yield table(r, position, bits)
             position += bits
         for chunks, rungs in self.groups:
             columns = rungs * self.bits.words
             yield from mask_products(own.words((chunks, columns)), own.words((chunks - 1, columns)))
-        yield (masks(self.bits) ^ pack(r >> self.high)).flatten()
+        yield (masks(self.bits) ^ kernels().plane(r, self.high)).flatten()
 
 
 def rung_widths(floor: int, high: int) -> tuple[int, ...]:

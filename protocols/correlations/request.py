@@ -3,6 +3,7 @@
 from typing import TypeAlias
 
 import msgspec
+import torch
 from torch import Tensor
 
 from protocols.correlations.comparison import Comparison, Selection
@@ -50,8 +51,11 @@ def correct(request: Request, masks: MaskSource, keys: list[Key], own: Key) -> l
     values = request.values(masks, _stream(request, own))
     for member, value in zip(request.members(), values, strict=True):
         for stream in streams:
-            share = stream.words(member.shape, member.dtype)
-            value = value ^ share if member.binary else value - share
+            if member.binary:
+                value = stream.hidden(value)
+            else:
+                share = stream.words(member.shape, member.dtype)
+                value = torch.sub(value, share, out=share)
         corrections.append(value)
     return corrections
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from protocols.correlations.names import BitMask, Mask, MaskSource, Member
 from protocols.fixedpoint import VALUE_BITS
 from protocols.prg import Stream
+from protocols.ring.library import kernels
 
 __all__ = ["Truncation", "shift_right", "top_bit", "wrap_dtype"]
 
@@ -37,9 +38,9 @@ class Truncation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="t
         return [Member(self.mask.shape), Member(self.mask.shape, wrap_dtype(self.bits))]
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
-        r = masks(self.mask)
-        yield shift_right(r, self.bits)
-        yield top_bit(r).to(wrap_dtype(self.bits))
+        rho, wrap = kernels().deal_truncation(masks(self.mask), self.bits)
+        yield rho
+        yield wrap.to(wrap_dtype(self.bits))
 
 
 def shift_right(x: Tensor, bits: int) -> Tensor:

@@ -136,6 +136,23 @@ TWO: dict[str, tuple[Function, tuple[int, ...], tuple[int, ...]]] = {
     "linear": (lambda x, y: functional.linear(x, y, torch.arange(5.0)), (3, 4), (5, 4)),
     "linear on three dimensions": (lambda x, y: functional.linear(x, y), (2, 3, 4), (5, 4)),
     "addmm": (lambda x, y: torch.addmm(y[0], x, y, beta=2, alpha=0.5), (3, 4), (4, 2)),
+    "conv3d": (
+        lambda x, y: functional.conv3d(x, y, padding=1, groups=2),
+        (1, 4, 3, 2, 3),
+        (2, 2, 3, 2, 3),
+    ),
+    "conv_transpose1d": (
+        lambda x, y: functional.conv_transpose1d(x, y, torch.arange(3.0), stride=2),
+        (2, 2, 5),
+        (2, 3, 3),
+    ),
+    "conv_transpose2d": (
+        lambda x, y: functional.conv_transpose2d(
+            x, y, stride=(3, 2), padding=1, output_padding=(1, 0), groups=2, dilation=2
+        ),
+        (1, 4, 3, 4),
+        (4, 1, 2, 3),
+    ),
     "conv1d": (
         lambda x, y: functional.conv1d(x, y, stride=2, padding=2, dilation=2),
         (2, 3, 12),
@@ -220,9 +237,6 @@ async def test_private_operands(case: str) -> None:
 
 
 REFUSED: dict[str, Function] = {
-    "transposed convolution": lambda x: functional.conv_transpose1d(
-        x[None, None], torch.ones(1, 1, 2)
-    ),
     "padding with ones": lambda x: functional.pad(x, (1, 1), value=1.0),
     "arc sine": torch.asin,
     "cumulative product": lambda x: x.cumprod(0),

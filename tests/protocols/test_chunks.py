@@ -43,7 +43,7 @@ def compared(
     widths = chunk_bits(window)
     tables, position = [], low
     for bits in widths:
-        thermometer = table((r >> position) & ((1 << bits) - 1), bits)
+        thermometer = table(r, position, bits)
         tables.append(xor_shares(thermometer, n, generator))
         position += bits
     words = word_count(x.shape[0])
@@ -71,7 +71,7 @@ def test_chunks_cover_the_window_evenly() -> None:
 @pytest.mark.parametrize("bits", [1, 5, 6])
 def test_a_table_holds_every_chunk(bits: int) -> None:
     chunk = torch.arange(1 << bits)
-    entries = table(chunk, bits)
+    entries = table(chunk, 0, bits)
     assert entries.dtype == table_dtype(bits)
     for c in range(1 << bits):
         assert torch.equal((entries >> c) & 1, (c < chunk).to(entries.dtype))

@@ -111,6 +111,34 @@ def test_halves_of_words() -> None:
     assert drawn(stream, 4) == drawn(Stream(SECRET[:16], bytes(16)), 6)[12:44]
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+@pytest.mark.parametrize("words", [0, 1, 32767, 32768, 100_001])
+def test_hiding_is_adding_the_words_bit_by_bit(words: int, dtype: torch.dtype) -> None:
+    value = torch.arange(2 * words, dtype=dtype).view(2, words).t()[: words // 2]
+    drawn_first, hiding = (Stream(SECRET[:16], bytes(16)) for _ in range(2))
+    for _ in range(2):
+        share = drawn_first.words(value.shape, dtype)
+        hidden = hiding.hidden(value)
+        assert hidden.dtype == dtype
+        assert torch.equal(hidden, value ^ share)
+
+
+def test_hiding_against_sp_800_38a() -> None:
+    """F.5.1, all four blocks: counter mode is the encryption of a plaintext."""
+    key = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
+    counter = bytes.fromhex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff")
+    plain = bytes.fromhex(
+        "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51"
+        "30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710"
+    )
+    words = torch.frombuffer(bytearray(plain), dtype=torch.int64)
+    hidden = Stream(key, counter).hidden(words)
+    assert hidden.numpy().tobytes().hex() == (
+        "874d6191b620e3261bef6864990db6ce9806f66b7970fdff8617187bb9fffdff"
+        "5ae4df3edbd5d35e5b4f09020db03eab1e031dda2fbe03d1792170a0f3009cee"
+    )
+
+
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0), (2, 3), (1, 1, 5)])
 def test_shapes(shape: tuple[int, ...]) -> None:
     words = Stream(SECRET[:16], bytes(16)).words(shape)

@@ -126,7 +126,7 @@ async def test_no_stream_serves_two_purposes(n: int, monkeypatch: pytest.MonkeyP
     by every operator that needs the mask of a wire again."""
     draws: dict[tuple[bytes, str], list[list[Any]]] = defaultdict(list)
     drawing: dict[Stream, list[Any]] = {}
-    stream, words = Key.stream, Stream.words
+    stream, words, hidden = Key.stream, Stream.words, Stream.hidden
 
     def named(self: Key, label: Label, purpose: Purpose) -> Stream:
         made = stream(self, label, purpose)
@@ -138,8 +138,13 @@ async def test_no_stream_serves_two_purposes(n: int, monkeypatch: pytest.MonkeyP
         drawing[self].append((tuple(shape), dtype))
         return words(self, shape, dtype)
 
+    def hiding(self: Stream, value: torch.Tensor) -> torch.Tensor:
+        drawing[self].append((tuple(value.shape), value.dtype))
+        return hidden(self, value)
+
     monkeypatch.setattr(Key, "stream", named)
     monkeypatch.setattr(Stream, "words", recorded)
+    monkeypatch.setattr(Stream, "hidden", hiding)
 
     async def program(session: Session) -> tuple[bytes, list[bytes]]:
         await session.reveal(session.wrap(network(session)))

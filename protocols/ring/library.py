@@ -1,0 +1,83 @@
+"""Which kernels this process computes with: compiled ones as soon as they are there."""
+
+import fcntl
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from protocols.ring.kernels import Kernels
+from protocols.ring.plain import PlainKernels
+
+__all__ = ["kernels", "load_kernels", "warm_kernels"]
+
+_log = logging.getLogger(__name__)
+
+
+def kernels() -> Kernels:
+    """The best kernels that are ready; both kinds give the same bits."""
+    return _library().best
+
+
+def load_kernels() -> Kernels:
+    """Waits until the compiled kernels are ready: a second, or some on the first run ever."""
+    return _library().load()
+
+
+def warm_kernels() -> None:
+    """Begins to load the compiled kernels in a thread of their own and returns at once."""
+    threading.Thread(target=load_kernels, name="kernels", daemon=True).start()
+
+
+class _Library:
+    def __init__(self) -> None:
+        self.best: Kernels = PlainKernels()
+        self._loading = threading.Lock()
+        self._loaded = False
+
+    def load(self) -> Kernels:
+        with self._loading:
+            if not self._loaded:
+                self.best = _compiled() or self.best
+                self._loaded = True
+        return self.best
+
+
+@cache
+def _library() -> _Library:
+    return _Library()
+
+
+def _compiled() -> Kernels | None:
+    """Compiled kernels; None, and one line in the log, where they cannot be had."""
+    try:
+        from numba.core import config
+
+        if config.DISABLE_JIT:  # type: ignore[attr-defined]  # set at import, by name
+            raise RuntimeError("NUMBA_DISABLE_JIT is set")
+        from protocols.ring.compiled import CompiledKernels
+
+        with _one_at_a_time():
+            return CompiledKernels()
+    # Whatever a compiler does not like about this machine, torch can compute the same.
+    except Exception as error:
+        _log.warning("computing with torch, several times slower: no compiled kernels: %s", error)
+        return None
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Lets one process compile while others of this user wait for what it puts into the cache."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mpcnet"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "kernels.lock").open("w")
+    except OSError:  # then each compiles for itself
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,111 @@
+"""Local arithmetic on shares: compiled kernels against torch's operators, one thread, no network.
+
+What is measured is the processor time of the thread, which other work on the machine disturbs less
+than what a clock shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from protocols.chunks import chunk_bits, table_dtype
+from protocols.prg import Stream
+from protocols.ring.bits import word_count
+from protocols.ring.kernels import Kernels
+from protocols.ring.library import load_kernels
+from protocols.ring.plain import PlainKernels
+from tools.bench_figures import Figure, compare, print_table
+
+__all__ = ["add_arguments", "print_table", "run"]
+
+_ELEMENTS: Final = 1_000_000
+_SHIFT: Final = 22
+_WINDOW: Final = 40
+_KEY: Final = bytes(16)  # bytes like any others, and the same in every run
+_PRODUCTS: Final = {
+    "512x512x512": (1, 512, 512, 512),
+    "conv2d_64x56x56_k3": (1, 64, 576, 3136),
+    "wav2letter_250x1750x50": (1, 250, 1750, 50),
+    "wav2letter_2000x8000x25": (1, 2000, 8000, 25),
+    "wav2letter_2000x2000x25": (1, 2000, 2000, 25),
+    "vector_2000x8000x1": (1, 2000, 8000, 1),
+    "depthwise_100x8x9x400": (100, 8, 9, 400),
+    "batch_1000x8x8x8": (1000, 8, 8, 8),
+}
+"""(batch, rows, depth, columns) of products of matrices."""
+
+_Case = tuple[str, float, str, Callable[[Kernels], object]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this suite."""
+    parser.add_argument("--only", nargs="+", default=[], help="cases whose names begin so")
+    parser.add_argument("--runs", type=int, default=15, help="runs of each side of a case")
+
+
+def run(asked: argparse.Namespace) -> Iterator[Figure]:
+    """Each case by both kinds of kernels in turn."""
+    only, runs = asked.only, asked.runs
+    torch.set_num_threads(1)
+    compiled, plain = load_kernels(), PlainKernels()
+    for name, scale, unit, kernel in _cases():
+        if only and not name.startswith(tuple(only)):
+            continue
+        ours, theirs = [], []
+        for _ in range(runs + 1):
+            ours.append(_seconds(partial(kernel, compiled)) * scale)
+            theirs.append(_seconds(partial(kernel, plain)) * scale)
+        yield compare(name, ours[1:], theirs[1:], unit, "torch's operators")
+
+
+def _cases() -> Iterator[_Case]:
+    stream = Stream(_KEY, _KEY)
+    for name, (batch, m, k, n) in _PRODUCTS.items():
+        x, y = stream.words((batch, m, k)), stream.words((batch, k, n))
+        scale = 1e12 / (batch * m * k * n)
+        yield f"product_{name}", scale, "ps a product", partial(_product, x, y)
+    yield from _comparison(stream)
+
+
+def _product(x: Tensor, y: Tensor, by: Kernels) -> Tensor:
+    return by.products(x, y)
+
+
+def _comparison(stream: Stream) -> Iterator[_Case]:
+    x, r, y, rest = (stream.words((_ELEMENTS,)) for _ in range(4))
+    wrap = stream.words((_ELEMENTS,), torch.int32)
+    flips = (rest & 1).to(torch.uint8)
+    widths = chunk_bits(_WINDOW)
+    count, words = len(widths), word_count(_ELEMENTS)
+    tables = [stream.words((_ELEMENTS,), table_dtype(bits)) for bits in widths]
+    lam, mu = stream.words((count, words)), stream.words((count - 1, words))
+    mixed, pure = PlainKernels().mask_products(lam, mu)
+
+    def look_up(by: Kernels) -> list[tuple[Tensor, Tensor]]:
+        return [by.order(t, x, 0, b, True) for t, b in zip(tables, widths, strict=True)]
+
+    cases: dict[str, Callable[[Kernels], object]] = {
+        "look_up": look_up,
+        "combine": lambda by: by.combine(lam, mu, mixed, pure, True),
+        "truncated": lambda by: by.truncated(x, y, wrap, _SHIFT, True),
+        "select": lambda by: by.select(flips, x, y, [r, rest, wrap], _SHIFT),
+        "deal_tables": lambda by: [by.thermometer(r, 0, bits) for bits in widths],
+        "deal_products": lambda by: by.mask_products(lam, mu),
+        "deal_truncation": lambda by: by.deal_truncation(r, _SHIFT),
+        "deal_selection": lambda by: by.deal_selection(r, lam[0], _SHIFT),
+    }
+    for name, kernel in cases.items():
+        yield name, 1e9 / _ELEMENTS, "ns an element", kernel
+
+
+def _seconds(kernel: Callable[[], object]) -> float:
+    begun = time.thread_time()
+    kernel()
+    return time.thread_time() - begun
