@@ -174,6 +174,14 @@ def _second_of_sound(scale: int) -> list[Shape]:
     return [(1, 1, _part(16_000, scale, 1_600))]
 
 
+def _wav2letter(width: int) -> Wav2Letter:
+    """Twelve convolutions and eleven ReLUs: the last is left to whoever reads the logits, as in the
+    measurement of CrypTen that the target is taken from."""
+    network = Wav2Letter(width=width)
+    del network.acoustic_model[1][-1]
+    return network
+
+
 _CASES: Final = (
     Case("mul_1e6", Target(0.10), _vectors(10**6, 2), torch.mul),
     Case("matmul_512", Target(0.10), _square(512), torch.matmul),
@@ -214,7 +222,7 @@ _CASES: Final = (
         "wav2letter_1s",
         Target(0.4, 46, both_seconds=0.9, both_megabytes=6.0),
         _second_of_sound,
-        model=lambda scale: Wav2Letter(width=_part(250, scale, 2)),
+        model=lambda scale: _wav2letter(_part(250, scale, 2)),
     ),
 )
 

@@ -20,6 +20,7 @@ from mpcnet import loop
 from mpcnet.config import load_config
 from mpcnet.errors import describe, exit_code, first_cause
 from mpcnet.runtime import run_dealer, run_program
+from protocols.ring.library import load_kernels
 from tools.bench_cases import CASES
 from tools.bench_trial import measure
 
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dealer-pid", type=int, help="for parties")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    load_kernels()
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -1,6 +1,7 @@
 """Which kernels this process computes with: compiled ones as soon as they are there."""
 
 import fcntl
+import gc
 import logging
 import os
 import threading
@@ -43,6 +44,9 @@ class _Library:
             if not self._loaded:
                 self.best = _compiled() or self.best
                 self._loaded = True
+                # A compiler is some hundred thousand objects that live as long as the process: a
+                # full collection that visits them would stop a computation for tenths of a second.
+                gc.freeze()
         return self.best
 
 
