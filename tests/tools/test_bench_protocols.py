@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from mpcnet.errors import UnsupportedOperator
 from mpcnet.session import Session
 from protocols.additive.comparison import relu_cost
 from protocols.additive.product import product_cost
@@ -67,12 +66,10 @@ async def test_what_is_counted_is_what_is_declared(name: str, n: int) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 async def test_every_case_is_right(name: str) -> None:
-    try:
-        results = await outcomes(name)
-    except UnsupportedOperator as error:
-        pytest.skip(f"{error.operator} has no protocol yet")
+    results = await outcomes(name)
     runs = [outcome.runs[0] for outcome in results]
-    assert runs[1].error < 1e-4
+    # Powers reach e^8 here, and may be off by 2^-22 of themselves.
+    assert runs[1].error < (1e-3 if name == "exp_1e5" else 1e-4)
     assert all(run.seconds > 0 and run.offline_seconds > 0 and run.rounds > 0 for run in runs)
     assert all(outcome.layer_bytes == 8 * layer_elements(CASES[name], SCALE) for outcome in results)
 
