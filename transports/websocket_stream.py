@@ -16,6 +16,7 @@ from transports.websocket_frames import Opcode, WebSocketReader, encode_frame
 __all__ = ["WebSocketConnection"]
 
 _ANSWER_S: Final = 1.0  # for the other side to answer a CLOSE that it has got
+_HIGH_WATER: Final = 64 << 10  # what was masked is written while it is in the cache
 _NORMAL: Final = (1000).to_bytes(2)
 _PROTOCOL_ERROR: Final = (1002).to_bytes(2)
 
@@ -49,6 +50,8 @@ class WebSocketConnection(StreamConnection):
         """From now on the event loop calls this connection."""
         transport.set_protocol(self)
         self.connection_made(transport)
+        if self._client:
+            transport.set_write_buffer_limits(high=_HIGH_WATER)
         if self._full:
             self._pause()
 
@@ -92,7 +95,8 @@ class WebSocketConnection(StreamConnection):
 
     def _filled(self, count: int) -> int:
         moved = self._frames.filled(count)
-        self._answer()
+        if self._frames.asks:
+            self._answer()
         return moved
 
     def _next(self) -> Frame | None:
@@ -101,7 +105,8 @@ class WebSocketConnection(StreamConnection):
             if frame is not None:
                 return frame
             moved = self._frames.pump()
-            self._answer()
+            if self._frames.asks:
+                self._answer()
             if not moved:
                 break
             self.stats.bytes_received += moved
