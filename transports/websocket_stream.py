@@ -57,22 +57,29 @@ class WebSocketConnection(StreamConnection):
 
     async def close(self) -> None:
         transport = self._transport
-        if transport is not None and not self._ending:
+        if transport is None:
+            return
+        if not self._ending:
             self._ending = True
-            self._frames.drop()
-            self._frames.pump()
-            self._read_on()
-            transport.set_write_buffer_limits(high=1)  # paused until all has gone out
-            self._say_close(transport)
             try:
-                await self._writable.wait()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_ANSWER_S):
-                        await self._lost.wait()
+                if self._closed is None:
+                    await self._take_leave(transport)
             finally:
-                if not self._lost.is_set():
+                if not transport.is_closing():  # the TLS one of asyncio bears no second close
                     transport.close()
         await self._lost.wait()
+
+    async def _take_leave(self, transport: asyncio.Transport) -> None:
+        """Everything sent goes out, and a CLOSE; the other side has a moment to answer it."""
+        self._frames.drop()
+        self._frames.pump()
+        self._read_on()
+        transport.set_write_buffer_limits(high=1)  # paused until all has gone out
+        self._say_close(transport)
+        await self._writable.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ANSWER_S):
+                await self._lost.wait()
 
     # What the event loop calls
 
