@@ -166,7 +166,7 @@ class _Server(Listener):
         await response.prepare(request)
         transport = request.transport
         if transport is None or transport.is_closing():
-            raise ConnectionResetError("closed while it asked for an upgrade")
+            return response  # gone while it asked
         remainder = _Remainder()
         request.protocol.keep_alive(False)
         request.protocol.set_parser(remainder)  # type: ignore[arg-type]  # all that it is asked

@@ -77,6 +77,8 @@ class WebSocketConnection(StreamConnection):
         transport.set_write_buffer_limits(high=1)  # paused until all has gone out
         self._say_close(transport)
         await self._writable.wait()
+        if self._frames.closed:  # both said it in the same moment
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_ANSWER_S):
                 await self._lost.wait()
