@@ -54,6 +54,8 @@ class Connection(ABC):
             with several pinned certificates always the first.
         label: the other side in words, for errors and logs.
         takes_pieces: `send` may be given a frame in several calls, cut anywhere.
+        on_frame: where set, a connection may give frames to it while somebody waits in `receive`,
+            at once and without waking that task. What it raises, `receive` raises.
     """
 
     takes_pieces: ClassVar[bool] = False
@@ -65,6 +67,7 @@ class Connection(ABC):
         self.control_only = True
         self.last_heard = time.monotonic()
         self.peer_certificate: bytes | None = None
+        self.on_frame: Callable[[Frame], None] | None = None
 
     def count_on(self, stats: LinkStats) -> None:
         """Adds what was counted so far to the counters of a link, and counts there from now on."""
@@ -81,6 +84,17 @@ class Connection(ABC):
         Raises:
             ConnectionClosed: the connection has ended.
         """
+
+    def takes_now(self, size_bytes: int) -> bool:
+        """Whether `send_now` may be given a frame of this size; False is always right."""
+        return False
+
+    def send_now(self, parts: Sequence[Buffer]) -> None:
+        """Sends one encoded frame without waiting, where `takes_now` has just said so.
+
+        Never to be called while a `send` is under way.
+        """
+        raise RuntimeError("this connection takes no frame at once")
 
     @abstractmethod
     async def receive(self) -> Frame:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import structlog
 
 from transports.base import Connection
 from transports.errors import ConnectionClosed, FrameError, HandshakeError
-from transports.frame import Frame
+from transports.frame import Frame, Kind, Outgoing
 from transports.greeting import accept_resumption
 from transports.handshake import Resume
 from transports.link import Kept, Link, State
@@ -79,9 +80,28 @@ class Carrier:
         self._redial = redial
         self._came_back = asyncio.Event()
         self._answer: Resume | None = None  # what the connection that came back has to hear first
+        self._resting: Connection | None = None  # has all that was queued; nothing is under way
         self._why = ""  # the connection broke
         self._prepare(connection)
         link.greeted(time.monotonic())
+
+    def send_now(self, messages: Sequence[Outgoing], size_bytes: int) -> bool:
+        """Hands a frame of messages to the connection at once, without waking the task that sends.
+
+        Returns:
+            False, with nothing done, where the frame has to wait for something.
+        """
+        connection, link, outbox = self._resting, self._link, self._outbox
+        if connection is None or not outbox.quiet or not link.room(size_bytes):
+            return False
+        if not connection.takes_now(size_bytes):
+            return False
+        frame = link.number(Kind.DATA, messages)
+        connection.send_now(frame.parts)
+        frame.handed = True
+        self._owner.handed(frame)
+        outbox.look_again()
+        return True
 
     async def run(self) -> None:
         """Until it is cancelled, or the link is given up."""
@@ -112,6 +132,7 @@ class Carrier:
         self._replace(connection, None)
 
     def _replace(self, connection: Connection, answer: Resume | None) -> None:
+        self.connection.on_frame = None
         self.connection.abort()
         self._outbox.suspended()
         self._answer = answer
@@ -138,18 +159,24 @@ class Carrier:
 
     async def _receive(self, connection: Connection) -> None:
         try:
+            connection.on_frame = self._came
             while True:
                 frame = await connection.receive()
                 if connection is not self.connection:
                     return  # our answer on the new one says that this had not come
-                self._owner.handle(frame)
-                self._outbox.look_again()
+                self._came(frame)
         except FrameError as error:
             self._owner.failed(error)
             await asyncio.Event().wait()  # until our last words are out
         except ConnectionClosed as error:
             if connection is self.connection:
                 self._broke(error.why)
+        finally:
+            connection.on_frame = None
+
+    def _came(self, frame: Frame) -> None:
+        self._owner.handle(frame)
+        self._outbox.look_again()
 
     async def _send(self, connection: Connection) -> None:
         try:
@@ -174,7 +201,11 @@ class Carrier:
             item = outbox.next()
             if item is None:
                 outbox.wake.clear()
-                await outbox.wake.wait()
+                self._resting = connection
+                try:
+                    await outbox.wake.wait()
+                finally:
+                    self._resting = None
             elif isinstance(item, Kept):
                 await self._hand(connection, item)
             else:

@@ -29,7 +29,7 @@ from transports.errors import (
 from transports.frame import HEADER_BYTES, Frame, Kind, Limits, Outgoing, wire_bytes
 from transports.handshake import Resume
 from transports.link import Kept, Link, State
-from transports.outbox import Outbox
+from transports.outbox import Outbox, batches
 from transports.redial import Redial
 
 __all__ = ["Channel", "Pulse"]
@@ -82,7 +82,7 @@ class Channel:
         )
         self._limits = limits
         self._pulse = pulse
-        self._outbox = Outbox(link, limits)
+        self._outbox = Outbox(link)
         self._done = asyncio.Event()
         self._last_word: Kind | None = None  # BYE or ABORT, once it is queued
         self._told = False  # it was handed to a connection
@@ -104,8 +104,10 @@ class Channel:
         self.ended.add_done_callback(lambda ended: on_end(self.peer, ended.result()))
 
     def send(self, messages: Sequence[Outgoing]) -> None:
-        """Queues messages; they leave as one frame if limits allow."""
-        self._outbox.send(messages)
+        """Sends messages, as one frame if limits allow; what cannot leave at once is queued."""
+        for batch, size_bytes in batches(messages, self._limits):
+            if not self._carrier.send_now(batch, size_bytes):
+                self._outbox.send(batch, size_bytes)
 
     async def drained(self) -> None:
         """Returns when everything queued has been handed to the connection, or never can be."""

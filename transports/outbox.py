@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from transports.frame import HEADER_BYTES, Buffer, Kind, Limits, Outgoing, wire_bytes
 from transports.link import Kept, Link
 
-__all__ = ["Outbox"]
+__all__ = ["Outbox", "batches"]
 
 
 class Outbox:
@@ -22,12 +22,11 @@ class Outbox:
         idle: set while everything has been handed to a connection.
     """
 
-    def __init__(self, link: Link, limits: Limits) -> None:
+    def __init__(self, link: Link) -> None:
         self.wake = asyncio.Event()
         self.idle = asyncio.Event()
         self.idle.set()
         self._link = link
-        self._limits = limits
         self._queue: deque[tuple[Kind, Sequence[Outgoing], bytes, int]] = deque()
         self._pong_due = False
         self._beat_due = False
@@ -36,10 +35,14 @@ class Outbox:
         """Queues a frame without messages."""
         self._put(kind, (), body, HEADER_BYTES + len(body))
 
-    def send(self, messages: Sequence[Outgoing]) -> None:
-        """Queues messages; they leave as one frame if limits allow."""
-        for batch, size_bytes in _batches(messages, self._limits):
-            self._put(Kind.DATA, batch, b"", size_bytes)
+    def send(self, messages: Sequence[Outgoing], size_bytes: int) -> None:
+        """Queues one frame of messages."""
+        self._put(Kind.DATA, messages, b"", size_bytes)
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing waits here, nor is the task that sends about to look."""
+        return self.idle.is_set() and not self.wake.is_set()
 
     def _put(self, kind: Kind, messages: Sequence[Outgoing], body: bytes, size_bytes: int) -> None:
         self._queue.append((kind, messages, body, size_bytes))
@@ -57,8 +60,8 @@ class Outbox:
         self.wake.set()
 
     def look_again(self) -> None:
-        """Something has come: there may be more room, or it has to be acknowledged."""
-        if self._queue or self._link.should_tell:
+        """Something came or went: there may be more room, or an acknowledgement is due."""
+        if self._queue or self._link.should_tell or self._link.should_ask:
             self.wake.set()
 
     def clear(self) -> None:
@@ -93,7 +96,7 @@ class Outbox:
         return None
 
 
-def _batches(messages: Sequence[Outgoing], limits: Limits) -> Iterator[tuple[list[Outgoing], int]]:
+def batches(messages: Sequence[Outgoing], limits: Limits) -> Iterator[tuple[list[Outgoing], int]]:
     """Messages in as few frames as limits allow, and the size of each frame."""
     batch: list[Outgoing] = []
     batch_bytes = 0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Final, cast
 
 from transports.base import Connection, Listener, Security, Transport, gathered
-from transports.errors import ConnectionClosed, FrameError
+from transports.errors import ConnectionClosed
 from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
 from transports.sockets import Acceptor, dial_socket, host_and_port, place
@@ -22,6 +22,7 @@ _SLICE_BYTES: Final = (
     256 << 10
 )  # written at once; what the socket does not take is copied by asyncio
 _HIGH_WATER: Final = 512 << 10
+_AT_ONCE_BYTES: Final = 64 << 10  # at most, so that no more than this is copied in one go
 
 
 class TCPConnection(Connection, asyncio.BufferedProtocol):
@@ -62,6 +63,23 @@ class TCPConnection(Connection, asyncio.BufferedProtocol):
                 raise ConnectionClosed("closed while sending")
             self._transport.write(piece)
             self.stats.bytes_sent += len(piece)
+        self.stats.frames_sent += 1
+
+    def takes_now(self, size_bytes: int) -> bool:
+        return (
+            size_bytes <= _AT_ONCE_BYTES
+            and self._closed is None
+            and self._writable.is_set()
+            and self._transport is not None
+            and not self._transport.is_closing()
+        )
+
+    def send_now(self, parts: Sequence[Buffer]) -> None:
+        if self._transport is None:
+            raise RuntimeError("not connected yet")
+        data = b"".join(parts)
+        self._transport.write(data)
+        self.stats.bytes_sent += len(data)
         self.stats.frames_sent += 1
 
     async def receive(self) -> Frame:
@@ -125,17 +143,25 @@ class TCPConnection(Connection, asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def _parse(self, waiter: asyncio.Future[None]) -> None:
-        """Begins the body that a waiting task has asked for now, not a pass of the loop later."""
-        if self._reader.in_body:
+        """Begins the body that a waiting task has asked for now, not a pass of the loop later;
+        hands on small frames without waking it."""
+        reader = self._reader
+        if reader.in_body:
             return
         try:
-            self._ready = self._reader.next(control_only=self.control_only)
-        except FrameError as error:
-            waiter.set_exception(error)
-            waiter.exception()  # the task may be cancelled before it reads it: no warning then
+            frame = reader.next(control_only=self.control_only)
+            while frame is not None and self.on_frame is not None:
+                self.stats.frames_received += 1
+                self.on_frame(frame)
+                frame = reader.next(control_only=self.control_only)
+        except Exception as error:
+            if not waiter.done():
+                waiter.set_exception(error)
+                waiter.exception()  # the task may be cancelled before it reads it: no warning then
             return
-        if self._ready is not None:
-            waiter.set_result(None)
+        self._ready = frame
+        if frame is not None:
+            self._wake()
 
     def pause_writing(self) -> None:
         self._writable.clear()
