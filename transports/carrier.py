@@ -97,10 +97,15 @@ class Carrier:
         if not connection.takes_now(size_bytes):
             return False
         frame = link.number(Kind.DATA, messages)
-        connection.send_now(frame.parts)
+        try:
+            connection.send_now(frame.parts)
+        except Exception as error:
+            self._owner.failed(error)
+            return True
         frame.handed = True
         self._owner.handed(frame)
-        outbox.look_again()
+        if link.should_ask:
+            outbox.wake.set()
         return True
 
     async def run(self) -> None:

@@ -26,7 +26,7 @@ from transports.errors import (
     PeerLost,
     printable,
 )
-from transports.frame import HEADER_BYTES, Frame, Kind, Limits, Outgoing, wire_bytes
+from transports.frame import HEADER_BYTES, Frame, Kind, Limits, Outgoing
 from transports.handshake import Resume
 from transports.link import Kept, Link, State
 from transports.outbox import Outbox, batches
@@ -199,7 +199,7 @@ class Channel:
 
     def handed(self, frame: Kept) -> None:
         """All of a frame was handed to a connection for the first time."""
-        if frame.kind is Kind.DATA:
+        if frame.messages:
             self._count_sent(frame.messages)
             return
         self._told = frame.kind is self._last_word
@@ -254,12 +254,15 @@ class Channel:
     def _count_sent(self, messages: Sequence[Outgoing]) -> None:
         stats = self.stats
         stats.messages_sent += len(messages)
-        online = [message for message in messages if not message.offline]
-        payload = sum(message.size_bytes for message in online)
-        stats.online_payload_sent += payload
-        stats.offline_payload_sent += sum(message.size_bytes for message in messages) - payload
-        if online:
-            stats.online_bytes_sent += HEADER_BYTES + sum(map(wire_bytes, online))
+        online_bytes = 0
+        for message in messages:
+            if message.offline:
+                stats.offline_payload_sent += message.size_bytes
+            else:
+                stats.online_payload_sent += message.size_bytes
+                online_bytes += message.wire_bytes
+        if online_bytes:
+            stats.online_bytes_sent += HEADER_BYTES + online_bytes
 
     # Receiving
 
@@ -276,7 +279,10 @@ class Channel:
         elif self.ended.done() and frame.kind is not Kind.ABORT:
             return  # only the end of the stream is still of interest
         elif link.accept(frame.sequence, frame.size_bytes):
-            self._handle_numbered(frame)
+            if frame.messages:  # as DATA has, and nothing else
+                self._deliver(frame)
+            else:
+                self._handle_word(frame)
 
     def _handle_sign(self, kind: Kind) -> None:
         if kind is Kind.PING:
@@ -288,10 +294,8 @@ class Channel:
                 self._carrier.connection.label, f"{kind.name} without a sequence number"
             )
 
-    def _handle_numbered(self, frame: Frame) -> None:
-        if frame.kind is Kind.DATA:
-            self._deliver(frame)
-        elif frame.kind is Kind.BYE:
+    def _handle_word(self, frame: Frame) -> None:
+        if frame.kind is Kind.BYE:
             self._end(None)
             if self._last_word is None:
                 self._last_word = Kind.BYE

@@ -6,9 +6,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from transports.frame import HEADER_BYTES, Buffer, Kind, Limits, Outgoing, wire_bytes
+from transports.frame import HEADER_BYTES, Buffer, Kind, Limits, Outgoing
 from transports.link import Kept, Link
 
 __all__ = ["Outbox", "batches"]
@@ -60,8 +60,8 @@ class Outbox:
         self.wake.set()
 
     def look_again(self) -> None:
-        """Something came or went: there may be more room, or an acknowledgement is due."""
-        if self._queue or self._link.should_tell or self._link.should_ask:
+        """Something has come: there may be more room, or it has to be acknowledged."""
+        if self._queue or self._link.should_tell:
             self.wake.set()
 
     def clear(self) -> None:
@@ -96,12 +96,20 @@ class Outbox:
         return None
 
 
-def batches(messages: Sequence[Outgoing], limits: Limits) -> Iterator[tuple[list[Outgoing], int]]:
+def batches(
+    messages: Sequence[Outgoing], limits: Limits
+) -> Iterable[tuple[Sequence[Outgoing], int]]:
     """Messages in as few frames as limits allow, and the size of each frame."""
+    if len(messages) == 1:
+        return ((messages, HEADER_BYTES + messages[0].wire_bytes),)
+    return _cut(messages, limits)
+
+
+def _cut(messages: Sequence[Outgoing], limits: Limits) -> Iterator[tuple[list[Outgoing], int]]:
     batch: list[Outgoing] = []
     batch_bytes = 0
     for message in messages:
-        size = wire_bytes(message)
+        size = message.wire_bytes
         full = len(batch) >= limits.max_messages or batch_bytes + size > limits.max_frame_bytes
         if batch and full:
             yield batch, HEADER_BYTES + batch_bytes
