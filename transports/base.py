@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from transports.clock import now
 from transports.errors import AddressError
 from transports.frame import Buffer, Frame, Limits
 from transports.identity import Identity
@@ -49,7 +49,8 @@ class Connection(ABC):
     Attributes:
         control_only: until the peer is known, a DATA frame is refused before anything is
             allocated for it.
-        last_heard: `time.monotonic()` of the last byte received: progress on a long frame counts.
+        last_heard: when the last byte was received, by `transports.clock.now`: progress on a long
+            frame counts.
         peer_certificate: what the other side proved to own (DER), or None without TLS; of a peer
             with several pinned certificates always the first.
         label: the other side in words, for errors and logs.
@@ -65,7 +66,7 @@ class Connection(ABC):
         self.limits = limits
         self.stats = LinkStats()
         self.control_only = True
-        self.last_heard = time.monotonic()
+        self.last_heard = now()
         self.peer_certificate: bytes | None = None
         self.on_frame: Callable[[Frame], None] | None = None
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Sequence
 from typing import Final, Protocol
 
 import structlog
 
 from transports.base import Connection
+from transports.clock import now
 from transports.errors import ConnectionClosed, FrameError, HandshakeError
 from transports.frame import Frame, Kind, Outgoing
 from transports.greeting import accept_resumption
@@ -83,7 +83,7 @@ class Carrier:
         self._resting: Connection | None = None  # has all that was queued; nothing is under way
         self._why = ""  # the connection broke
         self._prepare(connection)
-        link.greeted(time.monotonic())
+        link.greeted(now())
 
     def send_now(self, messages: Sequence[Outgoing], size_bytes: int) -> bool:
         """Hands a frame of messages to the connection at once, without waking the task that sends.
@@ -129,11 +129,11 @@ class Carrier:
         Raises:
             HandshakeError: the link refuses.
         """
-        self._replace(connection, self._link.answer(theirs, time.monotonic()))
+        self._replace(connection, self._link.answer(theirs, now()))
 
     def begin_again(self, connection: Connection) -> None:
         """The peer greeted again, since it did not hear that we had accepted it."""
-        self._link.begin_again(time.monotonic())
+        self._link.begin_again(now())
         self._replace(connection, None)
 
     def _replace(self, connection: Connection, answer: Resume | None) -> None:
@@ -237,7 +237,7 @@ class Carrier:
         if not wanted or not self._link.resumable or self._link.state is not State.OPEN:
             self._owner.give_up(self._why)
             return
-        self._link.broke(time.monotonic())
+        self._link.broke(now())
         self.connection.abort()
         self._outbox.suspended()
         _log.warning("connection broke, link suspended", party=self._name, why=self._why)
@@ -247,7 +247,7 @@ class Carrier:
         deadline = self._link.deadline
         try:
             if deadline is not None:
-                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                async with asyncio.timeout(max(0.0, deadline - now())):
                     if self._redial is None:
                         await self._came_back.wait()
                     else:

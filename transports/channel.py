@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from transports.base import Connection
 from transports.carrier import Carrier
+from transports.clock import now
 from transports.errors import (
     FrameError,
     HandshakeError,
@@ -228,7 +228,7 @@ class Channel:
 
     def give_up(self, why: str) -> None:
         """The peer is lost, whatever the connection does."""
-        silent_s = time.monotonic() - self._carrier.connection.last_heard
+        silent_s = now() - self._carrier.connection.last_heard
         self.link.lose()
         lost = PeerLost(self.peer, self.name, silent_s, why)
         self._end(lost if self._last_word is not Kind.ABORT else None)
@@ -288,7 +288,7 @@ class Channel:
         if kind is Kind.PING:
             self._outbox.pong()
         elif kind is Kind.PONG:
-            self.stats.rtt_measured(self.link.ponged(time.monotonic()))
+            self.stats.rtt_measured(self.link.ponged(now()))
         elif kind is not Kind.ACK:
             raise FrameError(
                 self._carrier.connection.label, f"{kind.name} without a sequence number"
@@ -337,24 +337,24 @@ class Channel:
         nothing is lost: no other connection would help. Every piece that the connection takes
         counts as read, so a slow peer is not lost.
         """
-        sent_bytes, moved = 0, time.monotonic()
+        sent_bytes, moved = 0, now()
         beat_at = moved + self._pulse.heartbeat_s
         silence_s = self._pulse.silence_timeout_s
         while True:
-            now = time.monotonic()
+            moment = now()
             is_open = self.link.state is State.OPEN
             if not is_open or self._outbox.idle.is_set() or self.stats.bytes_sent != sent_bytes:
-                sent_bytes, moved = self.stats.bytes_sent, now
+                sent_bytes, moved = self.stats.bytes_sent, moment
             heard = self._carrier.connection.last_heard
-            lost_at = min(heard, moved) + silence_s if is_open else now + silence_s
-            if now >= lost_at:
-                self._silent(heard <= moved or now - heard >= silence_s / 2)
-                lost_at = now + silence_s
-            if now >= beat_at:
-                beat_at = now + self._pulse.heartbeat_s
+            lost_at = min(heard, moved) + silence_s if is_open else moment + silence_s
+            if moment >= lost_at:
+                self._silent(heard <= moved or moment - heard >= silence_s / 2)
+                lost_at = moment + silence_s
+            if moment >= beat_at:
+                beat_at = moment + self._pulse.heartbeat_s
                 if is_open and self._last_word is None:
                     self._outbox.beat()
-            await asyncio.sleep(min(lost_at, beat_at) - now)
+            await asyncio.sleep(min(lost_at, beat_at) - moment)
 
     def _silent(self, unheard: bool) -> None:
         seconds = self._pulse.silence_timeout_s

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from typing import Final
 
+from transports.clock import now
 from transports.errors import LimitError, TagError
 from transports.frame import Frame, Limits, Message
 from transports.stats import LinkStats
@@ -96,7 +96,7 @@ class Inbox:
             raise TagError(f"party {self._name}", tag.hex(), "somebody here waits for it already")
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         if not self._waiting:
-            self._waiting_since = time.monotonic()
+            self._waiting_since = now()
         self._waiting[tag] = (future, what)
         return future
 
@@ -109,9 +109,9 @@ class Inbox:
     def count_waiting(self) -> None:
         """Brings the time in which somebody waited up to this moment."""
         if self._waiting:
-            now = time.monotonic()
-            self._stats.blocked_s += now - self._waiting_since
-            self._waiting_since = now
+            moment = now()
+            self._stats.blocked_s += moment - self._waiting_since
+            self._waiting_since = moment
 
     def fail(self, error: BaseException) -> None:
         """All who wait get this error; what is here is dropped."""

@@ -4,10 +4,10 @@ there is room to keep them."""
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
+from transports.clock import now
 from transports.frame import HEADER_BYTES, Buffer, Kind, Limits, Outgoing
 from transports.link import Kept, Link
 
@@ -82,7 +82,7 @@ class Outbox:
             return link.unnumbered(Kind.PONG)
         if (self._beat_due and not link.pinging) or link.should_ask:
             self._beat_due = False
-            return link.ping(time.monotonic())
+            return link.ping(now())
         if self._queue:
             kind, messages, body, size_bytes = self._queue[0]
             if kind is not Kind.DATA or link.room(size_bytes):
