@@ -148,7 +148,9 @@ async def _connected(
             configuration=config.digest(),
             program=program,
         ),
-        limits=Limits(max_frame_bytes=link.max_frame_bytes),
+        limits=Limits(
+            max_frame_bytes=link.max_frame_bytes, max_buffered_bytes=link.max_buffered_bytes
+        ),
         plaintext=link.plaintext,
         route=Route(link.proxy, link.headers),
         status=pages,

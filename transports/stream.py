@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final, cast
 
 from transports.base import Connection, Security, gathered
-from transports.errors import ConnectionClosed, FrameError
+from transports.errors import ConnectionClosed
 from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
 from transports.tls import shown_certificate, tls_reason
@@ -21,6 +21,7 @@ __all__ = ["StreamConnection"]
 
 _SLICE_BYTES: Final = 256 << 10  # written at once; asyncio copies what the socket does not take
 _HIGH_WATER: Final = 512 << 10
+_AT_ONCE_BYTES: Final = 64 << 10  # at most, so that no more than this is copied in one go
 
 
 class StreamConnection(Connection, asyncio.BufferedProtocol):
@@ -78,6 +79,24 @@ class StreamConnection(Connection, asyncio.BufferedProtocol):
             self.stats.bytes_sent += len(piece)
         self.stats.frames_sent += 1
 
+    def takes_now(self, size_bytes: int) -> bool:
+        return (
+            size_bytes <= _AT_ONCE_BYTES
+            and self._closed is None
+            and not self._ending
+            and self._writable.is_set()
+            and self._transport is not None
+            and not self._transport.is_closing()
+        )
+
+    def send_now(self, parts: Sequence[Buffer]) -> None:
+        if self._transport is None:
+            raise RuntimeError("not connected yet")
+        data = b"".join(parts)
+        self._write(self._transport, data)
+        self.stats.bytes_sent += len(data)
+        self.stats.frames_sent += 1
+
     async def receive(self) -> Frame:
         self._reader.label = self.label
         while True:
@@ -130,17 +149,23 @@ class StreamConnection(Connection, asyncio.BufferedProtocol):
             self._pause()
 
     def _parse(self, waiter: asyncio.Future[None]) -> None:
-        """Begins the body that a waiting task has asked for now, not a pass of the loop later."""
+        """Begins the body that a waiting task has asked for now, not a pass of the loop later;
+        hands on small frames without waking it."""
         if self._reader.in_body:
             return
         try:
-            self._ready = self._next()
-        except FrameError as error:
+            frame = self._next()
+            while frame is not None and self.on_frame is not None:
+                self.stats.frames_received += 1
+                self.on_frame(frame)
+                frame = self._next()
+        except Exception as error:
             if not waiter.done():
                 waiter.set_exception(error)
                 waiter.exception()  # the task may be cancelled before it reads it: no warning then
             return
-        if self._ready is not None and not waiter.done():
+        self._ready = frame
+        if frame is not None and not waiter.done():
             waiter.set_result(None)
 
     def pause_writing(self) -> None:
