@@ -19,6 +19,7 @@ import tomllib
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ from mpcnet.runtime import load_settings, program_digest, run_dealer, run_party
 from protocols.correlations import Request
 from protocols.label import Label
 from tests.parties import run_parties
-from tests.transports.pairs import unused_port
+from tests.transports.pairs import open_all, unused_port
+from transports import Address, registry
 from transports.frame import Limits, decode, encode_data, outgoing
 from transports.handshake import Hello, Resume
 from transports.identity import create_identity, write_identity
@@ -117,6 +119,30 @@ def test_the_simulation_runs() -> None:
     """By itself: it has an event loop of its own."""
     (block,) = blocks("python no-run", file=ROOT / "docs" / "networks.md")
     exec(compile(block.text, str(block), "exec"), {"__name__": "document"})
+
+
+def test_the_own_transport_is_sound_and_can_be_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page as it stands, one block after another; then two parties over that transport."""
+    names: dict[str, Any] = {"__name__": "document"}
+    for block in blocks("python no-run", file=ROOT / "docs" / "add-a-transport.md"):
+        exec(compile(block.text, str(block), "exec"), names)
+    some = (*names["CONNECTION_CHECKS"][:2], *names["STREAM_CHECKS"])
+    for number, check in enumerate(some):
+        (folder := tmp_path / f"c{number}").mkdir()  # paths of sockets have to be short
+        names["test_connections"](check, folder)
+    point = EntryPoint("unix", "mycompany.transports:UnixTransport", "mpcnet.transports")
+    monkeypatch.setattr(registry, "entry_points", lambda *, group: EntryPoints([point]))
+    monkeypatch.setattr(EntryPoint, "load", lambda _: names["UnixTransport"])
+    asyncio.run(_talk([Address(r, f"p{r}", f"unix://{tmp_path}/{r}") for r in (0, 1)]))
+
+
+async def _talk(parties: list[Address]) -> None:
+    exchanges = await open_all(parties, plaintext=True)
+    exchanges[0].post(1, b"tag of the test.", b"by file")
+    assert bytes((await exchanges[1].take(0, b"tag of the test.")).payload) == b"by file"
+    await asyncio.gather(*(exchange.close() for exchange in exchanges))
 
 
 @pytest.mark.parametrize("block", blocks("python no-run"), ids=str)

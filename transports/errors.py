@@ -14,7 +14,8 @@
     ├── ExchangeClosed      the exchange was closed by its owner
     ├── PeerAbsent          a peer never came
     ├── PeerLost            a peer was here and is gone
-    └── PeerAborted         a peer said that it stopped, and why
+    ├── PeerAborted         a peer said that it stopped, and why
+    └── ContractBroken      a transport does not keep what transports promise; of its examination
 
 Errors hold plain values; ``str`` makes the sentence: what, where, and what to do. None holds a
 payload, a key or anything else that has to stay inside this party.
@@ -27,6 +28,7 @@ from typing import Final
 __all__ = [
     "AddressError",
     "ConnectionClosed",
+    "ContractBroken",
     "ExchangeClosed",
     "FrameError",
     "HandshakeError",
@@ -260,3 +262,20 @@ class PeerAborted(TransportError):
 
     def __str__(self) -> str:
         return f"party {self.name} stopped: {self.reason or 'it gave no reason'}"
+
+
+class ContractBroken(TransportError):
+    """A transport does not keep what transports promise; raised by `transports.conformance` only.
+
+    Attributes:
+        why: what was seen instead.
+        check: the promise; empty until it is known whose examination this was.
+    """
+
+    def __init__(self, why: str, check: str = "") -> None:
+        super().__init__(why, check)
+        self.why = why
+        self.check = check
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.why}; see what transports.base promises"

@@ -104,6 +104,8 @@ class _RelayListener(Listener):
         self._waiting = asyncio.create_task(self._wait(), name=f"wait at {url}")
 
     async def close(self) -> None:
+        self._waiting.cancel()
+        await asyncio.sleep(0)  # who has given its connection away already ends in this pass
         tasks = [self._waiting, *self._securing]
         for task in tasks:
             task.cancel()

@@ -215,6 +215,9 @@ class Acceptor(Listener):
         return cls(real, listening, context, factory, on_stranger)
 
     async def close(self) -> None:
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.sleep(0)  # who has given its connection away already ends in this pass
         tasks = [*self._accepting, *self._pending]
         for task in tasks:
             task.cancel()

@@ -8,6 +8,7 @@ from transports import errors
 from transports.errors import (
     AddressError,
     ConnectionClosed,
+    ContractBroken,
     ExchangeClosed,
     FrameError,
     HandshakeError,
@@ -58,6 +59,10 @@ SENTENCES = [
     ),
     (PeerAborted(1, "model", "no memory"), "party model stopped: no memory"),
     (PeerAborted(1, "model", ""), "party model stopped: it gave no reason"),
+    (
+        ContractBroken("1 came where 0 was due", "frames keep order"),
+        "frames keep order: 1 came where 0 was due; see what transports.base promises",
+    ),
 ]
 
 

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from tests.transports.http_proxy import serving
-from tests.transports.pairs import hello_of, open_one, unused_port
-from tests.transports.test_contract import securities
+from tests.transports.pairs import hello_of, open_one, securities, unused_port
 from transports import Address, AddressError, IdentityError, Limits, create_identity, registry
 from transports.base import Connection, Listener, Security
 from transports.errors import Unreachable
