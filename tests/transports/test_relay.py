@@ -243,6 +243,20 @@ async def test_waiting_is_bounded() -> None:
             assert len(relay._waiting) == 1  # who has left is forgotten
 
 
+async def test_a_dialler_that_has_left_takes_no_room() -> None:
+    async with relaying(waiting_per_name=2) as relay:
+        for _ in range(5):
+            async with guest(relay, asks(Role.DIALLER)):
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
+        async with guest(relay, asks(Role.DIALLER) + b"x") as (hasty, _):
+            with contextlib.suppress(ConnectionResetError):
+                assert await hasty.read() == b""
+        async with guest(relay, asks(Role.DIALLER)) as (reader, _):
+            async with guest(relay, asks(Role.LISTENER)):
+                assert await reader.readexactly(1) == bytes([Reply.PAIRED])
+
+
 async def test_pairs_are_bounded() -> None:
     async with relaying(pairs=1) as relay:
         async with guest(relay, asks(Role.LISTENER)), guest(relay, asks(Role.DIALLER)) as (one, _):
