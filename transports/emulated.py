@@ -83,6 +83,10 @@ class EmulatedConnection(Connection):
     def last_heard(self, when: float) -> None:
         self._inner.last_heard = when
 
+    @property
+    def unsent_bytes(self) -> int:
+        return self._bytes + self._inner.unsent_bytes
+
     async def send(self, parts: Sequence[Buffer]) -> None:
         pieces = list(gathered(parts, self._shaper.piece_bytes))
         for place, piece in enumerate(pieces, 1):

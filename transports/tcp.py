@@ -13,7 +13,7 @@ from transports.base import Connection, Listener, Security, Transport, gathered
 from transports.errors import ConnectionClosed, FrameError
 from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
-from transports.sockets import Acceptor, dial_socket, host_and_port, place
+from transports.sockets import Acceptor, dial_socket, host_and_port, place, unsent_bytes
 from transports.tls import client_context, context_source, shown_certificate, tls_reason
 
 __all__ = ["TCPConnection", "TCPTransport"]
@@ -51,6 +51,10 @@ class TCPConnection(Connection, asyncio.BufferedProtocol):
         self._ending = False
 
     # What the application calls
+
+    @property
+    def unsent_bytes(self) -> int:
+        return 0 if self._transport is None else unsent_bytes(self._transport)
 
     async def send(self, parts: Sequence[Buffer]) -> None:
         for piece in gathered(parts, _SLICE_BYTES):
