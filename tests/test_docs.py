@@ -50,6 +50,16 @@ from transports import Address, registry
 from transports.frame import Limits, decode, encode_data, outgoing
 from transports.handshake import Hello, Resume
 from transports.identity import create_identity, write_identity
+from transports.relay_server import RelayLimits
+from transports.rendezvous import (
+    HEAD_BYTES,
+    LONGEST_NAME,
+    Reply,
+    Role,
+    decode_head,
+    encode_request,
+)
+from transports.rendezvous import Request as RelayRequest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -283,6 +293,45 @@ def test_the_shown_messages_are_what_is_sent(block: Block) -> None:
     kind = next((kind for key, kind in kinds.items() if key in raw), Request)
     message = msgspec.json.decode(raw, type=kind)
     assert msgspec.json.decode(msgspec.json.encode(message)) == msgspec.json.decode(raw)
+
+
+def relay_section() -> str:
+    text = WIRE_FORMAT.read_text(encoding="utf-8")
+    return text.partition("\n## Relay\n")[2].partition("\n## ")[0]
+
+
+def test_the_relays_request_is_what_is_sent() -> None:
+    section = relay_section()
+    shown = re.search(r"```text\n(.*?)```", section, re.DOTALL)
+    assert shown is not None
+    lines = [line.partition("#")[0] for line in shown[1].splitlines()]
+    request = bytes.fromhex("".join(lines))
+    assert request == encode_request(RelayRequest(Role.DIALLER, "Zk3v0pQ"))
+    fields = re.findall(r"^\| (\d+) \| (\d*) ?\| (\w[\w ]*) \|", section, re.MULTILINE)
+    assert [(int(offset), size) for offset, size, _ in fields] == [
+        (0, "8"), (8, "1"), (9, "1"), (HEAD_BYTES, "")
+    ]  # fmt: skip
+    assert decode_head(request[:HEAD_BYTES]) == (Role.DIALLER, 7)
+    assert re.search(rf"\| 1 to {LONGEST_NAME} \|", section)
+    assert {f"`{role.value.decode()}`" for role in Role} <= set(re.findall(r"`\w`", section))
+
+
+def test_the_relays_replies_and_limits_are_all_there() -> None:
+    section = relay_section()
+    replies = re.findall(r"^\| (\d+) \| ([A-Z]+) \|", section, re.MULTILINE)
+    assert [(int(byte), name) for byte, name in replies] == [(r.value, r.name) for r in Reply]
+    values = re.findall(r"^\| [a-z][^|]* \| (\d+)(?: s)? \|", section, re.MULTILINE)
+    limits = RelayLimits()
+    assert [float(value) for value in values] == [
+        limits.request_s,
+        limits.pair_s,
+        limits.wait_s,
+        limits.waiting,
+        limits.waiting_per_name,
+        limits.pairs,
+        limits.idle_s,
+        limits.linger_s,
+    ]
 
 
 # --- words ----------------------------------------------------------------------------------------
