@@ -17,9 +17,9 @@ from msgspec import Meta
 from mpcnet.errors import ConfigError
 from mpcnet.tables import convert_table, read_toml
 from transports.emulated import network_of
-from transports.errors import AddressError, IdentityError
+from transports.errors import AddressError, IdentityError, ProfileError
 from transports.identity import fingerprint, read_certificate
-from transports.profile import ProfileError, parse_profile
+from transports.profile import parse_profile
 from transports.rendezvous import meeting_of
 from transports.route import wrong_header, wrong_proxy
 

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from mpcnet.demo import TRANSPORTS
-from transports.profile import ProfileError, parse_profile
+from transports.errors import ProfileError
+from transports.profile import parse_profile
 
 __all__ = ["common_options", "demo_options", "keygen_options", "relay_options", "run_options"]
 

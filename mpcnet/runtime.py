@@ -20,8 +20,7 @@ from protocols.party import Party
 from protocols.suite import Suite
 from transports import Address, Exchange, Hello, Limits, LinkStats, open_mesh
 from transports.emulated import with_network
-from transports.identity import read_certificate
-from transports.renewal import RenewedIdentity
+from transports.renewal import RenewedCertificates, RenewedIdentity
 from transports.route import Route
 from transports.status import StatusPages
 from transports.status_server import StatusServer
@@ -171,7 +170,7 @@ async def _connected(
 
 
 def _address(rank: int, entry: PartyEntry, network: str | None) -> Address:
-    certificate = b"".join(map(read_certificate, entry.certificates)) or None
+    certificate = RenewedCertificates(tuple(entry.certificates)) if entry.certificates else None
     url = entry.url
     if url is not None and network is not None:
         url = with_network(url, network)

@@ -75,6 +75,13 @@ class Connection(ABC):
         stats.add(self.stats)
         self.stats = stats
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Of what `send` has taken, that which is known not to have reached the other side's
+        machine yet: in our own buffers and in those of the system. It falls as a slow link moves,
+        also while `send` takes nothing; 0 where nothing is known."""
+        return 0
+
     @abstractmethod
     async def send(self, parts: Sequence[Buffer]) -> None:
         """Sends one encoded frame; waits while the other side reads too slowly.

@@ -15,6 +15,7 @@ from transports.base import Connection, Security, gathered
 from transports.errors import ConnectionClosed
 from transports.frame import Buffer, Frame, Limits
 from transports.reader import FrameReader
+from transports.sockets import unsent_bytes
 from transports.tls import shown_certificate, tls_reason
 
 __all__ = ["StreamConnection"]
@@ -66,6 +67,10 @@ class StreamConnection(Connection, asyncio.BufferedProtocol):
         """There is no room before `_next` is called."""
 
     # What the application calls
+
+    @property
+    def unsent_bytes(self) -> int:
+        return 0 if self._transport is None else unsent_bytes(self._transport)
 
     async def send(self, parts: Sequence[Buffer]) -> None:
         for piece in gathered(parts, _SLICE_BYTES):

@@ -9,9 +9,14 @@ import time
 import pytest
 
 from tests.transports.http_proxy import slow_line
-from tests.transports.pairs import network, open_one
+from tests.transports.pairs import network, open_one, unused_port
+from transports import Limits
+from transports.base import Connection, Security
+from transports.frame import encode_data, outgoing
+from transports.tcp import TCPTransport
 
 TAG = b"tag of the test."
+PLAIN = Security(plaintext=True)
 SILENCE_S = 1.0
 SIZE = 1_600_000
 
@@ -33,3 +38,34 @@ async def test_a_message_may_take_longer_than_silence(scheme: str) -> None:
             assert len((await receiver.take(peers[1], TAG)).payload) == SIZE
             assert time.monotonic() - began > 2 * SILENCE_S
         await asyncio.gather(ours.close(), theirs.close())
+
+
+async def test_a_very_slow_link_is_seen_to_move() -> None:
+    """At 10 kB/s what `send` takes moves in steps of minutes; what has left, all the time."""
+    port = unused_port()
+    accepted: asyncio.Queue[Connection] = asyncio.Queue()
+    listener = await TCPTransport().listen(
+        f"tcp://127.0.0.1:{port}", PLAIN, Limits(), accepted.put_nowait, lambda who, why: None
+    )
+    async with slow_line(port, 10_000) as slow_port:
+        ours = await TCPTransport().dial(f"tcp://127.0.0.1:{slow_port}", PLAIN, Limits())
+        theirs = await accepted.get()
+        theirs.control_only = False
+        receiving = asyncio.create_task(theirs.receive())
+        message = outgoing(TAG, bytes(16 << 20), 0, False, Limits())  # more than sockets take
+        sending = asyncio.create_task(ours.send(encode_data(1, [message])))
+        await asyncio.sleep(0.5)
+        taken, unsent = ours.stats.bytes_sent, [ours.unsent_bytes]
+        for _ in range(3):
+            await asyncio.sleep(2.0)
+            unsent.append(ours.unsent_bytes)
+        assert ours.stats.bytes_sent == taken  # so that alone would pass for a dead link
+        assert unsent == sorted(set(unsent), reverse=True)
+        for task in (sending, receiving):
+            task.cancel()
+        await asyncio.gather(sending, receiving, return_exceptions=True)
+        for side in (ours, theirs):
+            side.abort()
+            await side.close()
+            assert side.unsent_bytes == 0
+    await listener.close()
