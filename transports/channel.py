@@ -335,16 +335,18 @@ class Channel:
 
         A silent connection is dead, and the link is suspended. A peer that is heard but reads
         nothing is lost: no other connection would help. Every piece that the connection takes
-        counts as read, so a slow peer is not lost.
+        counts as read, and so does all that leaves it: at 10 kB/s it takes the next piece after
+        half a minute only. So a slow peer is not lost.
         """
-        sent_bytes, moved = 0, now()
+        place, moved = (0, 0), now()
         beat_at = moved + self._pulse.heartbeat_s
         silence_s = self._pulse.silence_timeout_s
         while True:
             moment = now()
             is_open = self.link.state is State.OPEN
-            if not is_open or self._outbox.idle.is_set() or self.stats.bytes_sent != sent_bytes:
-                sent_bytes, moved = self.stats.bytes_sent, moment
+            here = (self.stats.bytes_sent, self._carrier.connection.unsent_bytes)
+            if not is_open or self._outbox.idle.is_set() or here != place:
+                place, moved = here, moment
             heard = self._carrier.connection.last_heard
             lost_at = min(heard, moved) + silence_s if is_open else moment + silence_s
             if moment >= lost_at:

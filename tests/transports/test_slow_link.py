@@ -69,3 +69,28 @@ async def test_a_very_slow_link_is_seen_to_move() -> None:
             await side.close()
             assert side.unsent_bytes == 0
     await listener.close()
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "wss"])
+async def test_a_very_slow_link_is_not_lost(scheme: str) -> None:
+    """At 40 kB/s the next piece is taken after 6.5 s, and a record of TLS arrives in 0.4 s."""
+    parties, identities = network(2, scheme)
+    port = int(str(parties[1].url).rpartition(":")[2])
+    silence_s = 2.4
+    options: dict[str, float] = {
+        "heartbeat_s": silence_s / 6,
+        "silence_timeout_s": silence_s,
+        "resume_timeout_s": 0.1,
+    }
+    async with slow_line(port, 40_000) as slow_port:
+        there = dataclasses.replace(parties[1], url=f"{scheme}://127.0.0.1:{slow_port}")
+        ours, theirs = await asyncio.gather(
+            open_one([parties[0], there], 0, identity=identities[0], **options),
+            open_one(parties, 1, identity=identities[1], **options),
+        )
+        ours.post(1, TAG, bytes(16 << 20))  # more than sockets take
+        await asyncio.sleep(2.5 * silence_s)
+        assert (ours.error, theirs.error) == (None, None)
+        assert ours.stats[1].reconnects == theirs.stats[0].reconnects == 0
+    await asyncio.gather(ours.closed(), theirs.closed())  # the line is gone
+    await asyncio.gather(ours.close(), theirs.close())
