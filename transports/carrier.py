@@ -82,6 +82,7 @@ class Carrier:
         self._answer: Resume | None = None  # what the connection that came back has to hear first
         self._resting: Connection | None = None  # has all that was queued; nothing is under way
         self._why = ""  # the connection broke
+        self._brought_bytes = 0  # were sent on new connections before they were ours: greetings
         self._prepare(connection)
         link.greeted(now())
 
@@ -148,6 +149,7 @@ class Carrier:
         connection.control_only = False
         connection.label = f"party {self._name}"
         if connection.stats is not self.stats:
+            self._brought_bytes += connection.stats.bytes_sent
             connection.count_on(self.stats)
         self.connection = connection
 
@@ -217,11 +219,12 @@ class Carrier:
                 await connection.send(item)
 
     async def _hand(self, connection: Connection, frame: Kept) -> None:
-        before = self.stats.bytes_sent
+        before = self.stats.bytes_sent - self._brought_bytes
         try:
             await connection.send(frame.parts)
-        except ConnectionClosed:
-            self.stats.repeated_bytes_sent += self.stats.bytes_sent - before
+        except BaseException:  # it ended; or this is cancelled, since another takes its place
+            cut_off = self.stats.bytes_sent - self._brought_bytes - before
+            self.stats.repeated_bytes_sent += cut_off
             raise
         if frame.handed:
             self.stats.repeated_bytes_sent += frame.size_bytes
