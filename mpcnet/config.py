@@ -18,9 +18,9 @@ from mpcnet.errors import ConfigError
 from mpcnet.store import PreprocessingSettings, store_complaints
 from mpcnet.tables import convert_table, read_toml
 from transports.emulated import network_of
-from transports.errors import AddressError, IdentityError
+from transports.errors import AddressError, IdentityError, ProfileError
 from transports.identity import fingerprint, read_certificate
-from transports.profile import ProfileError, parse_profile
+from transports.profile import parse_profile
 from transports.rendezvous import meeting_of
 from transports.route import wrong_header, wrong_proxy
 
@@ -97,6 +97,7 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             means at once.
         plaintext: no TLS and no identities.
         max_frame_bytes: a larger frame is refused before memory is taken for it.
+        max_buffered_bytes: what one peer may have sent that nobody here has taken yet.
         network: an emulated network for what this participant sends, such as "continent"; a
             network in the address of a link goes before it.
         proxy: an HTTP proxy for dials to ws:// and wss:// addresses; may hold a password.
@@ -109,6 +110,7 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     resume_timeout_s: Annotated[float, Meta(ge=0)] = 30.0
     plaintext: bool = False
     max_frame_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 40)] = 1 << 30
+    max_buffered_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 44)] = 4 << 30
     network: str | None = None
     proxy: str | None = None
     headers: dict[str, str] = {}
@@ -271,6 +273,11 @@ def _complaints(config: Config) -> Iterator[tuple[str, str]]:
             yield f"link.{key}", "must be a finite number of seconds"
     if config.link.heartbeat_s >= config.link.silence_timeout_s:
         yield "link.heartbeat_s", "must be less than silence_timeout_s, or quiet peers get lost"
+    if config.link.max_buffered_bytes < config.link.max_frame_bytes:
+        yield (
+            "link.max_buffered_bytes",
+            "must be at least max_frame_bytes: a frame may have to wait",
+        )
     if why := _wrong_network(config.link.network):
         yield "link.network", why
     yield from _route_complaints(config)

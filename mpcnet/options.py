@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from mpcnet.demo import TRANSPORTS
-from transports.profile import ProfileError, parse_profile
+from transports.errors import ProfileError
+from transports.profile import parse_profile
 
 __all__ = [
     "common_options",

@@ -30,8 +30,7 @@ from protocols.prg import Key
 from protocols.suite import Suite
 from transports import Address, Exchange, Hello, Limits, LinkStats, open_mesh
 from transports.emulated import with_network
-from transports.identity import read_certificate
-from transports.renewal import RenewedIdentity
+from transports.renewal import RenewedCertificates, RenewedIdentity
 from transports.route import Route
 from transports.status import StatusPages
 from transports.status_server import StatusServer
@@ -277,7 +276,9 @@ async def connected(
             configuration=config.digest(),
             program=program,
         ),
-        limits=Limits(max_frame_bytes=link.max_frame_bytes),
+        limits=Limits(
+            max_frame_bytes=link.max_frame_bytes, max_buffered_bytes=link.max_buffered_bytes
+        ),
         plaintext=link.plaintext,
         route=Route(link.proxy, link.headers),
         status=pages,
@@ -298,7 +299,7 @@ async def connected(
 
 
 def _address(rank: int, entry: PartyEntry, network: str | None) -> Address:
-    certificate = b"".join(map(read_certificate, entry.certificates)) or None
+    certificate = RenewedCertificates(tuple(entry.certificates)) if entry.certificates else None
     url = entry.url
     if url is not None and network is not None:
         url = with_network(url, network)

@@ -19,6 +19,7 @@ import tomllib
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,21 @@ from mpcnet.runtime import load_settings, program_digest, run_dealer, run_party
 from protocols.correlations import Request
 from protocols.label import Label
 from tests.parties import run_parties
-from tests.transports.pairs import unused_port
+from tests.transports.pairs import open_all, unused_port
+from transports import Address, registry
 from transports.frame import Limits, decode, encode_data, outgoing
 from transports.handshake import Hello, Resume
 from transports.identity import create_identity, write_identity
+from transports.relay_server import RelayLimits
+from transports.rendezvous import (
+    HEAD_BYTES,
+    LONGEST_NAME,
+    Reply,
+    Role,
+    decode_head,
+    encode_request,
+)
+from transports.rendezvous import Request as RelayRequest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -120,6 +132,30 @@ def test_the_simulation_runs() -> None:
     """By itself: it has an event loop of its own."""
     (block,) = blocks("python no-run", file=ROOT / "docs" / "networks.md")
     exec(compile(block.text, str(block), "exec"), {"__name__": "document"})
+
+
+def test_the_own_transport_is_sound_and_can_be_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page as it stands, one block after another; then two parties over that transport."""
+    names: dict[str, Any] = {"__name__": "document"}
+    for block in blocks("python no-run", file=ROOT / "docs" / "add-a-transport.md"):
+        exec(compile(block.text, str(block), "exec"), names)
+    some = (*names["CONNECTION_CHECKS"][:2], *names["STREAM_CHECKS"])
+    for number, check in enumerate(some):
+        (folder := tmp_path / f"c{number}").mkdir()  # paths of sockets have to be short
+        names["test_connections"](check, folder)
+    point = EntryPoint("unix", "mycompany.transports:UnixTransport", "mpcnet.transports")
+    monkeypatch.setattr(registry, "entry_points", lambda *, group: EntryPoints([point]))
+    monkeypatch.setattr(EntryPoint, "load", lambda _: names["UnixTransport"])
+    asyncio.run(_talk([Address(r, f"p{r}", f"unix://{tmp_path}/{r}") for r in (0, 1)]))
+
+
+async def _talk(parties: list[Address]) -> None:
+    exchanges = await open_all(parties, plaintext=True)
+    exchanges[0].post(1, b"tag of the test.", b"by file")
+    assert bytes((await exchanges[1].take(0, b"tag of the test.")).payload) == b"by file"
+    await asyncio.gather(*(exchange.close() for exchange in exchanges))
 
 
 @pytest.mark.parametrize("block", blocks("python no-run"), ids=str)
@@ -262,6 +298,45 @@ def test_the_shown_messages_are_what_is_sent(block: Block) -> None:
     kind = next((kind for key, kind in kinds.items() if key in raw), Request)
     message = msgspec.json.decode(raw, type=kind)
     assert msgspec.json.decode(msgspec.json.encode(message)) == msgspec.json.decode(raw)
+
+
+def relay_section() -> str:
+    text = WIRE_FORMAT.read_text(encoding="utf-8")
+    return text.partition("\n## Relay\n")[2].partition("\n## ")[0]
+
+
+def test_the_relays_request_is_what_is_sent() -> None:
+    section = relay_section()
+    shown = re.search(r"```text\n(.*?)```", section, re.DOTALL)
+    assert shown is not None
+    lines = [line.partition("#")[0] for line in shown[1].splitlines()]
+    request = bytes.fromhex("".join(lines))
+    assert request == encode_request(RelayRequest(Role.DIALLER, "Zk3v0pQ"))
+    fields = re.findall(r"^\| (\d+) \| (\d*) ?\| (\w[\w ]*) \|", section, re.MULTILINE)
+    assert [(int(offset), size) for offset, size, _ in fields] == [
+        (0, "8"), (8, "1"), (9, "1"), (HEAD_BYTES, "")
+    ]  # fmt: skip
+    assert decode_head(request[:HEAD_BYTES]) == (Role.DIALLER, 7)
+    assert re.search(rf"\| 1 to {LONGEST_NAME} \|", section)
+    assert {f"`{role.value.decode()}`" for role in Role} <= set(re.findall(r"`\w`", section))
+
+
+def test_the_relays_replies_and_limits_are_all_there() -> None:
+    section = relay_section()
+    replies = re.findall(r"^\| (\d+) \| ([A-Z]+) \|", section, re.MULTILINE)
+    assert [(int(byte), name) for byte, name in replies] == [(r.value, r.name) for r in Reply]
+    values = re.findall(r"^\| [a-z][^|]* \| (\d+)(?: s)? \|", section, re.MULTILINE)
+    limits = RelayLimits()
+    assert [float(value) for value in values] == [
+        limits.request_s,
+        limits.pair_s,
+        limits.wait_s,
+        limits.waiting,
+        limits.waiting_per_name,
+        limits.pairs,
+        limits.idle_s,
+        limits.linger_s,
+    ]
 
 
 # --- words ----------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from typing import Final, TypeAlias
 from rich.console import Console
 
 from tools.fuzz_conversations import LIMITS, OURS, THEIR_NAME, mutated
+from tools.fuzz_websocket import MessageFeed, wrapped
 from transports.errors import FrameError, HandshakeError, IdentityError, LimitError, TagError
 from transports.frame import HEADER_BYTES, Frame, Kind
 from transports.handshake import check, claimed_rank, decode_hello, decode_resume, refusal_error
@@ -35,6 +36,7 @@ _NAMED: Final = (FrameError, HandshakeError, IdentityError, LimitError, TagError
 _PIECES: Final = (1, 7, 31, 32, 33, 500, 4096, 65_535, 65_536, 1 << 20)
 _HEAP_BYTES: Final = LIMITS.max_buffered_bytes + 3 * LIMITS.max_frame_bytes  # for one conversation
 _HELD_BYTES: Final = 10 * LIMITS.max_frame_bytes  # by one reader: eight blocks, rounded up
+_IN_MESSAGES: Final = 0.25  # of the conversations come inside WebSocket messages
 _HANG_S: Final = 30
 _PROGRESS_S: Final = 2.0
 
@@ -81,12 +83,16 @@ def fuzz(until_bytes: int, seed: int, tally: Tally | None = None, first: int = 0
 
 def _one(random: Random, tally: Tally, where: str) -> None:
     stream, spoiled = mutated(random)
+    in_messages = random.random() < _IN_MESSAGES
+    if in_messages:
+        stream, more = wrapped(random, stream)
+        spoiled = spoiled or more
     tracemalloc.reset_peak()
     before, _ = tracemalloc.get_traced_memory()
     began = time.perf_counter()
     try:
-        first = _parse(random, stream, tally, random.randrange(4))
-        again = _parse(random, stream, tally, 0)
+        first = _parse(random, stream, tally, random.randrange(4), in_messages)
+        again = _parse(random, stream, tally, 0, in_messages)
     except _NAMED as error:  # each is caught where it belongs
         raise FuzzFailure(f"{where}: {error!r} escaped") from error
     except FuzzFailure as failure:
@@ -108,13 +114,15 @@ def _one(random: Random, tally: Tally, where: str) -> None:
     tally.errors[first[1].partition(":")[0] or "none"] += 1
 
 
-def _parse(random: Random, stream: bytearray, tally: Tally, cut: int) -> Outcome:
+def _parse(random: Random, stream: bytearray, tally: Tally, cut: int, in_messages: bool) -> Outcome:
     """Frames that came out (kind, sequence, size), and the error that ended it, if any.
 
     Args:
         cut: 0 for a stream in one piece, otherwise how random the sizes of pieces are.
+        in_messages: the stream is one of WebSocket messages.
     """
     reader = FrameReader(LIMITS, "the peer")
+    messages = MessageFeed(reader) if in_messages else None
     inbox = Inbox("b", LIMITS, LinkStats())
     seen: list[tuple[int, int, int]] = []
     rest = memoryview(stream)
@@ -125,17 +133,22 @@ def _parse(random: Random, stream: bytearray, tally: Tally, cut: int) -> Outcome
             piece = rest[: size if cut < 2 else random.choice(_PIECES)]
             rest = rest[len(piece) :]
             while piece:
-                left = reader.feed(piece)
+                left = (messages or reader).feed(piece)
                 frames_before = len(seen)
-                while (frame := reader.next(control_only=not greeted)) is not None:
-                    seen.append((int(frame.kind), frame.sequence, frame.size_bytes))
-                    greeted = _handle(frame, inbox) or greeted
+                while True:
+                    while (frame := reader.next(control_only=not greeted)) is not None:
+                        seen.append((int(frame.kind), frame.sequence, frame.size_bytes))
+                        greeted = _handle(frame, inbox) or greeted
+                    if messages is None or not messages.reader.pump():
+                        break
                 if len(left) == len(piece) and len(seen) == frames_before:
                     raise FuzzFailure("the reader takes nothing and gives nothing")
                 piece = left
                 _check_memory(reader, tally)
     except _NAMED as error:
         return seen, f"{type(error).__name__}: {error}"
+    if messages is not None and messages.reader.broken:
+        return seen, f"WebSocket: {messages.reader.broken}"
     if len(seen) * HEADER_BYTES > len(stream):
         raise FuzzFailure(f"{len(seen)} frames out of {len(stream)} bytes")
     return seen, ""

@@ -19,7 +19,8 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 
 from transports.clock import clock_of_loop
-from transports.profile import Profile, ProfileError, parse_profile
+from transports.errors import ProfileError
+from transports.profile import Profile, parse_profile
 from transports.shaper import Shaper
 
 __all__ = ["Counters", "Proxy", "main"]

@@ -31,7 +31,8 @@ from mpcnet.demo import lay_out
 from mpcnet.runtime import run_dealer, run_party
 from protocols.ring.library import load_kernels
 from transports.costs import Costs, Measured, Recorded
-from transports.profile import ProfileError, parse_profile
+from transports.errors import ProfileError
+from transports.profile import parse_profile
 from transports.simulate import virtual_run
 
 __all__ = ["main", "run_app"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from transports.clock import now
 from transports.errors import AddressError
 from transports.frame import Buffer, Frame, Limits
 from transports.identity import Identity
@@ -49,11 +49,14 @@ class Connection(ABC):
     Attributes:
         control_only: until the peer is known, a DATA frame is refused before anything is
             allocated for it.
-        last_heard: `time.monotonic()` of the last byte received: progress on a long frame counts.
+        last_heard: when the last byte was received, by `transports.clock.now`: progress on a long
+            frame counts.
         peer_certificate: what the other side proved to own (DER), or None without TLS; of a peer
             with several pinned certificates always the first.
         label: the other side in words, for errors and logs.
         takes_pieces: `send` may be given a frame in several calls, cut anywhere.
+        on_frame: where set, a connection may give frames to it while somebody waits in `receive`,
+            at once and without waking that task. What it raises, `receive` raises.
     """
 
     takes_pieces: ClassVar[bool] = False
@@ -63,13 +66,21 @@ class Connection(ABC):
         self.limits = limits
         self.stats = LinkStats()
         self.control_only = True
-        self.last_heard = time.monotonic()
+        self.last_heard = now()
         self.peer_certificate: bytes | None = None
+        self.on_frame: Callable[[Frame], None] | None = None
 
     def count_on(self, stats: LinkStats) -> None:
         """Adds what was counted so far to the counters of a link, and counts there from now on."""
         stats.add(self.stats)
         self.stats = stats
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Of what `send` has taken, that which is known not to have reached the other side's
+        machine yet: in our own buffers and in those of the system. It falls as a slow link moves,
+        also while `send` takes nothing; 0 where nothing is known."""
+        return 0
 
     @abstractmethod
     async def send(self, parts: Sequence[Buffer]) -> None:
@@ -81,6 +92,17 @@ class Connection(ABC):
         Raises:
             ConnectionClosed: the connection has ended.
         """
+
+    def takes_now(self, size_bytes: int) -> bool:
+        """Whether `send_now` may be given a frame of this size; False is always right."""
+        return False
+
+    def send_now(self, parts: Sequence[Buffer]) -> None:
+        """Sends one encoded frame without waiting, where `takes_now` has just said so.
+
+        Never to be called while a `send` is under way.
+        """
+        raise RuntimeError("this connection takes no frame at once")
 
     @abstractmethod
     async def receive(self) -> Frame:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import structlog
 
 from transports.base import Connection
+from transports.clock import now
 from transports.errors import ConnectionClosed, FrameError, HandshakeError
-from transports.frame import Frame
+from transports.frame import Frame, Kind, Outgoing
 from transports.greeting import accept_resumption
 from transports.handshake import Resume
 from transports.link import Kept, Link, State
@@ -79,9 +80,34 @@ class Carrier:
         self._redial = redial
         self._came_back = asyncio.Event()
         self._answer: Resume | None = None  # what the connection that came back has to hear first
+        self._resting: Connection | None = None  # has all that was queued; nothing is under way
         self._why = ""  # the connection broke
+        self._brought_bytes = 0  # were sent on new connections before they were ours: greetings
         self._prepare(connection)
-        link.greeted(time.monotonic())
+        link.greeted(now())
+
+    def send_now(self, messages: Sequence[Outgoing], size_bytes: int) -> bool:
+        """Hands a frame of messages to the connection at once, without waking the task that sends.
+
+        Returns:
+            False, with nothing done, where the frame has to wait for something.
+        """
+        connection, link, outbox = self._resting, self._link, self._outbox
+        if connection is None or not outbox.quiet or not link.room(size_bytes):
+            return False
+        if not connection.takes_now(size_bytes):
+            return False
+        frame = link.number(Kind.DATA, messages)
+        try:
+            connection.send_now(frame.parts)
+        except Exception as error:
+            self._owner.failed(error)
+            return True
+        frame.handed = True
+        self._owner.handed(frame)
+        if link.should_ask:
+            outbox.wake.set()
+        return True
 
     async def run(self) -> None:
         """Until it is cancelled, or the link is given up."""
@@ -104,14 +130,15 @@ class Carrier:
         Raises:
             HandshakeError: the link refuses.
         """
-        self._replace(connection, self._link.answer(theirs, time.monotonic()))
+        self._replace(connection, self._link.answer(theirs, now()))
 
     def begin_again(self, connection: Connection) -> None:
         """The peer greeted again, since it did not hear that we had accepted it."""
-        self._link.begin_again(time.monotonic())
+        self._link.begin_again(now())
         self._replace(connection, None)
 
     def _replace(self, connection: Connection, answer: Resume | None) -> None:
+        self.connection.on_frame = None
         self.connection.abort()
         self._outbox.suspended()
         self._answer = answer
@@ -122,6 +149,7 @@ class Carrier:
         connection.control_only = False
         connection.label = f"party {self._name}"
         if connection.stats is not self.stats:
+            self._brought_bytes += connection.stats.bytes_sent
             connection.count_on(self.stats)
         self.connection = connection
 
@@ -138,18 +166,24 @@ class Carrier:
 
     async def _receive(self, connection: Connection) -> None:
         try:
+            connection.on_frame = self._came
             while True:
                 frame = await connection.receive()
                 if connection is not self.connection:
                     return  # our answer on the new one says that this had not come
-                self._owner.handle(frame)
-                self._outbox.look_again()
+                self._came(frame)
         except FrameError as error:
             self._owner.failed(error)
             await asyncio.Event().wait()  # until our last words are out
         except ConnectionClosed as error:
             if connection is self.connection:
                 self._broke(error.why)
+        finally:
+            connection.on_frame = None
+
+    def _came(self, frame: Frame) -> None:
+        self._owner.handle(frame)
+        self._outbox.look_again()
 
     async def _send(self, connection: Connection) -> None:
         try:
@@ -174,18 +208,23 @@ class Carrier:
             item = outbox.next()
             if item is None:
                 outbox.wake.clear()
-                await outbox.wake.wait()
+                self._resting = connection
+                try:
+                    await outbox.wake.wait()
+                finally:
+                    self._resting = None
             elif isinstance(item, Kept):
                 await self._hand(connection, item)
             else:
                 await connection.send(item)
 
     async def _hand(self, connection: Connection, frame: Kept) -> None:
-        before = self.stats.bytes_sent
+        before = self.stats.bytes_sent - self._brought_bytes
         try:
             await connection.send(frame.parts)
-        except ConnectionClosed:
-            self.stats.repeated_bytes_sent += self.stats.bytes_sent - before
+        except BaseException:  # it ended; or this is cancelled, since another takes its place
+            cut_off = self.stats.bytes_sent - self._brought_bytes - before
+            self.stats.repeated_bytes_sent += cut_off
             raise
         if frame.handed:
             self.stats.repeated_bytes_sent += frame.size_bytes
@@ -201,7 +240,7 @@ class Carrier:
         if not wanted or not self._link.resumable or self._link.state is not State.OPEN:
             self._owner.give_up(self._why)
             return
-        self._link.broke(time.monotonic())
+        self._link.broke(now())
         self.connection.abort()
         self._outbox.suspended()
         _log.warning("connection broke, link suspended", party=self._name, why=self._why)
@@ -211,7 +250,7 @@ class Carrier:
         deadline = self._link.deadline
         try:
             if deadline is not None:
-                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                async with asyncio.timeout(max(0.0, deadline - now())):
                     if self._redial is None:
                         await self._came_back.wait()
                     else:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from transports.base import Connection
 from transports.carrier import Carrier
+from transports.clock import now
 from transports.errors import (
     FrameError,
     HandshakeError,
@@ -26,10 +26,10 @@ from transports.errors import (
     PeerLost,
     printable,
 )
-from transports.frame import HEADER_BYTES, Frame, Kind, Limits, Outgoing, wire_bytes
+from transports.frame import HEADER_BYTES, Frame, Kind, Limits, Outgoing
 from transports.handshake import Resume
 from transports.link import Kept, Link, State
-from transports.outbox import Outbox
+from transports.outbox import Outbox, batches
 from transports.redial import Redial
 
 __all__ = ["Channel", "Pulse"]
@@ -82,7 +82,7 @@ class Channel:
         )
         self._limits = limits
         self._pulse = pulse
-        self._outbox = Outbox(link, limits)
+        self._outbox = Outbox(link)
         self._done = asyncio.Event()
         self._last_word: Kind | None = None  # BYE or ABORT, once it is queued
         self._told = False  # it was handed to a connection
@@ -104,8 +104,10 @@ class Channel:
         self.ended.add_done_callback(lambda ended: on_end(self.peer, ended.result()))
 
     def send(self, messages: Sequence[Outgoing]) -> None:
-        """Queues messages; they leave as one frame if limits allow."""
-        self._outbox.send(messages)
+        """Sends messages, as one frame if limits allow; what cannot leave at once is queued."""
+        for batch, size_bytes in batches(messages, self._limits):
+            if not self._carrier.send_now(batch, size_bytes):
+                self._outbox.send(batch, size_bytes)
 
     async def drained(self) -> None:
         """Returns when everything queued has been handed to the connection, or never can be."""
@@ -197,7 +199,7 @@ class Channel:
 
     def handed(self, frame: Kept) -> None:
         """All of a frame was handed to a connection for the first time."""
-        if frame.kind is Kind.DATA:
+        if frame.messages:
             self._count_sent(frame.messages)
             return
         self._told = frame.kind is self._last_word
@@ -226,7 +228,7 @@ class Channel:
 
     def give_up(self, why: str) -> None:
         """The peer is lost, whatever the connection does."""
-        silent_s = time.monotonic() - self._carrier.connection.last_heard
+        silent_s = now() - self._carrier.connection.last_heard
         self.link.lose()
         lost = PeerLost(self.peer, self.name, silent_s, why)
         self._end(lost if self._last_word is not Kind.ABORT else None)
@@ -252,12 +254,15 @@ class Channel:
     def _count_sent(self, messages: Sequence[Outgoing]) -> None:
         stats = self.stats
         stats.messages_sent += len(messages)
-        online = [message for message in messages if not message.offline]
-        payload = sum(message.size_bytes for message in online)
-        stats.online_payload_sent += payload
-        stats.offline_payload_sent += sum(message.size_bytes for message in messages) - payload
-        if online:
-            stats.online_bytes_sent += HEADER_BYTES + sum(map(wire_bytes, online))
+        online_bytes = 0
+        for message in messages:
+            if message.offline:
+                stats.offline_payload_sent += message.size_bytes
+            else:
+                stats.online_payload_sent += message.size_bytes
+                online_bytes += message.wire_bytes
+        if online_bytes:
+            stats.online_bytes_sent += HEADER_BYTES + online_bytes
 
     # Receiving
 
@@ -274,22 +279,23 @@ class Channel:
         elif self.ended.done() and frame.kind is not Kind.ABORT:
             return  # only the end of the stream is still of interest
         elif link.accept(frame.sequence, frame.size_bytes):
-            self._handle_numbered(frame)
+            if frame.messages:  # as DATA has, and nothing else
+                self._deliver(frame)
+            else:
+                self._handle_word(frame)
 
     def _handle_sign(self, kind: Kind) -> None:
         if kind is Kind.PING:
             self._outbox.pong()
         elif kind is Kind.PONG:
-            self.stats.rtt_measured(self.link.ponged(time.monotonic()))
+            self.stats.rtt_measured(self.link.ponged(now()))
         elif kind is not Kind.ACK:
             raise FrameError(
                 self._carrier.connection.label, f"{kind.name} without a sequence number"
             )
 
-    def _handle_numbered(self, frame: Frame) -> None:
-        if frame.kind is Kind.DATA:
-            self._deliver(frame)
-        elif frame.kind is Kind.BYE:
+    def _handle_word(self, frame: Frame) -> None:
+        if frame.kind is Kind.BYE:
             self._end(None)
             if self._last_word is None:
                 self._last_word = Kind.BYE
@@ -329,26 +335,28 @@ class Channel:
 
         A silent connection is dead, and the link is suspended. A peer that is heard but reads
         nothing is lost: no other connection would help. Every piece that the connection takes
-        counts as read, so a slow peer is not lost.
+        counts as read, and so does all that leaves it: at 10 kB/s it takes the next piece after
+        half a minute only. So a slow peer is not lost.
         """
-        sent_bytes, moved = 0, time.monotonic()
+        place, moved = (0, 0), now()
         beat_at = moved + self._pulse.heartbeat_s
         silence_s = self._pulse.silence_timeout_s
         while True:
-            now = time.monotonic()
+            moment = now()
             is_open = self.link.state is State.OPEN
-            if not is_open or self._outbox.idle.is_set() or self.stats.bytes_sent != sent_bytes:
-                sent_bytes, moved = self.stats.bytes_sent, now
+            here = (self.stats.bytes_sent, self._carrier.connection.unsent_bytes)
+            if not is_open or self._outbox.idle.is_set() or here != place:
+                place, moved = here, moment
             heard = self._carrier.connection.last_heard
-            lost_at = min(heard, moved) + silence_s if is_open else now + silence_s
-            if now >= lost_at:
-                self._silent(heard <= moved or now - heard >= silence_s / 2)
-                lost_at = now + silence_s
-            if now >= beat_at:
-                beat_at = now + self._pulse.heartbeat_s
+            lost_at = min(heard, moved) + silence_s if is_open else moment + silence_s
+            if moment >= lost_at:
+                self._silent(heard <= moved or moment - heard >= silence_s / 2)
+                lost_at = moment + silence_s
+            if moment >= beat_at:
+                beat_at = moment + self._pulse.heartbeat_s
                 if is_open and self._last_word is None:
                     self._outbox.beat()
-            await asyncio.sleep(min(lost_at, beat_at) - now)
+            await asyncio.sleep(min(lost_at, beat_at) - moment)
 
     def _silent(self, unheard: bool) -> None:
         seconds = self._pulse.silence_timeout_s

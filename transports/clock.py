@@ -18,7 +18,7 @@ from typing import Final
 
 from transports.virtual import VirtualLoop
 
-__all__ = ["Clock", "clock_of_loop"]
+__all__ = ["Clock", "clock_of_loop", "now"]
 
 _ABSOLUTE: Final = 1  # TFD_TIMER_ABSTIME
 _SPEC: Final = struct.Struct("@qqqq")  # itimerspec: no repetition, then seconds and nanoseconds
@@ -108,6 +108,16 @@ class TimerClock(SystemClock):
 def _ring(rang: asyncio.Future[None]) -> None:
     if not rang.done():
         rang.set_result(None)
+
+
+def now() -> float:
+    """Seconds on the clock that runs here: the virtual one, or the system's monotonic one.
+
+    The time of a real loop is the latter too, but uvloop's stands still between its passes and
+    counts whole milliseconds.
+    """
+    loop = asyncio._get_running_loop()
+    return loop.time() if isinstance(loop, VirtualLoop) else time.monotonic()
 
 
 def clock_of_loop() -> Clock:

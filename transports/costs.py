@@ -6,30 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-__all__ = ["Costs", "Free", "Measured", "Recorded", "Recording", "RecordingEnded"]
+from transports.errors import RecordingEnded
+
+__all__ = ["Costs", "Free", "Measured", "Recorded", "Recording"]
 
 Recording: TypeAlias = Mapping[str, Sequence[float]]
 """Seconds of everything that ran in a lane, in order, by the lane's name."""
-
-
-class RecordingEnded(LookupError):
-    """A run does more than the one that was recorded: another program, or other data.
-
-    Attributes:
-        lane: where.
-        count: how many things the recording has for it.
-    """
-
-    def __init__(self, lane: str, count: int) -> None:
-        super().__init__(lane, count)
-        self.lane = lane
-        self.count = count
-
-    def __str__(self) -> str:
-        return (
-            f"the recording has {self.count} costs for {self.lane} and this run needs more; "
-            f"record a run of the same program"
-        )
 
 
 class Costs(ABC):

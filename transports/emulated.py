@@ -18,9 +18,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 from transports.base import Connection, Listener, Security, Transport, gathered
 from transports.clock import clock_of_loop
-from transports.errors import AddressError, ConnectionClosed
+from transports.errors import AddressError, ConnectionClosed, ProfileError
 from transports.frame import Buffer, Frame, Limits
-from transports.profile import Path, Profile, ProfileError, parse_profile
+from transports.profile import Path, Profile, parse_profile
 from transports.shaper import Shaper
 
 __all__ = ["EmulatedConnection", "EmulatedTransport", "network_of", "with_network"]
@@ -82,6 +82,10 @@ class EmulatedConnection(Connection):
     @last_heard.setter
     def last_heard(self, when: float) -> None:
         self._inner.last_heard = when
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self._bytes + self._inner.unsent_bytes
 
     async def send(self, parts: Sequence[Buffer]) -> None:
         pieces = list(gathered(parts, self._shaper.piece_bytes))

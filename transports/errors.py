@@ -14,7 +14,11 @@
     ├── ExchangeClosed      the exchange was closed by its owner
     ├── PeerAbsent          a peer never came
     ├── PeerLost            a peer was here and is gone
-    └── PeerAborted         a peer said that it stopped, and why
+    ├── PeerAborted         a peer said that it stopped, and why
+    ├── ContractBroken      a transport does not keep what transports promise; of its examination
+    ├── ProfileError        a text describes no network; of emulation
+    ├── VirtualTimeError    virtual time cannot go on; of simulation
+    └── RecordingEnded      a run does more than the one that was recorded; of simulation
 
 Errors hold plain values; ``str`` makes the sentence: what, where, and what to do. None holds a
 payload, a key or anything else that has to stay inside this party.
@@ -27,6 +31,7 @@ from typing import Final
 __all__ = [
     "AddressError",
     "ConnectionClosed",
+    "ContractBroken",
     "ExchangeClosed",
     "FrameError",
     "HandshakeError",
@@ -35,9 +40,12 @@ __all__ = [
     "PeerAborted",
     "PeerAbsent",
     "PeerLost",
+    "ProfileError",
+    "RecordingEnded",
     "TagError",
     "TransportError",
     "Unreachable",
+    "VirtualTimeError",
     "printable",
 ]
 
@@ -260,3 +268,77 @@ class PeerAborted(TransportError):
 
     def __str__(self) -> str:
         return f"party {self.name} stopped: {self.reason or 'it gave no reason'}"
+
+
+class ContractBroken(TransportError):
+    """A transport does not keep what transports promise; raised by `transports.conformance` only.
+
+    Attributes:
+        why: what was seen instead.
+        check: the promise; empty until it is known whose examination this was.
+    """
+
+    def __init__(self, why: str, check: str = "") -> None:
+        super().__init__(why, check)
+        self.why = why
+        self.check = check
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.why}; see what transports.base promises"
+
+
+class ProfileError(TransportError):
+    """A text describes no network.
+
+    Attributes:
+        text: all of it.
+        why: which part is wrong, and how it should be.
+    """
+
+    def __init__(self, text: str, why: str) -> None:
+        super().__init__(text, why)
+        self.text = text
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"network {self.text!r}: {self.why}"
+
+
+class VirtualTimeError(TransportError):
+    """Virtual time cannot go on.
+
+    Attributes:
+        now: the virtual time, in seconds.
+        why: what stands in its way.
+        waiting: names of the tasks that wait.
+    """
+
+    def __init__(self, now: float, why: str, waiting: tuple[str, ...] = ()) -> None:
+        super().__init__(now, why, waiting)
+        self.now = now
+        self.why = why
+        self.waiting = waiting
+
+    def __str__(self) -> str:
+        who = f"; these wait: {', '.join(self.waiting)}" if self.waiting else ""
+        return f"virtual time stands at {self.now:g} s: {self.why}{who}"
+
+
+class RecordingEnded(TransportError):
+    """A run does more than the one that was recorded: another program, or other data.
+
+    Attributes:
+        lane: where.
+        count: how many things the recording has for it.
+    """
+
+    def __init__(self, lane: str, count: int) -> None:
+        super().__init__(lane, count)
+        self.lane = lane
+        self.count = count
+
+    def __str__(self) -> str:
+        return (
+            f"the recording has {self.count} costs for {self.lane} and this run needs more; "
+            f"record a run of the same program"
+        )

@@ -114,8 +114,7 @@ class Exchange:
             LimitError: too large for one frame.
             TransportError: the exchange has failed or was closed.
         """
-        self._check_open()
-        self._check_peer(peer)
+        self._check(peer)
         if peer in self._left:
             raise self._gone(peer, "it had finished when a message for it was posted")
         self._outbox[peer].append(outgoing(tag, payload, depth, offline, self._limits))
@@ -135,15 +134,19 @@ class Exchange:
             TagError: somebody waits for it already.
             TransportError: the exchange has failed or was closed.
         """
-        self._check_open()
-        self._check_peer(peer)
+        self._check(peer)
         inbox = self._inboxes[peer]
         message = inbox.pop(tag)
         if message is not None:
             return message
         if peer in self._left:
             raise self._gone(peer, "it had finished before sending this", what)
-        return await inbox.wait(tag, what)
+        coming = inbox.expect(tag, what)
+        try:
+            return await coming
+        except BaseException:
+            inbox.forget(tag, coming)
+            raise
 
     @contextmanager
     def holding(self) -> Iterator[None]:
@@ -226,13 +229,12 @@ class Exchange:
         """Returns when the exchange is over, by `close` or by a failure: see `error`."""
         await self._over.wait()
 
-    def _check_open(self) -> None:
+    def _check(self, peer: int) -> None:
+        """Raises unless this is open, and that a peer."""
         if self._error is not None:
             raise self._error
         if self._closing:
             raise ExchangeClosed()
-
-    def _check_peer(self, peer: int) -> None:
         if peer not in self._channels:
             raise ValueError(f"rank {peer} is no peer of rank {self.rank}; peers are {self.peers}")
 
@@ -267,11 +269,11 @@ class Exchange:
 
     def _look_soon(self) -> None:
         """Looks at the round at the next pass of the loop."""
-        if isinstance(self._next_pass, asyncio.TimerHandle):
+        if self._next_pass is not None:
+            if not isinstance(self._next_pass, asyncio.TimerHandle):
+                return
             self._next_pass.cancel()
-            self._next_pass = None
-        if self._next_pass is None:
-            self._next_pass = self._loop.call_soon(self._passed)
+        self._next_pass = self._loop.call_soon(self._passed)
 
     def _passed(self) -> None:
         self._next_pass = None
@@ -288,10 +290,13 @@ class Exchange:
             if messages:
                 self._outbox[peer] = []
                 self._channels[peer].send(messages)
-        self._drop_round()
+        self._round_over()
 
     def _drop_round(self) -> None:
         self._outbox = {peer: [] for peer in self._channels}
+        self._round_over()
+
+    def _round_over(self) -> None:
         self._round_closed.set()
         if self._next_pass is not None:
             self._next_pass.cancel()

@@ -44,7 +44,6 @@ __all__ = [
     "encode_control",
     "encode_data",
     "outgoing",
-    "wire_bytes",
 ]
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview[Any]"
@@ -88,6 +87,7 @@ class Kind(IntEnum):
 
 
 _KINDS: Final = {int(kind): kind for kind in Kind}  # several times as fast as Kind(number)
+_DATA: Final = Kind.DATA  # so is this, compared with looking it up in its class
 _EMPTY_KINDS: Final = frozenset({Kind.ACCEPT, Kind.PING, Kind.PONG, Kind.ACK, Kind.BYE})
 
 
@@ -127,21 +127,21 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """One payload on its way to a peer, in as many pieces as its owner has it."""
+    """One payload on its way to a peer, in as many pieces as its owner has it.
+
+    Attributes:
+        wire_bytes: what it takes in a frame: its entry in the table and its padded payload.
+    """
 
     tag: bytes
     parts: tuple[Buffer, ...]
     size_bytes: int
+    wire_bytes: int
     depth: int
     offline: bool
 
     def __repr__(self) -> str:
         return f"Outgoing({self.tag.hex()}, {self.size_bytes} bytes, depth={self.depth})"
-
-
-def wire_bytes(message: Outgoing) -> int:
-    """What a message takes in a frame: its entry in the table and its padded payload."""
-    return ENTRY_BYTES + message.size_bytes + -message.size_bytes % 8
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -195,21 +195,24 @@ def outgoing(
     else:
         parts = tuple(_flat(part) for part in payload)
         size = sum(map(len, parts))
-    room = limits.max_frame_bytes - ENTRY_BYTES
-    if size + -size % 8 > room:
+    wire_bytes = ENTRY_BYTES + size + -size % 8
+    if wire_bytes > limits.max_frame_bytes:
+        room = limits.max_frame_bytes - ENTRY_BYTES
         raise LimitError("size in bytes of one message", size, room)
-    return Outgoing(bytes(tag), parts, size, depth, offline)
+    return Outgoing(bytes(tag), parts, size, wire_bytes, depth, offline)
 
 
 def _flat(part: Buffer) -> Buffer:
     """The same memory as a row of bytes."""
     if not isinstance(part, memoryview):
         return part
+    if part.format == "B" and part.ndim == 1 and part.c_contiguous:
+        return part
     if not part.c_contiguous:
         raise ValueError("a payload has to be contiguous in memory; make a contiguous copy of it")
     if part.nbytes == 0:  # memoryview.cast refuses shapes with a zero
         return b""
-    return part if part.ndim == 1 and part.format == "B" else part.cast("B")
+    return part.cast("B")
 
 
 def encode_data(
@@ -218,7 +221,7 @@ def encode_data(
     """A DATA frame as buffers to be written one after another: header with table, then payloads."""
     table = bytearray(HEADER_BYTES + ENTRY_BYTES * len(messages))
     parts: list[Buffer] = [table]
-    body_bytes = len(table) - HEADER_BYTES
+    body_bytes = 0
     offset = HEADER_BYTES
     for message in messages:
         size = message.size_bytes
@@ -228,9 +231,11 @@ def encode_data(
         parts.extend(message.parts)
         if size % 8:
             parts.append(_PADS[-size % 8])
-        body_bytes += size + -size % 8
-    fixed = (_MAGIC, _FRAME_VERSION, Kind.DATA, 0)
-    _HEADER.pack_into(table, 0, *fixed, len(messages), acknowledged, body_bytes, sequence)
+        body_bytes += message.wire_bytes
+    count = len(messages)
+    _HEADER.pack_into(
+        table, 0, _MAGIC, _FRAME_VERSION, _DATA, 0, count, acknowledged, body_bytes, sequence
+    )
     return parts
 
 
@@ -269,7 +274,7 @@ def decode_header(
     kind = _KINDS.get(number)
     if kind is None:
         raise FrameError(peer, f"unknown kind {number}")
-    if kind is Kind.DATA:
+    if kind is _DATA:
         if control_only:
             raise FrameError(peer, "DATA before the handshake was finished")
         _check_data_sizes(count, body_bytes, limits, peer)
@@ -304,7 +309,7 @@ def decode_body(header: Header, body: memoryview, peer: str = "the peer") -> Fra
         FrameError: lengths do not add up, a flag is unknown, or a tag stands twice.
     """
     size_bytes = HEADER_BYTES + header.body_bytes
-    if header.kind is not Kind.DATA:
+    if not header.messages:  # DATA has some
         return Frame(header.kind, header.sequence, (), bytes(body), size_bytes, header.acknowledged)
     start = header.messages * ENTRY_BYTES
     messages: dict[bytes, Message] = {}

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from transports.base import Connection
+from transports.clock import now
 from transports.errors import ConnectionClosed, FrameError, HandshakeError, IdentityError
 from transports.frame import Frame, Kind, encode_control
 from transports.handshake import (
@@ -97,7 +97,7 @@ async def greet_listener(connection: Connection, ours: Hello, expected: Expected
     try:
         _check_certificate(connection, expected)
         frame = await _receive(connection, Kind.HELLO)
-        asked = time.monotonic()
+        asked = now()
         await _send(connection, Kind.HELLO, encode_hello(ours))
         theirs = decode_hello(frame.body, ours, expected.label)
         try:
@@ -112,7 +112,7 @@ async def greet_listener(connection: Connection, ours: Hello, expected: Expected
         raise
     await _send(connection, Kind.ACCEPT)
     await _receive_verdict(connection, expected)
-    connection.stats.rtt_measured(time.monotonic() - asked)
+    connection.stats.rtt_measured(now() - asked)
     return theirs.run
 
 
@@ -135,11 +135,11 @@ async def greet_dialler(
         ConnectionClosed: it hung up.
     """
     known = _by_certificate(connection, expected)
-    asked = time.monotonic()
+    asked = now()
     await _send(connection, Kind.HELLO, encode_hello(ours))
     try:
         frame = await _receive(connection, Kind.HELLO, Kind.REFUSE, Kind.RESUME)
-        connection.stats.rtt_measured(time.monotonic() - asked)
+        connection.stats.rtt_measured(now() - asked)
         if frame.kind is Kind.REFUSE:
             raise refusal_error(frame.body, known.label if known else connection.label)
         if frame.kind is Kind.RESUME:
@@ -193,12 +193,12 @@ async def resume_at_listener(connection: Connection, ours: Resume, expected: Exp
     """
     _check_certificate(connection, expected)
     await _receive(connection, Kind.HELLO)
-    asked = time.monotonic()
+    asked = now()
     await _send(connection, Kind.RESUME, encode_resume(ours))
     frame = await _receive(connection, Kind.RESUME, Kind.REFUSE)
     if frame.kind is Kind.REFUSE:
         raise refusal_error(frame.body, expected.label)
-    connection.stats.rtt_measured(time.monotonic() - asked)
+    connection.stats.rtt_measured(now() - asked)
     return decode_resume(frame.body, expected.label)
 
 

@@ -1,8 +1,10 @@
 """The greeting: who we are, what we agreed to run, and whether the peer says the same. No I/O here.
 
-Order on the wire: the side that listens says HELLO, the side that dialled checks it and answers
-HELLO or REFUSE, the listener checks and answers ACCEPT or REFUSE. Listening first means that a
-dialler whose certificate is refused reads the alert before it writes anything.
+Order on the wire: the side that listens says HELLO, the side that dialled says HELLO too, judges
+first and says ACCEPT or REFUSE, then the listener does. Only a dialler that is shown another
+certificate than the pinned one refuses without a HELLO. Listening first means that a dialler whose
+certificate is refused reads the alert before it writes anything. Who comes back to a link that
+broke says RESUME in place of HELLO, and is answered with RESUME or REFUSE.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from typing import Final
 
+from transports.clock import now
 from transports.errors import LimitError, TagError
 from transports.frame import Frame, Limits, Message
 from transports.stats import LinkStats
@@ -15,6 +15,7 @@ __all__ = ["Inbox"]
 
 _MESSAGE_OVERHEAD: Final = 512  # bytes of bookkeeping for a message, so that empty ones count too
 _LABELS: Final = 5  # labels that an error repeats
+_NOBODY: Final = (None, "")
 
 
 @dataclass(slots=True)
@@ -51,17 +52,18 @@ class Inbox:
             LimitError: the peer has sent more than may wait here.
         """
         self.count_waiting()
-        held = _Held(frame.size_bytes)
+        held: _Held | None = None
         for tag, message in frame.messages:
-            future, _ = self._waiting.pop(tag, (None, ""))
+            future, _ = self._waiting.pop(tag, _NOBODY)
             if future is not None and not future.done():
                 future.set_result(message)
                 continue
             if tag in self._messages:
                 raise TagError(f"party {self._name}", tag.hex(), "it sent this tag twice")
+            held = held or _Held(frame.size_bytes)
             self._messages[tag] = (message, held)
             held.left += 1
-        if held.left:
+        if held is not None:
             held.cost += _MESSAGE_OVERHEAD * held.left
             self.buffered_bytes += held.cost
             if self.buffered_bytes > self._limits.max_buffered_bytes:
@@ -82,8 +84,10 @@ class Inbox:
             self.buffered_bytes -= held.cost
         return message
 
-    async def wait(self, tag: bytes, what: str) -> Message:
-        """The message with that tag when it comes; `what` says to people who waits.
+    def expect(self, tag: bytes, what: str) -> asyncio.Future[Message]:
+        """Will have the message with that tag when it comes; `what` says to people who waits.
+
+        Who gives up waiting has to `forget`.
 
         Raises:
             TagError: somebody waits for it already.
@@ -91,23 +95,23 @@ class Inbox:
         if tag in self._waiting:
             raise TagError(f"party {self._name}", tag.hex(), "somebody here waits for it already")
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        entry = (future, what or f"tag {tag.hex()}")
         if not self._waiting:
-            self._waiting_since = time.monotonic()
-        self._waiting[tag] = entry
-        try:
-            return await future
-        finally:
-            if self._waiting.get(tag) is entry:
-                self.count_waiting()
-                del self._waiting[tag]
+            self._waiting_since = now()
+        self._waiting[tag] = (future, what)
+        return future
+
+    def forget(self, tag: bytes, future: asyncio.Future[Message]) -> None:
+        """Nobody waits for that any more."""
+        if self._waiting.get(tag, _NOBODY)[0] is future:
+            self.count_waiting()
+            del self._waiting[tag]
 
     def count_waiting(self) -> None:
         """Brings the time in which somebody waited up to this moment."""
         if self._waiting:
-            now = time.monotonic()
-            self._stats.blocked_s += now - self._waiting_since
-            self._waiting_since = now
+            moment = now()
+            self._stats.blocked_s += moment - self._waiting_since
+            self._waiting_since = moment
 
     def fail(self, error: BaseException) -> None:
         """All who wait get this error; what is here is dropped."""
@@ -120,6 +124,6 @@ class Inbox:
 
     def waiting(self, at_most: int = _LABELS) -> tuple[str, ...]:
         """Labels of those who wait, the longest first; the number of the others at the end."""
-        labels = [what for _, what in self._waiting.values()]
+        labels = [what or f"tag {tag.hex()}" for tag, (_, what) in self._waiting.items()]
         more = (f"{len(labels) - at_most} more",) if len(labels) > at_most else ()
         return (*labels[:at_most], *more)

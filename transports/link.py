@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
+
+import msgspec
 
 from transports.errors import FrameError, HandshakeError
 from transports.frame import Buffer, Kind, Outgoing, encode_control, encode_data
@@ -74,8 +75,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
 """Everything that may happen in each state, and where it leads; nothing else may."""
 
 
-@dataclass(slots=True)
-class Kept:
+class Kept(msgspec.Struct):
     """A frame that has a number and that the other side has not acknowledged.
 
     Attributes:
@@ -202,7 +202,7 @@ class Link:
     def number(self, kind: Kind, messages: Sequence[Outgoing] = (), body: bytes = b"") -> Kept:
         """The next frame, encoded once for all times that it may have to be sent."""
         self.sent += 1
-        if kind is Kind.DATA:
+        if messages:
             parts = encode_data(self.sent, messages, acknowledged=self._tell())
         else:
             parts = encode_control(kind, self.sent, body, acknowledged=self._tell())
@@ -267,6 +267,7 @@ class Link:
             self._forget(self.acknowledged + ahead)
 
     def _forget(self, acknowledged: int) -> None:
+        """They have everything up to this number."""
         self.acknowledged = acknowledged
         kept = self._kept
         while kept and kept[0].sequence <= acknowledged:

@@ -7,13 +7,13 @@ loop that their listener was opened in, as ports live as long as a machine.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 from weakref import WeakKeyDictionary, WeakSet
 
 from transports.base import Connection, Listener, Security, Transport
+from transports.clock import now
 from transports.errors import AddressError, ConnectionClosed, Unreachable
 from transports.frame import Buffer, Frame, Limits, decode
 
@@ -75,7 +75,7 @@ class MemoryConnection(Connection):
         piece = pipe.pieces.popleft()
         pipe.size -= len(piece)
         pipe.changed.set()
-        self.last_heard = time.monotonic()
+        self.last_heard = now()
         self.stats.bytes_received += len(piece)
         self.stats.frames_received += 1
         return decode(piece, self.limits, control_only=self.control_only, peer=self.label)

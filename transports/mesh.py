@@ -23,7 +23,7 @@ from transports.handshake import Hello
 from transports.identity import Identity, certificate_der, check_pins
 from transports.opening import Event, Opening, Timing
 from transports.registry import transport_for
-from transports.renewal import RenewedIdentity
+from transports.renewal import Pins, RenewedCertificates, RenewedIdentity
 from transports.route import DIRECT, Route
 from transports.status import StatusPages
 
@@ -43,13 +43,13 @@ class Address:
         name: for messages to people; the same in all configurations.
         url: where it listens, or None if it only dials.
         certificate: what it has to show (PEM), or None where nothing is encrypted; several, one
-            behind the other, if it may show any of them.
+            behind the other, if it may show any of them. Those in files may be renewed meanwhile.
     """
 
     rank: int
     name: str
     url: str | None
-    certificate: bytes | None = field(default=None, repr=False)
+    certificate: bytes | RenewedCertificates | None = field(default=None, repr=False)
 
 
 async def open_mesh(
@@ -98,7 +98,7 @@ async def open_mesh(
         dialled=dialled,
         awaited=awaited,
         listen_url=me.url,
-        security=Security(identity, pins, plaintext, route, status or StatusPages()),
+        security=Security(identity, Pins(pins), plaintext, route, status or StatusPages()),
         limits=limits,
         timing=Timing(connect_timeout_s, heartbeat_s, silence_timeout_s, resume_timeout_s),
         on_event=on_event,
@@ -140,5 +140,7 @@ def _pin(peer: Address, url: str, plaintext: bool) -> bytes | None:
     if peer.certificate is None:
         why = "no certificate is pinned for it; add the one that it gave you, or ask for plaintext"
         raise IdentityError(subject, why)
-    check_pins(peer.certificate, subject)
-    return certificate_der(peer.certificate, subject)
+    known = peer.certificate
+    pinned = known.current() if isinstance(known, RenewedCertificates) else known
+    check_pins(pinned, subject)
+    return certificate_der(pinned, subject)

@@ -39,6 +39,7 @@ _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 2.0
 _EVENTS: Final = 1000  # told at most: strangers must not fill a log
 _GREETING_S: Final = 10.0
+_TELL_S: Final = 5.0  # for others to hear that two differ
 _REFUSALS: Final = 3  # in a row, after which it is no accident
 _REFUSED: Final = (
     "it hangs up after TLS, as a party does that refuses our certificate; "
@@ -82,6 +83,7 @@ class Opening:
         self._came = {rank: asyncio.Event() for rank in self.awaited}
         self._told: set[str] = set()
         self._last_refusal = ""
+        self._reason = ""  # why it has failed, for those who come now
         self.door = Door(self.ours, self.awaited, self.channels, self)
 
     async def run(self) -> dict[int, Channel]:
@@ -112,17 +114,39 @@ class Opening:
             *(asyncio.create_task(self._dial(url, peer)) for url, peer in self.dialled),
             *(asyncio.create_task(self._wait(peer)) for peer in self.awaited.values()),
         ]
-        missing: set[asyncio.Future[None]] = set(tasks)
         try:
-            while missing:
-                done, _ = await asyncio.wait(
-                    {*missing, self._failure}, return_when=asyncio.FIRST_COMPLETED
-                )
-                for future in done:
-                    future.result()
-                missing -= done
+            await self._done_or_failed(tasks)
+        except HandshakeError as error:
+            await self._tell_the_others(str(error), tasks)
+            raise
         finally:
             await _cancelled(tasks)
+
+    async def _done_or_failed(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        missing: set[asyncio.Future[None]] = set(tasks)
+        while missing:
+            done, _ = await asyncio.wait(
+                {*missing, self._failure}, return_when=asyncio.FIRST_COMPLETED
+            )
+            for future in done:
+                future.result()
+            missing -= done
+        if self._failure.done():
+            self._failure.result()
+
+    async def _tell_the_others(self, reason: str, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Two differ, and both know; the others would look for them until their time is over.
+
+        So who is here is told, and so is who comes within a few seconds: dialling and greeting go
+        on as before, but every link is ended with the reason as soon as it is open.
+        """
+        self._reason = reason
+        for channel in self.channels.values():
+            channel.abort(reason)
+        untold = [task for task in tasks if not task.done()]
+        if untold:
+            _log.warning("not together, the others are told", why=reason, seconds=_TELL_S)
+            await asyncio.wait(untold, timeout=_TELL_S)
 
     async def _give_up(self, reason: str) -> None:
         for channel in self.channels.values():
@@ -150,6 +174,9 @@ class Opening:
             redial=redial,
         )
         self.channels[peer.rank] = channel
+        if self._reason:
+            channel.abort(self._reason)
+            return
         channel.ended.add_done_callback(self._channel_ended)
         self._tell("connected", party=peer.name, rank=peer.rank)
 
@@ -219,7 +246,11 @@ class Opening:
         self._came[peer.rank].set()
 
     def fail(self, error: BaseException) -> None:
-        """Ends the opening; the first error counts."""
+        """Ends the opening; the first error counts. Whose greeting was refused knows why."""
+        if isinstance(error, HandshakeError):
+            for peer in self.awaited.values():
+                if peer.label == error.peer:
+                    self._came[peer.rank].set()
         if not self._failure.done():
             self._failure.set_exception(error)
             self._failure.exception()  # counts as read, even if another error was first

@@ -4,14 +4,14 @@ there is room to keep them."""
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from transports.frame import HEADER_BYTES, Buffer, Kind, Limits, Outgoing, wire_bytes
+from transports.clock import now
+from transports.frame import HEADER_BYTES, Buffer, Kind, Limits, Outgoing
 from transports.link import Kept, Link
 
-__all__ = ["Outbox"]
+__all__ = ["Outbox", "batches"]
 
 
 class Outbox:
@@ -22,12 +22,11 @@ class Outbox:
         idle: set while everything has been handed to a connection.
     """
 
-    def __init__(self, link: Link, limits: Limits) -> None:
+    def __init__(self, link: Link) -> None:
         self.wake = asyncio.Event()
         self.idle = asyncio.Event()
         self.idle.set()
         self._link = link
-        self._limits = limits
         self._queue: deque[tuple[Kind, Sequence[Outgoing], bytes, int]] = deque()
         self._pong_due = False
         self._beat_due = False
@@ -36,10 +35,14 @@ class Outbox:
         """Queues a frame without messages."""
         self._put(kind, (), body, HEADER_BYTES + len(body))
 
-    def send(self, messages: Sequence[Outgoing]) -> None:
-        """Queues messages; they leave as one frame if limits allow."""
-        for batch, size_bytes in _batches(messages, self._limits):
-            self._put(Kind.DATA, batch, b"", size_bytes)
+    def send(self, messages: Sequence[Outgoing], size_bytes: int) -> None:
+        """Queues one frame of messages."""
+        self._put(Kind.DATA, messages, b"", size_bytes)
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing waits here, nor is the task that sends about to look."""
+        return self.idle.is_set() and not self.wake.is_set()
 
     def _put(self, kind: Kind, messages: Sequence[Outgoing], body: bytes, size_bytes: int) -> None:
         self._queue.append((kind, messages, body, size_bytes))
@@ -79,7 +82,7 @@ class Outbox:
             return link.unnumbered(Kind.PONG)
         if (self._beat_due and not link.pinging) or link.should_ask:
             self._beat_due = False
-            return link.ping(time.monotonic())
+            return link.ping(now())
         if self._queue:
             kind, messages, body, size_bytes = self._queue[0]
             if kind is not Kind.DATA or link.room(size_bytes):
@@ -93,12 +96,20 @@ class Outbox:
         return None
 
 
-def _batches(messages: Sequence[Outgoing], limits: Limits) -> Iterator[tuple[list[Outgoing], int]]:
+def batches(
+    messages: Sequence[Outgoing], limits: Limits
+) -> Iterable[tuple[Sequence[Outgoing], int]]:
     """Messages in as few frames as limits allow, and the size of each frame."""
+    if len(messages) == 1:
+        return ((messages, HEADER_BYTES + messages[0].wire_bytes),)
+    return _cut(messages, limits)
+
+
+def _cut(messages: Sequence[Outgoing], limits: Limits) -> Iterator[tuple[list[Outgoing], int]]:
     batch: list[Outgoing] = []
     batch_bytes = 0
     for message in messages:
-        size = wire_bytes(message)
+        size = message.wire_bytes
         full = len(batch) >= limits.max_messages or batch_bytes + size > limits.max_frame_bytes
         if batch and full:
             yield batch, HEADER_BYTES + batch_bytes

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-__all__ = ["PROFILES", "Outage", "Path", "Profile", "ProfileError", "parse_profile"]
+from transports.errors import ProfileError
+
+__all__ = ["PROFILES", "Outage", "Path", "Profile", "parse_profile"]
 
 _LONGEST_DELAY_S: Final = 4.0  # a greeting goes there and back in ten seconds
 _LEAST_BITS_S: Final = 1000.0
@@ -28,23 +30,6 @@ PROFILES: Final[Mapping[str, str]] = {
     "lossy-wifi": "delay=3ms,jitter=3ms,rate=50mbit,loss=1%",
 }
 """Round numbers of the right size; docs/networks.md has the reason for each."""
-
-
-class ProfileError(ValueError):
-    """A text describes no network.
-
-    Attributes:
-        text: all of it.
-        why: which part is wrong, and how it should be.
-    """
-
-    def __init__(self, text: str, why: str) -> None:
-        super().__init__(text, why)
-        self.text = text
-        self.why = why
-
-    def __str__(self) -> str:
-        return f"network {self.text!r}: {self.why}"
 
 
 @dataclass(frozen=True, order=True)

@@ -44,6 +44,9 @@ class FrameReader:
         """Where the next bytes go."""
         if self._missing:
             return self._body[len(self._body) - self._missing :]
+        if self._start == self._end:
+            self._start = self._end = 0
+            return self._staging
         if self._start:
             rest = bytes(self._staging[self._start : self._end])
             self._staging[: len(rest)] = rest
@@ -97,33 +100,32 @@ class FrameReader:
             FrameError: it breaks the rules; nothing was allocated for a length over its limit.
         """
         if self._header is None:
-            if self._end - self._start < HEADER_BYTES:
+            start = self._start + HEADER_BYTES
+            if self._end < start:
                 return None
-            self._begin_body(control_only)
+            head = self._staging[self._start : start]
+            header = decode_header(head, self._limits, control_only=control_only, peer=self.label)
+            end = start + header.body_bytes
+            if end <= self._end:
+                self._start = end
+                return decode_body(
+                    header, memoryview(bytearray(self._staging[start:end])), self.label
+                )
+            self._begin_body(header, start)
         if self._missing or self._header is None:
             return None
         header, body = self._header, self._body
         self._header, self._body = None, memoryview(b"")
         return decode_body(header, body, self.label)
 
-    def _begin_body(self, control_only: bool) -> None:
-        start = self._start + HEADER_BYTES
-        header = decode_header(
-            self._staging[self._start : start],
-            self._limits,
-            control_only=control_only,
-            peer=self.label,
-        )
-        size = header.body_bytes
-        here = min(size, self._end - start)
-        if here == size:
-            self._body = memoryview(bytearray(self._staging[start : start + size]))
-        else:
-            self._body = self._blocks.take(size)
-            self._body[:here] = self._staging[start : start + here]
+    def _begin_body(self, header: Header, start: int) -> None:
+        """Memory for a body of which only the beginning has come."""
+        here = self._end - start
+        self._body = self._blocks.take(header.body_bytes)
+        self._body[:here] = self._staging[start : self._end]
         self._header = header
-        self._missing = size - here
-        self._start = start + here
+        self._missing = header.body_bytes - here
+        self._start = self._end
 
 
 class _Blocks:

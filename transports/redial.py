@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from transports.base import Connection, Security
+from transports.clock import now
 from transports.errors import (
     ConnectionClosed,
     FrameError,
@@ -67,14 +67,14 @@ class Redial:
             except TimeoutError:
                 self.why = f"no answer within {_GREETING_S:g} s"
             if link.state is State.RESUMING:
-                link.broke(time.monotonic())
+                link.broke(now())
 
     async def _dial(self, link: Link) -> Connection:
         async with asyncio.timeout(_GREETING_S):
             connection = await transport_for(self.url).dial(self.url, self.security, self.limits)
             try:
                 theirs = await resume_at_listener(connection, link.came_back(), self.peer)
-                link.agreed(theirs, time.monotonic())
+                link.agreed(theirs, now())
             except BaseException:
                 connection.abort()
                 raise

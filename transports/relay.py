@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar, Final, cast
 
@@ -104,6 +105,8 @@ class _RelayListener(Listener):
         self._waiting = asyncio.create_task(self._wait(), name=f"wait at {url}")
 
     async def close(self) -> None:
+        self._waiting.cancel()
+        await asyncio.sleep(0)  # who has given its connection away already ends in this pass
         tasks = [self._waiting, *self._securing]
         for task in tasks:
             task.cancel()
@@ -112,12 +115,15 @@ class _RelayListener(Listener):
     async def _wait(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while True:
+            began = time.monotonic()
             try:
                 paired = await self._paired()
             except (OSError, AddressError) as error:  # TimeoutError is an OSError
                 why = str(error) or "it gives no sign of life"
                 _log.warning("cannot wait at the relay", url=self.url, why=why)
                 self._on_stranger("relay", f"the relay cannot be waited at: {why}")
+                if time.monotonic() - began > pause_s:
+                    pause_s = _FIRST_PAUSE_S  # we waited there, and were cut off; somebody may come
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
                 continue

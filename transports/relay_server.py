@@ -208,7 +208,7 @@ class Relay(Listener):
                 if not room:
                     guest.say(Reply.FULL)
                     return None
-                await asyncio.wait({guest.met}, timeout=self._limits.pair_s)
+                await self._wait_for_listener(guest)
             if not guest.met.done():
                 guest.say(Reply.ABSENT)
                 return None
@@ -218,6 +218,23 @@ class Relay(Listener):
             return None
         guest.say(Reply.PAIRED)
         return listener
+
+    async def _wait_for_listener(self, guest: _Guest) -> None:
+        """Not for one who has left, or who speaks before its turn: the room is for others."""
+        leaving = asyncio.create_task(guest.reader.read(1))
+        either: set[asyncio.Future[Any]] = {guest.met, leaving}
+        try:
+            await asyncio.wait(
+                either, timeout=self._limits.pair_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            left = leaving.done()
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+        if left:
+            guest.writer.transport.abort()
+            if not guest.met.done():  # else the listener knows already, and finds an ended pair
+                raise ConnectionResetError
 
     def _taken(self, request: Request) -> _Guest | None:
         """Who waits there, the newest first: older ones may be dead without anybody's notice."""

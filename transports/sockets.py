@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import socket
 import ssl
+import struct
+import termios
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -27,6 +30,7 @@ __all__ = [
     "place",
     "secure_accepted",
     "secure_dialled",
+    "unsent_bytes",
 ]
 
 _log = structlog.get_logger(__name__)
@@ -170,6 +174,18 @@ async def secure_accepted(
         raise
 
 
+def unsent_bytes(transport: asyncio.Transport) -> int:
+    """What was written and has not been acknowledged by the other side's system: what waits in the
+    event loop, and what waits in the socket. Where a system does not tell the second, the first."""
+    waiting = transport.get_write_buffer_size()
+    queued = bytearray(4)
+    try:
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+    except (OSError, ValueError):  # another system, or a socket that is closed
+        return waiting
+    return waiting + int(struct.unpack("i", queued)[0])
+
+
 class Acceptor(Listener):
     """A listening socket; each connection gets its protocol when its TLS handshake is done."""
 
@@ -215,6 +231,9 @@ class Acceptor(Listener):
         return cls(real, listening, context, factory, on_stranger)
 
     async def close(self) -> None:
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.sleep(0)  # who has given its connection away already ends in this pass
         tasks = [*self._accepting, *self._pending]
         for task in tasks:
             task.cancel()

@@ -42,22 +42,28 @@ def server_context(security: Security) -> ssl.SSLContext:
 
 def context_source(security: Security) -> Callable[[], ssl.SSLContext]:
     """Makes the context of the next connection to a listener: the last one again, unless our
-    identity was renewed meanwhile.
+    identity or a peer's certificate was renewed meanwhile.
 
     Raises:
         IdentityError: as `server_context`; later the source itself raises it.
     """
     made = server_context(security)
-    shown = security.identity and security.identity.current()
+    made_of = _current(security)
 
     def context() -> ssl.SSLContext:
-        nonlocal made, shown
-        now = security.identity and security.identity.current()
-        if now is not shown:
-            made, shown = server_context(security), now
+        nonlocal made, made_of
+        now = _current(security)
+        if now != made_of:
+            made, made_of = server_context(security), now
         return made
 
     return context
+
+
+def _current(security: Security) -> tuple[Identity | None, dict[int, bytes]]:
+    """What a context is made of."""
+    identity = None if security.identity is None else security.identity.current()
+    return identity, dict(security.pins)
 
 
 def shown_certificate(tls: ssl.SSLObject | None, security: Security) -> bytes | None:

@@ -23,8 +23,9 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Final, NoReturn, TypeVar, TypeVarTuple, Unpack
 
 from transports.costs import Costs, Measured
+from transports.errors import VirtualTimeError
 
-__all__ = ["VirtualLoop", "VirtualTimeError", "lane_context"]
+__all__ = ["VirtualLoop", "lane_context"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -32,26 +33,6 @@ Ts = TypeVarTuple("Ts")
 _LANE: Final[contextvars.ContextVar[str]] = contextvars.ContextVar("lane", default="")
 _MOST_AT_ONCE: Final = 1_000_000  # callbacks without any progress of time
 _FOREVER_S: Final = 1e7  # a third of a year
-
-
-class VirtualTimeError(RuntimeError):
-    """Virtual time cannot go on.
-
-    Attributes:
-        now: the virtual time, in seconds.
-        why: what stands in its way.
-        waiting: names of the tasks that wait.
-    """
-
-    def __init__(self, now: float, why: str, waiting: tuple[str, ...] = ()) -> None:
-        super().__init__(now, why, waiting)
-        self.now = now
-        self.why = why
-        self.waiting = waiting
-
-    def __str__(self) -> str:
-        who = f"; these wait: {', '.join(self.waiting)}" if self.waiting else ""
-        return f"virtual time stands at {self.now:g} s: {self.why}{who}"
 
 
 class _Lane:

@@ -1,48 +1,45 @@
 """`ws://` and `wss://host:port/path`: frames over WebSocket, for networks that let only HTTP
 through.
 
-Binary messages of at most 256 KiB carry the stream of frames, cut anywhere: small messages show
-progress on a long frame and keep what a stranger can make us hold small. Compression is off: it
-would cost much time to find nothing in uniformly random bytes. aiohttp serves, the status pages
-(`transports.status`) on the same port; websockets dials.
+Two libraries agree on the upgrade: aiohttp where we listen, with the status pages
+(`transports.status`) on the same port, and websockets where we dial, through a proxy if need be.
+Then `transports.websocket_stream` takes the socket over, since both copy each message several
+times. Compression is off: it would cost much time to find nothing in uniformly random bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import ssl
-import time
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from aiohttp import WebSocketError, WSMsgType, web
+from aiohttp import web
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed as WebSocketClosed
+from websockets.datastructures import Headers
 from websockets.exceptions import InvalidMessage, InvalidProxyStatus, WebSocketException
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
 
-from transports.base import Connection, Listener, Security, Transport, gathered, require_plaintext
-from transports.errors import AddressError, ConnectionClosed, FrameError, Unreachable
-from transports.frame import Buffer, Frame, Limits
-from transports.reader import FrameReader
+from transports.base import Connection, Listener, Security, Transport, require_plaintext
+from transports.errors import AddressError, ConnectionClosed, Unreachable
+from transports.frame import Limits
 from transports.route import Route
 from transports.sockets import Acceptor, connected_socket, dial_errors, host_and_port
 from transports.status_server import status_response
-from transports.tls import client_context, context_source, shown_certificate
+from transports.tls import client_context, context_source
+from transports.websocket_stream import WebSocketConnection
 
-__all__ = ["WebSocketConnection", "WebSocketTransport"]
+__all__ = ["WebSocketTransport"]
 
-_CHUNK_BYTES: Final = 256 << 10
-_MAX_MESSAGE_BYTES: Final = _CHUNK_BYTES + 1  # aiohttp refuses what reaches its limit
-_CLOSE_S: Final = 1.0
+_IDLE_S: Final = 1.0  # of an HTTP connection between requests
 _DIAL_S: Final = 10.0
-_QUEUED: Final = 8  # messages that wait to be read before reading stops
-_OUR_COMPLAINTS: Final = frozenset({1002, 1003, 1007, 1009})  # close codes for broken rules
 _PORTS: Final = {"ws": 80, "wss": 443}
 _WANTS_PASSWORD: Final = 407
+_END_OF_HEADERS: Final = b"\r\n\r\n"
 
 
 class _Log(logging.LoggerAdapter):  # type: ignore[type-arg]  # generic for type checkers only
@@ -53,11 +50,55 @@ class _Log(logging.LoggerAdapter):  # type: ignore[type-arg]  # generic for type
 
 
 class _Client(ClientConnection):
-    """Bears the end of a TLS handshake inside a proxy's tunnel, which comes before a beginning."""
+    """Reads the answer to the request for an upgrade, and not a byte behind it.
+
+    Attributes:
+        taken_over: the connection that goes on from there; None before the upgrade.
+    """
+
+    def __init__(
+        self, label: str, limits: Limits, security: Security, *arguments: Any, **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self.taken_over: WebSocketConnection | None = None
+        self._label = label
+        self._limits = limits
+        self._security = security
+        self._headers_over = False
+        self._last = b""  # what may be the beginning of their end
+
+    def data_received(self, data: bytes) -> None:
+        if self._headers_over:  # the body of a refusal
+            super().data_received(data)
+            return
+        end = (self._last + data).find(_END_OF_HEADERS)
+        if end < 0:
+            self._last = (self._last + data)[1 - len(_END_OF_HEADERS) :]
+            super().data_received(data)
+            return
+        self._headers_over = True
+        behind = end + len(_END_OF_HEADERS) - len(self._last)
+        super().data_received(data[:behind])
+        if self.protocol.state is State.OPEN:
+            self._hand_over(data[behind:])
+        elif data[behind:]:
+            super().data_received(data[behind:])
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Bears the end of a TLS handshake inside a proxy's tunnel, before any beginning."""
         if hasattr(self, "transport"):
             super().connection_lost(exc)
+
+    def _hand_over(self, first: bytes) -> None:
+        self.taken_over = WebSocketConnection(
+            self._label,
+            self._limits,
+            self._security,
+            client=True,
+            first=first,
+            on_lost=self.connection_lost,
+        )
+        self.taken_over.take_over(self.transport)
 
 
 class _Dial(connect):
@@ -67,136 +108,19 @@ class _Dial(connect):
         return exc
 
 
-class WebSocketConnection(Connection):
-    """A stream of frames in binary messages; the two libraries differ below it."""
+class _Remainder:
+    """Takes what came behind the headers of a request, as aiohttp hands it to a parser."""
 
-    takes_pieces: ClassVar[bool] = True
+    def __init__(self) -> None:
+        self.data = b""
 
-    def __init__(
-        self, label: str, limits: Limits, tls: ssl.SSLObject | None, security: Security
-    ) -> None:
-        super().__init__(label, limits)
-        self._reader = FrameReader(limits, label)
-        self._rest = memoryview(b"")  # of the last message
-        self.peer_certificate = shown_certificate(tls, security)
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """aiohttp asks whether this is the end, and what lies behind that."""
+        self.data += data
+        return False, b""
 
-    async def send(self, parts: Sequence[Buffer]) -> None:
-        for piece in gathered(parts, _CHUNK_BYTES):
-            await self._write(piece)
-            self.stats.bytes_sent += len(piece)
-        self.stats.frames_sent += 1
-
-    async def receive(self) -> Frame:
-        self._reader.label = self.label
-        while True:
-            frame = self._reader.next(control_only=self.control_only)
-            if frame is not None:
-                self.stats.frames_received += 1
-                return frame
-            if not self._rest:
-                await self._read_on()
-            self._rest = self._reader.feed(self._rest)
-
-    async def _read_on(self) -> None:
-        try:
-            message = await self._read()
-        except ConnectionClosed as error:
-            inside = f", after {self._reader.inside}" if self._reader.inside else ""
-            raise ConnectionClosed(error.why + inside, refused_us=error.refused_us) from None
-        self.stats.bytes_received += len(message)
-        self.last_heard = time.monotonic()
-        self._rest = memoryview(message)
-
-    @abstractmethod
-    async def _write(self, piece: Buffer) -> None:
-        """Sends one message; waits while the other side is slow."""
-
-    @abstractmethod
-    async def _read(self) -> bytes:
-        """The next message. Raises ConnectionClosed or FrameError."""
-
-
-class _Dialled(WebSocketConnection):
-    """Our side is the client."""
-
-    def __init__(
-        self, url: str, limits: Limits, client: ClientConnection, security: Security
-    ) -> None:
-        super().__init__(url, limits, client.transport.get_extra_info("ssl_object"), security)
-        self._client = client
-
-    async def _write(self, piece: Buffer) -> None:
-        if self._client.transport.is_closing():  # the library would drop it without a word
-            raise ConnectionClosed("closed while sending")
-        try:
-            await self._client.send(piece)
-        except WebSocketClosed as error:
-            raise self._closed(error) from None
-
-    async def _read(self) -> bytes:
-        try:
-            return await self._client.recv(decode=False)
-        except WebSocketClosed as error:
-            sent = error.sent
-            if sent is not None and not error.rcvd_then_sent and sent.code in _OUR_COMPLAINTS:
-                raise FrameError(self.label, f"no proper WebSocket ({sent.reason})") from None
-            raise self._closed(error) from None
-
-    def _closed(self, error: WebSocketClosed) -> ConnectionClosed:
-        return ConnectionClosed("the WebSocket was closed" if error.rcvd else "the stream ended")
-
-    async def close(self) -> None:
-        await self._client.close()
-
-    def abort(self) -> None:
-        self._client.transport.abort()
-
-
-class _Answered(WebSocketConnection):
-    """Our side is the server."""
-
-    def __init__(
-        self,
-        label: str,
-        limits: Limits,
-        response: web.WebSocketResponse,
-        request: web.BaseRequest,
-        security: Security,
-    ) -> None:
-        super().__init__(label, limits, response.get_extra_info("ssl_object"), security)
-        self._response = response
-        self._request = request
-        self.over = asyncio.Event()
-
-    async def _write(self, piece: Buffer) -> None:
-        try:
-            await self._response.send_bytes(piece)  # type: ignore[arg-type]  # takes any buffer
-        except (OSError, RuntimeError):
-            raise ConnectionClosed("closed while sending") from None
-
-    async def _read(self) -> bytes:
-        try:
-            message = await self._response.receive()
-        except RuntimeError:
-            raise ConnectionClosed("closed here") from None
-        if message.type is WSMsgType.BINARY:
-            data: bytes = message.data
-            return data
-        if message.type is WSMsgType.TEXT:
-            raise FrameError(self.label, "text")
-        if message.type is WSMsgType.ERROR and isinstance(message.data, WebSocketError):
-            raise FrameError(self.label, f"no proper WebSocket ({message.data})")
-        raise ConnectionClosed("the WebSocket was closed")
-
-    async def close(self) -> None:
-        with contextlib.suppress(OSError, RuntimeError):
-            await self._response.close()
-        self.over.set()
-
-    def abort(self) -> None:
-        if self._request.transport is not None:
-            self._request.transport.abort()
-        self.over.set()
+    def feed_eof(self) -> None:
+        """Said when the connection is lost; whoever took the transport over knows it already."""
 
 
 class _Server(Listener):
@@ -215,7 +139,7 @@ class _Server(Listener):
         self._on_connection = on_connection
         self._upgraded: set[object] = set()
         self._acceptor: Acceptor | None = None
-        self.http = web.Server(self._answer, access_log=None, keepalive_timeout=_CLOSE_S)
+        self.http = web.Server(self._answer, access_log=None, keepalive_timeout=_IDLE_S)
 
     def serve(self, acceptor: Acceptor) -> None:
         """Takes the socket that is open now."""
@@ -238,22 +162,52 @@ class _Server(Listener):
         return await self._upgrade(request)
 
     async def _upgrade(self, request: web.BaseRequest) -> web.StreamResponse:
-        response = web.WebSocketResponse(
-            compress=False,
-            max_msg_size=_MAX_MESSAGE_BYTES,
-            timeout=_CLOSE_S,
-            writer_limit=_CHUNK_BYTES,
-        )
+        response = web.StreamResponse(status=101, headers=_agreed(request))
         await response.prepare(request)
-        label = str(request.remote)
-        connection = _Answered(label, self._limits, response, request, self._security)
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            return response  # gone while it asked
+        remainder = _Remainder()
+        request.protocol.keep_alive(False)
+        request.protocol.set_parser(remainder)  # type: ignore[arg-type]  # all that it is asked
+        lost = asyncio.Event()
+
+        def on_lost(exc: Exception | None) -> None:
+            request.protocol.connection_lost(exc)
+            lost.set()
+
+        connection = WebSocketConnection(
+            str(request.remote),
+            self._limits,
+            self._security,
+            client=False,
+            first=remainder.data,
+            on_lost=on_lost,
+        )
+        connection.take_over(transport)
         self._upgraded.add(request.protocol)
         try:
             self._on_connection(connection)
-            await connection.over.wait()  # the response has to live as long as the connection
+            await lost.wait()  # aiohttp closes the transport when it is answered
         finally:
             self._upgraded.discard(request.protocol)
         return response
+
+
+def _agreed(request: web.BaseRequest) -> dict[str, str]:
+    """The headers of an answer that agrees to an upgrade, or HTTPException."""
+    if request.method != "GET":
+        raise web.HTTPMethodNotAllowed(request.method, ("GET",))
+    handshake = ServerProtocol(extensions=None, logger=_quiet_log())
+    asked = Request(request.path_qs, Headers(request.headers.items()))
+    answer = handshake.accept(asked)
+    if handshake.handshake_exc is not None:
+        raise web.HTTPBadRequest(text=f"{handshake.handshake_exc}\n")
+    return dict(answer.headers.raw_items())
+
+
+def _quiet_log() -> _Log:
+    return _Log(logging.getLogger(__name__), {})
 
 
 class WebSocketTransport(Transport):
@@ -266,6 +220,7 @@ class WebSocketTransport(Transport):
         route = security.route
         host, port = host_and_port(url, _PORTS[urlsplit(url).scheme])
         options: dict[str, Any] = {"ssl": context, "server_hostname": host} if context else {}
+        options["create_connection"] = partial(_Client, url, limits, security)
         through = f" (through the proxy {route.proxy_label})" if route.proxy else ""
         try:
             with dial_errors(url, through):
@@ -274,16 +229,11 @@ class WebSocketTransport(Transport):
                 client = await _Dial(
                     url,
                     compression=None,
-                    max_size=_MAX_MESSAGE_BYTES,
-                    max_queue=_QUEUED,
-                    write_limit=_CHUNK_BYTES,
-                    create_connection=_Client,
                     proxy=route.proxy,
                     additional_headers=route.headers,
-                    logger=_Log(logging.getLogger(__name__), {}),
+                    logger=_quiet_log(),
                     ping_interval=None,
                     open_timeout=_DIAL_S,
-                    close_timeout=_CLOSE_S,
                     **options,
                 )
         except InvalidMessage as error:
@@ -294,7 +244,7 @@ class WebSocketTransport(Transport):
             raise _refused_by_proxy(url, route, error.response.status_code) from None
         except WebSocketException as error:
             raise Unreachable(url, f"{error}{through}") from None
-        return _Dialled(url, limits, client, security)
+        return _taken_over(url, client)
 
     async def listen(
         self,
@@ -312,6 +262,13 @@ class WebSocketTransport(Transport):
             await Acceptor.open(url, context, server.http, on_stranger, _PORTS[parts.scheme])
         )
         return server
+
+
+def _taken_over(url: str, client: ClientConnection) -> Connection:
+    connection = client.taken_over if isinstance(client, _Client) else None
+    if connection is None:
+        raise Unreachable(url, "the WebSocket was not agreed on")
+    return connection
 
 
 def _refused_by_proxy(url: str, route: Route, status: int) -> AddressError | Unreachable:

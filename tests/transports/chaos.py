@@ -64,10 +64,9 @@ class CuttingProxy:
         if self._server is not None:
             self._server.close()
         self.cut()
-        tasks = list(self._running)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self.passing.set()
+        if self._running:  # not cancelled: asyncio would complain of each
+            await asyncio.wait(list(self._running))
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

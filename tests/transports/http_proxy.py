@@ -73,9 +73,13 @@ async def slow_line(port: int, bytes_per_s: float) -> AsyncIterator[int]:
         beyond = await asyncio.open_connection("127.0.0.1", port, limit=4096)
         for each in (writer, beyond[1]):
             each.transport.set_write_buffer_limits(high=4096)
-        await asyncio.gather(
-            _copy(reader, beyond[1], None, bytes_per_s), _copy(beyond[0], writer, None, bytes_per_s)
-        )
+        try:
+            await asyncio.gather(
+                _copy(reader, beyond[1], None, bytes_per_s),
+                _copy(beyond[0], writer, None, bytes_per_s),
+            )
+        finally:
+            beyond[1].transport.abort()
 
     async with serving(serve, small=True) as slow_port:
         yield slow_port

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from transports import Address, Exchange, Hello, Identity, Limits, create_identity, open_mesh
+from transports.base import Security
 
 __all__ = [
     "addresses",
@@ -20,6 +21,7 @@ __all__ = [
     "network",
     "open_all",
     "open_one",
+    "securities",
     "unused_port",
 ]
 
@@ -59,6 +61,15 @@ def network(n: int, scheme: str) -> tuple[list[Address], list[Identity]]:
         )
         for rank in range(n)
     ], identities
+
+
+def securities() -> tuple[Security, Security]:
+    """Of a dialler (rank 0) and of a listener (rank 1), with TLS."""
+    alice, bob = create_identity("alice"), create_identity("bob")
+    return (
+        Security(alice, {1: bob.certificate_pem}),
+        Security(bob, {0: alice.certificate_pem}),
+    )
 
 
 async def open_one(

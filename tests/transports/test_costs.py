@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from transports.costs import Free, Measured, Recorded, RecordingEnded
+from transports.costs import Free, Measured, Recorded
+from transports.errors import RecordingEnded
 
 
 def test_free() -> None:

@@ -8,6 +8,7 @@ from transports import errors
 from transports.errors import (
     AddressError,
     ConnectionClosed,
+    ContractBroken,
     ExchangeClosed,
     FrameError,
     HandshakeError,
@@ -16,9 +17,12 @@ from transports.errors import (
     PeerAborted,
     PeerAbsent,
     PeerLost,
+    ProfileError,
+    RecordingEnded,
     TagError,
     TransportError,
     Unreachable,
+    VirtualTimeError,
     printable,
 )
 
@@ -58,6 +62,16 @@ SENTENCES = [
     ),
     (PeerAborted(1, "model", "no memory"), "party model stopped: no memory"),
     (PeerAborted(1, "model", ""), "party model stopped: it gave no reason"),
+    (
+        ContractBroken("1 came where 0 was due", "frames keep order"),
+        "frames keep order: 1 came where 0 was due; see what transports.base promises",
+    ),
+    (ProfileError("moon", "there is no profile"), "network 'moon': there is no profile"),
+    (
+        RecordingEnded("anna worker 0", 3),
+        "the recording has 3 costs for anna worker 0 and this run needs more; record a run",
+    ),
+    (VirtualTimeError(4.0, "nobody will ever go on", ("p0",)), "virtual time stands at 4 s: "),
 ]
 
 

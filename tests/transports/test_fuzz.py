@@ -8,6 +8,7 @@ import pytest
 
 from tools.fuzz import FuzzFailure, fuzz
 from tools.fuzz_conversations import LIMITS, conversation, mutated
+from tools.fuzz_websocket import MessageFeed, wrapped
 from transports.frame import Frame, decode_body
 from transports.reader import FrameReader
 
@@ -15,7 +16,7 @@ from transports.reader import FrameReader
 def test_spoiled_conversations_raise_named_errors_only() -> None:
     tally = fuzz(400_000, seed=20)
     assert tally.mutated_bytes >= 400_000
-    assert {"FrameError", "HandshakeError", "TagError", "none"} <= set(tally.errors)
+    assert {"FrameError", "HandshakeError", "TagError", "WebSocket", "none"} <= set(tally.errors)
     assert tally.most_held_bytes <= 10 * LIMITS.max_frame_bytes
 
 
@@ -35,6 +36,21 @@ def test_valid_conversations_end_well() -> None:
             while reader.next(control_only=False) is not None:
                 frames += 1
         assert frames == len(starts)
+
+
+def test_conversations_in_messages_are_carried_whole() -> None:
+    for number in range(40):
+        random = Random(number)
+        stream, _ = conversation(random)
+        inside, spoiled = wrapped(random, stream)
+        reader = FrameReader(LIMITS, "the peer")
+        messages = MessageFeed(reader)
+        carried, rest = 0, memoryview(inside)
+        while rest and not spoiled:
+            rest = messages.feed(rest)
+            while (frame := reader.next(control_only=False)) is not None or messages.reader.pump():
+                carried += frame.size_bytes if frame is not None else 0
+        assert spoiled or (carried == len(stream) and messages.reader.closed)
 
 
 def test_an_unnamed_error_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ import math
 
 import pytest
 
-from transports.profile import PROFILES, Outage, Path, ProfileError, parse_profile
+from transports.errors import ProfileError
+from transports.profile import PROFILES, Outage, Path, parse_profile
 
 
 def test_a_description() -> None:

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from tests.transports.http_proxy import serving
-from tests.transports.pairs import hello_of, open_one, unused_port
-from tests.transports.test_contract import securities
+from tests.transports.pairs import hello_of, open_one, securities, unused_port
 from transports import Address, AddressError, IdentityError, Limits, create_identity, registry
 from transports.base import Connection, Listener, Security
 from transports.errors import Unreachable
@@ -242,6 +241,20 @@ async def test_waiting_is_bounded() -> None:
         async with guest(relay, asks(Role.DIALLER, "y")):
             await asyncio.sleep(0.1)
             assert len(relay._waiting) == 1  # who has left is forgotten
+
+
+async def test_a_dialler_that_has_left_takes_no_room() -> None:
+    async with relaying(waiting_per_name=2) as relay:
+        for _ in range(5):
+            async with guest(relay, asks(Role.DIALLER)):
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
+        async with guest(relay, asks(Role.DIALLER) + b"x") as (hasty, _):
+            with contextlib.suppress(ConnectionResetError):
+                assert await hasty.read() == b""
+        async with guest(relay, asks(Role.DIALLER)) as (reader, _):
+            async with guest(relay, asks(Role.LISTENER)):
+                assert await reader.readexactly(1) == bytes([Reply.PAIRED])
 
 
 async def test_pairs_are_bounded() -> None:

@@ -103,6 +103,26 @@ async def test_what_was_on_its_way_is_sent_again() -> None:
         assert stats.messages_sent == bob.stats[0].messages_received == 10
 
 
+@pytest.mark.parametrize("sender", [0, 1])
+@pytest.mark.parametrize("scheme", ["tcp", "wss"])
+async def test_what_was_cut_off_counts_as_repeated(scheme: str, sender: int) -> None:
+    """Whoever finds out first: the task that sends, or the one that receives and cancels it."""
+    size = 16 << 20  # more than sockets take
+    async with open_through(*parties_on(2, scheme)) as (exchanges, cut, _):
+        one, other = exchanges[sender], exchanges[1 - sender]
+        stats = one.stats[other.rank]
+        one.post(other.rank, TAG, bytes(size))
+        for cuts in range(3):
+            taken = stats.bytes_sent + size // 8
+            while stats.reconnects < cuts or stats.bytes_sent < taken:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            cut()
+        assert (await other.take(one.rank, TAG)).payload.nbytes == size
+        assert stats.repeated_bytes_sent > size // 4
+        assert stats.online_bytes_sent == 32 + 32 + size
+        assert 0 <= stats.offline_bytes_sent < 4096  # greetings, heartbeats, acknowledgements
+
+
 @pytest.mark.parametrize("scheme", ["tcp", "wss"])
 async def test_an_outage_that_ends_in_time(scheme: str) -> None:
     async with open_through(*parties_on(2, scheme)) as (exchanges, cut, (proxy,)):

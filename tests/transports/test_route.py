@@ -13,8 +13,7 @@ import uvloop
 from aiohttp import web
 
 from tests.transports.http_proxy import ConnectProxy, connect_proxy, serving
-from tests.transports.pairs import network, open_all, open_one, unused_port
-from tests.transports.test_contract import securities
+from tests.transports.pairs import network, open_all, open_one, securities, unused_port
 from transports import AddressError, IdentityError, Limits, create_identity
 from transports.base import Connection, Security
 from transports.errors import TransportError, Unreachable

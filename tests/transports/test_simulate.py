@@ -13,8 +13,8 @@ import pytest
 from tests.transports.pairs import hello_of
 from transports import Address, Exchange, PeerAborted, open_mesh
 from transports.costs import Free
+from transports.errors import VirtualTimeError
 from transports.simulate import Simulated, virtual_run
-from transports.virtual import VirtualTimeError
 
 Program = Callable[[Exchange], Coroutine[Any, Any, Any]]
 

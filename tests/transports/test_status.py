@@ -8,8 +8,7 @@ import re
 import aiohttp
 import pytest
 
-from tests.transports.pairs import local_exchanges, unused_port
-from tests.transports.test_contract import securities
+from tests.transports.pairs import local_exchanges, securities, unused_port
 from transports import AddressError, Limits, LinkStats
 from transports.base import Security
 from transports.registry import transport_for

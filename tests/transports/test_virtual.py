@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import pytest
 
 from transports.costs import Costs, Free, Measured
-from transports.virtual import VirtualLoop, VirtualTimeError, lane_context
+from transports.errors import VirtualTimeError
+from transports.virtual import VirtualLoop, lane_context
 
 T = TypeVar("T")
 
