@@ -176,11 +176,17 @@ async def secure_accepted(
 
 def unsent_bytes(transport: asyncio.Transport) -> int:
     """What was written and has not been acknowledged by the other side's system: what waits in the
-    event loop, and what waits in the socket. Where a system does not tell the second, the first."""
+    event loop, and what waits in the socket. Where a system does not tell the second, the first;
+    0 from the moment on when it is closed."""
+    if transport.is_closing():  # the TLS one of asyncio cannot be asked any more
+        return 0
+    found = transport.get_extra_info("socket")
+    if found is None:
+        return 0
     waiting = transport.get_write_buffer_size()
     queued = bytearray(4)
     try:
-        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+        fcntl.ioctl(found.fileno(), termios.TIOCOUTQ, queued)
     except (OSError, ValueError):  # another system, or a socket that is closed
         return waiting
     return waiting + int(struct.unpack("i", queued)[0])

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from typing import Any
 
 import pytest
+import uvloop
 
 from tests.transports.http_proxy import slow_line
-from tests.transports.pairs import network, open_one, unused_port
+from tests.transports.pairs import network, open_one, securities, unused_port
 from transports import Limits
 from transports.base import Connection, Security
+from transports.errors import ConnectionClosed
 from transports.frame import encode_data, outgoing
+from transports.registry import transport_for
 from transports.tcp import TCPTransport
 
 TAG = b"tag of the test."
@@ -94,3 +98,38 @@ async def test_a_very_slow_link_is_not_lost(scheme: str) -> None:
         assert ours.stats[1].reconnects == theirs.stats[0].reconnects == 0
     await asyncio.gather(ours.closed(), theirs.closed())  # the line is gone
     await asyncio.gather(ours.close(), theirs.close())
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:0", "wss://127.0.0.1:0"])
+def test_an_end_leaves_nothing_unsent(url: str, loop_factory: Any) -> None:
+    """To be asked at any moment, since the task that watches a link may look just then."""
+    with asyncio.Runner(loop_factory=loop_factory, debug=True) as runner:
+        runner.run(unsent_around_an_end(url))
+
+
+async def unsent_around_an_end(url: str) -> None:
+    accepted: asyncio.Queue[Connection] = asyncio.Queue()
+    transport, (here, beyond) = transport_for(url), securities()
+    listener = await transport.listen(
+        url, beyond, Limits(), accepted.put_nowait, lambda who, why: None
+    )
+    ours = await transport.dial(listener.url, here, Limits())
+    theirs = await accepted.get()
+    receiving = asyncio.create_task(ours.receive())
+    await asyncio.sleep(0)
+    theirs.abort()
+    while not receiving.done():
+        assert ours.unsent_bytes >= 0
+        await asyncio.sleep(0)
+    with pytest.raises(ConnectionClosed):
+        receiving.result()
+    for side in (ours, theirs):
+        closing = asyncio.create_task(side.close())
+        while not closing.done():
+            assert side.unsent_bytes >= 0
+            await asyncio.sleep(0)
+        side.abort()
+        await side.close()
+        assert side.unsent_bytes == 0
+    await listener.close()

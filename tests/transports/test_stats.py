@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
+import pytest
+
+from tests.transports.chaos import open_through
 from tests.transports.pairs import local_exchanges, network, open_one, unused_port
 
 
@@ -70,3 +73,23 @@ async def test_bytes_of_one_round() -> None:
         header, entry = 32, 32
         assert stats.bytes_sent - bytes_before == header + 2 * entry + 8 + 8
         assert stats.online_bytes_sent - online_before == header + entry + 8
+
+
+@pytest.mark.parametrize("sender", [0, 1])
+@pytest.mark.parametrize("scheme", ["tcp", "wss"])
+async def test_what_was_cut_off_counts_as_repeated(scheme: str, sender: int) -> None:
+    """Whoever finds out first: the task that sends, or the one that receives and cancels it."""
+    tag, size = b"tag of the test.", 16 << 20  # more than sockets take
+    async with open_through(*network(2, scheme)) as (exchanges, cut, _):
+        one, other = exchanges[sender], exchanges[1 - sender]
+        stats = one.stats[other.rank]
+        one.post(other.rank, tag, bytes(size))
+        for cuts in range(3):
+            taken = stats.bytes_sent + size // 8
+            while stats.reconnects < cuts or stats.bytes_sent < taken:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            cut()
+        assert (await other.take(one.rank, tag)).payload.nbytes == size
+        assert stats.repeated_bytes_sent > size // 4
+        assert stats.online_bytes_sent == 32 + 32 + size
+        assert 0 <= stats.offline_bytes_sent < 4096  # greetings, heartbeats, acknowledgements
