@@ -25,9 +25,11 @@ from tests.transports.test_status import values
 NUMBERS = (0.84375, -1.59375, 3.65625)  # what no page may show
 WEIGHTS = (2.71875, 1.40625, 0.57375)
 RANKS = {"numbers": 0, "weights": 1, "dealer": 2}
+NO_STORE = len(b'{"shapes":null,"batches":null}')
 SENT = {
-    ("numbers", "weights"): (24 + 8, 32),  # three masked numbers, a share; a key for the two
-    ("weights", "numbers"): (24 + 8, 0),  # three masked weights, a share
+    # three masked values, a share; a key for the two; that there is no store
+    ("numbers", "weights"): (24 + 8, 32 + NO_STORE),
+    ("weights", "numbers"): (24 + 8, NO_STORE),
     ("numbers", "dealer"): (0, 32),  # a key
     ("dealer", "numbers"): (0, 0),
     ("dealer", "weights"): (0, 8),  # the correction of the product
