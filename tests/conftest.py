@@ -1,10 +1,34 @@
-"""For all tests: one torch thread, and no noise from the log."""
+"""For all tests: one torch thread, no noise from the log, and an end to every clean-up."""
 
+import faulthandler
 import logging
+import os
+from collections.abc import Iterator
 
 import pytest
 import structlog
 import torch
+
+CLEAN_UP_S = 60.0
+_STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Tests' own standard error is captured, so that stacks written there would be lost.
+    config.stash[_STDERR] = os.dup(2)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Ends the worker, with the stacks of all threads, where a test's clean-up waits for ever.
+
+    A timeout ends a test by an exception in it; an event loop whose tasks do not heed that would wait for
+    them with no timeout left, and the whole run with it.
+    """
+    faulthandler.dump_traceback_later(CLEAN_UP_S, exit=True, file=item.config.stash[_STDERR])
+    result = yield
+    faulthandler.cancel_dump_traceback_later()
+    return result
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -160,7 +160,9 @@ async def test_a_mesh_through_a_proxy() -> None:
         exchanges[0].post(1, TAG, b"x")
         assert bytes((await exchanges[1].take(0, TAG)).payload) == b"x"
         await asyncio.gather(*(exchange.close() for exchange in exchanges))
-        assert len(proxy.requests) == 1
+        # More than one where the first dial came before the peer listened.
+        assert proxy.requests
+        assert all(request.startswith("CONNECT ") for request in proxy.requests)
 
 
 async def test_a_mesh_ends_at_once_where_the_proxy_wants_a_password() -> None:
