@@ -22,8 +22,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """Ends the worker, with the stacks of all threads, where a test's clean-up waits for ever.
 
-    A timeout ends a test by an exception in it; an event loop whose tasks do not heed that would wait for
-    them with no timeout left, and the whole run with it.
+    A timeout ends a test by an exception in it; an event loop whose tasks do not heed that waits
+    for them with no timeout left, and the whole run waits with it.
     """
     faulthandler.dump_traceback_later(CLEAN_UP_S, exit=True, file=item.config.stash[_STDERR])
     result = yield
