@@ -19,7 +19,7 @@ from mpcnet.app import DemoPlan
 from mpcnet.demo import lay_out
 from transports import create_identity, write_identity
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 NAMES = ("numbers", "weights", "dealer")
 BOUND_S = 40.0

@@ -108,7 +108,7 @@ async def test_one_that_cannot_start_ends_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_all_links_get_the_network(tmp_path: Path) -> None:
     files = lay_out(PLAN, "tiny", tmp_path, "tcp-plaintext", "delay=4ms")
     assert {load_config(file).link.network for file in files.values()} == {"delay=4ms"}
@@ -130,7 +130,7 @@ def test_a_demonstration(run: Run, tmp_path: Path, transport: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_a_table_for_people(run: Run) -> None:
     ended = run(["demo", "tiny", "--quiet", "--transport", "ws-plaintext"])
     assert ended.code == 0
@@ -139,7 +139,7 @@ def test_a_table_for_people(run: Run) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("fault", "code", "sentence"),
     [
@@ -162,7 +162,7 @@ def test_a_failing_participant(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("number", "moment"),
     [(signal.SIGTERM, "weights: waiting for peers"), (signal.SIGINT, "weights: online")],

@@ -108,7 +108,7 @@ def test_a_case_that_cannot_be_measured_says_so() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 def test_processes_over_a_network() -> None:
     options = ["--cases", "mul_1e6", "--scale", "1000", "--runs", "2", "--link", "delay=20ms"]
     done = subprocess.run(
