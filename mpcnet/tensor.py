@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, NoReturn, Protocol
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from protocols.ring.bilinear import Shape
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
-__all__ = ["Home", "SecretTensor"]
+__all__ = ["Content", "Home", "SecretTensor"]
 
 # The first dispatch to any tensor subclass makes torch import its distributed tensors, and sympy
 # with them: half a second that belongs to the start of a process and not to its first inference.
@@ -43,6 +45,40 @@ class Home(Protocol):
     ) -> "asyncio.Future[Tensor]": ...
 
 
+@dataclass(slots=True, eq=False, repr=False, weakref_slot=True)
+class Content:
+    """What a handle stands for, as memory is what a plain tensor stands for.
+
+    A detached handle shares it, so that what changes one in place changes both.
+
+    Attributes:
+        made: the sharing, or what makes it when it is first asked for.
+        transpose_of: the matrix that it is the transpose of: products then use the one that was
+            hidden before.
+        trace: how it was found, if a backward pass can use that: what is known of the forward
+            pass need not be compared a second time.
+        family: what it is a view of, and other views of that, as far as they are still in use.
+    """
+
+    made: Sharing | Callable[[], Sharing]
+    transpose_of: "SecretTensor | None" = None
+    trace: object = None
+    family: "WeakSet[Content]" = field(default_factory=WeakSet)
+
+    def __post_init__(self) -> None:
+        self.family.add(self)
+
+    @property
+    def sharing(self) -> Sharing:
+        if callable(self.made):
+            self.made = self.made()
+        return self.made
+
+    def replace(self, other: "Content") -> None:
+        """Takes over what `other` stands for, in place."""
+        self.made, self.transpose_of, self.trace = other.made, None, other.trace
+
+
 class SecretTensor(Tensor):
     """The torch-like handle on a secret.
 
@@ -52,49 +88,56 @@ class SecretTensor(Tensor):
 
     Attributes:
         session: the session that it lives in; secrets of two sessions do not mix.
-        sharing: this party's handle in the protocol suite.
+        content: what it stands for; `sharing` is this party's handle in the protocol suite.
     """
 
     session: Home
-    _sharing: Sharing | Callable[[], Sharing]
-
-    aliased: bool
-    """Whether a view was taken of it, or it is one: then it must not change in place."""
-
-    transpose_of: "SecretTensor | None"
-    """The matrix that it is the transpose of: products then use the one that was hidden before."""
+    content: Content
 
     # torch's own default would re-wrap results; everything happens in __torch_dispatch__.
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def __new__(
-        cls, session: Home, sharing: Sharing | Callable[[], Sharing], shape: Shape | None = None
+        cls,
+        session: Home,
+        made: Sharing | Callable[[], Sharing] | Content,
+        shape: Shape | None = None,
     ) -> "SecretTensor":
         """Of a sharing, or of one that is made when it is first asked for; then give its shape."""
-        size = shape or () if callable(sharing) else sharing.shape
+        content = made if isinstance(made, Content) else Content(made)
+        size = content.sharing.shape if shape is None else shape
         tensor: SecretTensor = torch.Tensor._make_wrapper_subclass(
             cls, size, dtype=torch.float32, device=torch.device("cpu")
         )
         tensor.session = session
-        tensor._sharing = sharing
-        tensor.aliased = False
-        tensor.transpose_of = None
+        tensor.content = content
         return tensor
 
     def __init__(
-        self, session: Home, sharing: Sharing | Callable[[], Sharing], shape: Shape | None = None
+        self,
+        session: Home,
+        made: Sharing | Callable[[], Sharing] | Content,
+        shape: Shape | None = None,
     ) -> None:
         super().__init__()
 
     @property
     def sharing(self) -> Sharing:
-        if callable(self._sharing):
-            self._sharing = self._sharing()
-        return self._sharing
+        return self.content.sharing
 
-    @sharing.setter
-    def sharing(self, sharing: Sharing) -> None:
-        self._sharing = sharing
+    @property
+    def trace(self) -> object:
+        """How it was found, for a backward pass that need not compare a second time; or None."""
+        return self.content.trace
+
+    @trace.setter
+    def trace(self, trace: object) -> None:
+        self.content.trace = trace
+
+    @property
+    def aliased(self) -> bool:
+        """Whether views share it, or it is one: then it must not change in place."""
+        return len(self.content.family) > 1
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]

@@ -87,6 +87,8 @@ def _extreme(
     winner = negated(suite, game.winner) if smallest else game.winner
     values = x.session.wrap(reshaped(suite, winner, shape))
     places = SecretTensor(x.session, lambda: reshaped(suite, game.place(suite), shape), shape)
+    if x.requires_grad:
+        places.trace = game
     return values, places
 
 
@@ -202,7 +204,10 @@ def _max_pool(
     pad, spread = _both(padding), _both(dilation)
     pool = MaxPool(x.session.suite, x.sharing, side, step, pad, spread, ceil_mode)
     values = x.session.wrap(pool.values)
-    return values, SecretTensor(x.session, pool.places, tuple(values.shape))
+    places = SecretTensor(x.session, pool.places, tuple(values.shape))
+    if x.requires_grad:
+        places.trace = pool
+    return values, places
 
 
 def _both(value: list[int] | int) -> list[int]:

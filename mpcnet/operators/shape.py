@@ -32,8 +32,6 @@ _VIEWS = (
     aten.unbind.int,
     aten.unfold.default,
     aten.diagonal.default,
-    aten.detach.default,
-    aten.alias.default,
 )
 _COPIES = (
     aten.clone.default,
@@ -52,12 +50,22 @@ _COPIES = (
 
 @operator(*_VIEWS)
 def _view(func: torch._ops.OpOverload, *args: Any, **kwargs: Any) -> Any:
+    if _is_transpose(func, *args) and args[0].content.transpose_of is not None:
+        return _detach(func, args[0].content.transpose_of)  # and not the transpose of a transpose
     results = share_wise(func, *args, **kwargs)
-    for tensor in (*secrets(args), *(results if isinstance(results, list) else [results])):
-        tensor.aliased = True
+    (base,) = secrets(args)
+    for tensor in results if isinstance(results, list) else [results]:
+        tensor.content.family = base.content.family
+        base.content.family.add(tensor.content)
     if _is_transpose(func, *args):
-        results.transpose_of = args[0]
+        results.content.transpose_of = base
     return results
+
+
+@operator(aten.detach.default, aten.alias.default)
+def _detach(func: torch._ops.OpOverload, x: SecretTensor) -> SecretTensor:
+    """The same content, with all that was opened of it, apart from autograd's graph."""
+    return SecretTensor(x.session, x.content, tuple(x.shape))
 
 
 def _is_transpose(func: torch._ops.OpOverload, x: SecretTensor, *dims: Any) -> bool:

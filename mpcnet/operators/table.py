@@ -55,6 +55,8 @@ def dispatch(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[st
         raise SecretError(
             f"{name} needs the values of a secret: await x.reveal(to=...) and use the plain tensor"
         )
+    if func._can_decompose():  # below autograd torch asks for what it composes itself, too
+        return func.decompose(*args, **kwargs)
     raise UnsupportedOperator(str(func), _nearest(name))
 
 
@@ -73,8 +75,8 @@ def _in_place(
     target = args[0]
     if plain not in _TABLE or not isinstance(target, SecretTensor):
         raise UnsupportedOperator(str(func), "use the operator that returns a new tensor")
-    reshapes, aliased = torch.Tag.inplace_view in func.tags, target.aliased
-    if aliased and not reshapes:
+    reshapes = torch.Tag.inplace_view in func.tags
+    if target.aliased and not reshapes:
         raise SecretError(
             f"{packet} would change a secret in place that views share; use the operator that "
             f"returns a new tensor (inplace=False)"
@@ -85,7 +87,10 @@ def _in_place(
             func(*args, **kwargs)
     if result.shape != target.shape:
         raise SecretError(f"{packet} would change the shape of its target")
-    target.sharing, target.transpose_of, target.aliased = result.sharing, None, aliased
+    if reshapes:  # of this handle alone: a detached one keeps its shape
+        target.content = result.content
+    else:
+        target.content.replace(result.content)
     return target
 
 
