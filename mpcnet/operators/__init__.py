@@ -3,16 +3,39 @@
 Modules of this package fill the table by family; importing the package fills it.
 """
 
-from mpcnet.operators import arithmetic, comparison, extremes, functions, linear, shape
+from mpcnet.operators import (
+    arithmetic,
+    attention,
+    comparison,
+    composite,
+    extremes,
+    functions,
+    linear,
+    loss,
+    normalization,
+    placement,
+    pooling,
+    reduction,
+    resampling,
+    shape,
+)
 from mpcnet.operators.table import dispatch, supported
 
 __all__ = [
     "arithmetic",
+    "attention",
     "comparison",
+    "composite",
     "dispatch",
     "extremes",
     "functions",
     "linear",
+    "loss",
+    "normalization",
+    "placement",
+    "pooling",
+    "reduction",
+    "resampling",
     "shape",
     "supported",
 ]
