@@ -116,7 +116,7 @@ class Session:
         optimizer may train and which ask for gradients as before.
         """
         rank = self.rank_of(owner)
-        hidden: dict[Tensor, SecretTensor] = {}  # tied weights stay one weight
+        hidden: dict[Tensor, Tensor] = {}  # tied weights stay one weight
         for module in list(model.modules()):
             held = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
             for name, weight in held:
@@ -139,7 +139,9 @@ class Session:
         if isinstance(value, SecretTensor):
             return value
         zero = self.suite.zero(tuple(value.shape))
-        return self.wrap(self.suite.add_public(zero, value, shape=tuple(value.shape)))
+        secret = self.wrap(self.suite.add_public(zero, value, shape=tuple(value.shape)))
+        secret.known = value.detach().clone()
+        return secret
 
     def dispatch(
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -2,21 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, NoReturn, Protocol
-from weakref import WeakSet
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from mpcnet.errors import SecretError
+from mpcnet.storage import Rearrange, Storage
 from protocols.ring.bilinear import Shape
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
-__all__ = ["Content", "Home", "SecretTensor"]
+__all__ = ["Home", "SecretTensor"]
 
 # The first dispatch to any tensor subclass makes torch import its distributed tensors, and sympy
 # with them: half a second that belongs to the start of a process and not to its first inference.
@@ -45,40 +44,6 @@ class Home(Protocol):
     ) -> "asyncio.Future[Tensor]": ...
 
 
-@dataclass(slots=True, eq=False, repr=False, weakref_slot=True)
-class Content:
-    """What a handle stands for, as memory is what a plain tensor stands for.
-
-    A detached handle shares it, so that what changes one in place changes both.
-
-    Attributes:
-        made: the sharing, or what makes it when it is first asked for.
-        transpose_of: the matrix that it is the transpose of: products then use the one that was
-            hidden before.
-        trace: how it was found, if a backward pass can use that: what is known of the forward
-            pass need not be compared a second time.
-        family: what it is a view of, and other views of that, as far as they are still in use.
-    """
-
-    made: Sharing | Callable[[], Sharing]
-    transpose_of: "SecretTensor | None" = None
-    trace: object = None
-    family: "WeakSet[Content]" = field(default_factory=WeakSet)
-
-    def __post_init__(self) -> None:
-        self.family.add(self)
-
-    @property
-    def sharing(self) -> Sharing:
-        if callable(self.made):
-            self.made = self.made()
-        return self.made
-
-    def replace(self, other: "Content") -> None:
-        """Takes over what `other` stands for, in place."""
-        self.made, self.transpose_of, self.trace = other.made, None, other.trace
-
-
 class SecretTensor(Tensor):
     """The torch-like handle on a secret.
 
@@ -88,56 +53,112 @@ class SecretTensor(Tensor):
 
     Attributes:
         session: the session that it lives in; secrets of two sessions do not mix.
-        content: what it stands for; `sharing` is this party's handle in the protocol suite.
+        sharing: this party's handle in the protocol suite.
     """
 
     session: Home
-    content: Content
+    _sharing: Sharing | Callable[[], Sharing]
+
+    memory: "Storage | None"
+    """What it shares with its views, and with what it is a view of, once there are such."""
+
+    path: tuple[Rearrange, ...]
+    """The views that lead from the storage to it."""
+
+    version: int
+    """Of the storage, when its own sharing was up to date."""
+
+    barred: Tensor | None
+    """Public places (bool) where it is minus infinity, which no protocol holds: for softmax."""
+
+    _known: Tensor | None
+
+    origin: object
+    """How it was found, for a backward pass that need not compare a second time; or None."""
+
+    transpose_of: "SecretTensor | None"
+    """The matrix that it is the transpose of: products then use the one that was hidden before."""
 
     # torch's own default would re-wrap results; everything happens in __torch_dispatch__.
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def __new__(
-        cls,
-        session: Home,
-        made: Sharing | Callable[[], Sharing] | Content,
-        shape: Shape | None = None,
+        cls, session: Home, sharing: Sharing | Callable[[], Sharing], shape: Shape | None = None
     ) -> "SecretTensor":
         """Of a sharing, or of one that is made when it is first asked for; then give its shape."""
-        content = made if isinstance(made, Content) else Content(made)
-        size = content.sharing.shape if shape is None else shape
+        size = shape or () if callable(sharing) else sharing.shape
         tensor: SecretTensor = torch.Tensor._make_wrapper_subclass(
             cls, size, dtype=torch.float32, device=torch.device("cpu")
         )
         tensor.session = session
-        tensor.content = content
+        tensor._sharing = sharing
+        tensor.memory, tensor.path, tensor.version = None, (), 0
+        tensor.barred = tensor._known = tensor.origin = tensor.transpose_of = None
         return tensor
 
     def __init__(
-        self,
-        session: Home,
-        made: Sharing | Callable[[], Sharing] | Content,
-        shape: Shape | None = None,
+        self, session: Home, sharing: Sharing | Callable[[], Sharing], shape: Shape | None = None
     ) -> None:
         super().__init__()
 
     @property
     def sharing(self) -> Sharing:
-        return self.content.sharing
+        if self.memory is not None and self.memory.version != self.version:
+            self._sharing = self.memory.read(self.session.suite, self.path, tuple(self.shape))
+            self.version, self._known = self.memory.version, None
+        if callable(self._sharing):
+            self._sharing = self._sharing()
+        return self._sharing
+
+    @sharing.setter
+    def sharing(self, sharing: Sharing) -> None:
+        self._sharing = sharing
 
     @property
-    def trace(self) -> object:
-        """How it was found, for a backward pass that need not compare a second time; or None."""
-        return self.content.trace
+    def known(self) -> Tensor | None:
+        """The plain value, of what was made of it in the open and has not changed since."""
+        changed = self.memory is not None and self.memory.version != self.version
+        return None if changed else self._known
 
-    @trace.setter
-    def trace(self, trace: object) -> None:
-        self.content.trace = trace
+    @known.setter
+    def known(self, value: Tensor | None) -> None:
+        self._known = value
 
-    @property
-    def aliased(self) -> bool:
-        """Whether views share it, or it is one: then it must not change in place."""
-        return len(self.content.family) > 1
+    def detached(self) -> "SecretTensor":
+        """Another handle on the same values, apart from autograd's graph."""
+        if callable(self._sharing):  # nobody asked for it yet, and to detach is not to ask
+            result = SecretTensor(self.session, lambda: self.sharing, tuple(self.shape))
+        else:
+            result = SecretTensor(self.session, self.sharing)
+            self.view_by(result)
+        result.barred, result.known = self.barred, self.known
+        result.origin, result.transpose_of = self.origin, self.transpose_of
+        return result
+
+    def view_by(self, view: "SecretTensor", *rearrange: Rearrange) -> None:
+        """Lets `view`, which `rearrange` made of this, share its storage from now on."""
+        if self.memory is None:
+            self.memory = Storage(self.sharing)
+        view.memory, view.path = self.memory, (*self.path, *rearrange)
+        view.version = self.memory.version
+
+    def write(self, sharing: Sharing) -> None:
+        """Puts other values into it, and into the storage where it has one.
+
+        Raises:
+            SecretError: it holds an element of the storage more than once.
+        """
+        if self.memory is not None:
+            self.memory.write(self.path, sharing)
+            self.version = self.memory.version
+        self._sharing, self.transpose_of = sharing, None
+        self._known = self.origin = None
+
+    def become(self, view: "SecretTensor") -> None:
+        """Takes the values, the storage and the path of a view of this: `t_`, `squeeze_`."""
+        self._sharing, self.transpose_of = view._sharing, view.transpose_of
+        self.memory, self.path, self.version = view.memory, view.path, view.version
+        self._known, self.origin = view._known, view.origin
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -156,6 +177,10 @@ class SecretTensor(Tensor):
         Every party must call it, at the same place in the program. Returns at once; await the
         result: the plain float32 tensor at the parties in `to`, one of shape (0,) at others.
         """
+        if self.barred is not None:
+            raise SecretError(
+                "a secret masked with minus infinity has no value there: softmax first"
+            )
         return self.session.reveal(self, to)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]

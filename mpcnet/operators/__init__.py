@@ -5,18 +5,26 @@ Modules of this package fill the table by family; importing the package fills it
 
 from mpcnet.operators import (
     arithmetic,
+    attention,
     backward,
     comparison,
     composite,
     extremes,
     functions,
     linear,
+    loss,
+    normalization,
+    placement,
+    pooling,
+    reduction,
+    resampling,
     shape,
 )
 from mpcnet.operators.table import dispatch, supported
 
 __all__ = [
     "arithmetic",
+    "attention",
     "backward",
     "comparison",
     "composite",
@@ -24,6 +32,12 @@ __all__ = [
     "extremes",
     "functions",
     "linear",
+    "loss",
+    "normalization",
+    "placement",
+    "pooling",
+    "reduction",
+    "resampling",
     "shape",
     "supported",
 ]

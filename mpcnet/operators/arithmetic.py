@@ -1,16 +1,16 @@
-"""Addition, multiplication, means."""
+"""Addition and multiplication."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mpcnet.operators.shape import share_wise
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
 from protocols.ring.bilinear import Multiply, broadcast_shape
 
-__all__ = ["add", "multiply", "scale"]
+__all__ = ["add", "multiply", "openly", "scale"]
 
 aten = torch.ops.aten
 
@@ -35,14 +35,6 @@ def _mul(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
     return multiply(x, y)
 
 
-@operator(aten.mean.default, aten.mean.dim)
-def _mean(func: torch._ops.OpOverload, x: SecretTensor, *args: Any, **kwargs: Any) -> SecretTensor:
-    sums = aten.sum.dim_IntList if args else aten.sum.default
-    total: SecretTensor = share_wise(sums, x, *args, **kwargs)
-    count = x.numel() // max(total.numel(), 1)
-    return multiply(total, 1.0 / count)
-
-
 def add(x: Any, y: Any) -> SecretTensor:
     """x + y with broadcasting, at least one of them secret."""
     session = secrets((x, y))[0].session
@@ -50,7 +42,10 @@ def add(x: Any, y: Any) -> SecretTensor:
         x, y = y, x
     shape = broadcast_shape(tuple(x.shape), _shape(y))
     if not isinstance(y, SecretTensor):
-        return session.wrap(session.suite.add_public(x.sharing, lift(y), shape=shape))
+        y = lift(y)
+        if y.is_floating_point() and bool((infinite := y == -math.inf).any()):
+            return _masked(add(x, y.masked_fill(infinite, 0)), infinite)
+        return session.wrap(session.suite.add_public(x.sharing, y, shape=shape))
     total = session.suite.linear("add", torch.add, x.sharing, y.sharing, shape=shape)
     return session.wrap(total)
 
@@ -61,8 +56,23 @@ def multiply(x: Any, y: Any) -> SecretTensor:
     if not isinstance(x, SecretTensor):
         x, y = y, x
     if isinstance(y, SecretTensor):
+        x, y = openly(x, y)
+    if isinstance(y, SecretTensor):
         return session.wrap(session.suite.product(Multiply(), x.sharing, y.sharing))
     return session.wrap(session.suite.multiply_public(Multiply(), x.sharing, lift(y)))
+
+
+def openly(x: SecretTensor, y: SecretTensor) -> tuple[SecretTensor, Tensor]:
+    """Two factors, the second as a plain tensor if everybody knows one of them."""
+    if x.known is not None:
+        x, y = y, x
+    return x, y if y.known is None else y.known
+
+
+def _masked(x: SecretTensor, mask: Tensor) -> SecretTensor:
+    """x, minus infinity where the public mask is set: only softmax takes it."""
+    x.barred = mask.expand(x.shape).clone()
+    return x
 
 
 def scale(x: Any, factor: int | float) -> Any:

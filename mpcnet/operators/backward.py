@@ -1,23 +1,20 @@
 """What autograd asks for: the derivatives of operators that have one of their own.
 
-Autograd is torch's; it saves operands and results of the forward pass and hands them to the operators
-here. What was opened or compared of them then is not opened or compared again.
+Autograd is torch's; it saves operands and results of the forward pass and hands them to the
+operators here. What was opened or compared of them then is not opened or compared again.
 """
 
-from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch._decomp import get_decompositions
 
 from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.arithmetic import multiply
 from mpcnet.operators.linear import product
-from mpcnet.operators.table import lift, operator
-from mpcnet.operators.trace import Rectified
+from mpcnet.operators.rectified import Rectified
+from mpcnet.operators.table import operator
 from mpcnet.tensor import Home, SecretTensor
-from protocols.functions.extremes import Tournament
-from protocols.functions.layout import reshaped
 from protocols.functions.pooling import MaxPool
 from protocols.ring.bilinear import Bilinear, Convolution, TransposedConvolution
 from protocols.shares import Bits
@@ -29,31 +26,6 @@ aten = torch.ops.aten
 Overload = torch._ops.OpOverload
 
 
-# --- where values come from nothing --------------------------------------------------------------
-
-
-@operator(aten.zeros_like.default, aten.empty_like.default)
-def _zeros(func: Overload, x: SecretTensor, **options: Any) -> SecretTensor:
-    """A secret, since what is put into it in place may be one; memory is never left undefined."""
-    return x.session.wrap(x.session.suite.zero(tuple(x.shape)))
-
-
-@operator(aten.new_zeros.default, aten.new_empty.default)
-def _new_zeros(func: Overload, x: SecretTensor, size: list[int], **options: Any) -> SecretTensor:
-    return x.session.wrap(x.session.suite.zero(tuple(size)))
-
-
-@operator(aten.ones_like.default)
-def _ones(func: Overload, x: SecretTensor, **options: Any) -> Tensor:
-    """Public, as everybody knows them: where a backward pass begins."""
-    return torch.ones(x.shape)
-
-
-@operator(aten.full_like.default)
-def _full(func: Overload, x: SecretTensor, value: float, **options: Any) -> Tensor:
-    return torch.full(tuple(x.shape), value, dtype=torch.float32)
-
-
 # --- comparisons of the forward pass -------------------------------------------------------------
 
 
@@ -61,8 +33,8 @@ def _full(func: Overload, x: SecretTensor, value: float, **options: Any) -> Tens
 def _relu_backward(func: Overload, grad: Any, result: SecretTensor, threshold: float) -> Any:
     """Of a relu, `grad` where its input was not negative (torch: positive), 0 elsewhere."""
     suite = result.session.suite
-    if isinstance(result.trace, Rectified) and not threshold:
-        bits = result.trace.passing(suite)
+    if isinstance(result.origin, Rectified) and not threshold:
+        bits = result.origin.passing(suite)
         if bits is not None:
             return _where(result.session, bits, grad)
     return multiply(result > threshold, grad)
@@ -107,22 +79,9 @@ def _max_pool_backward(
     places: SecretTensor,
 ) -> SecretTensor:
     """Down the tournaments of the forward pass to each winner."""
-    if not isinstance(places.trace, MaxPool):
+    if not isinstance(places.origin, MaxPool):
         raise UnsupportedOperator(str(func), "max_pool2d of a tensor that requires a gradient")
-    return x.session.wrap(places.trace.spread(x.session.constant(grad).sharing))
-
-
-@operator(aten.value_selecting_reduction_backward.default)
-def _extreme_backward(
-    func: Overload, grad: Any, dim: int, places: SecretTensor, sizes: list[int], keepdim: bool
-) -> SecretTensor:
-    if not isinstance(places.trace, Tournament):
-        raise UnsupportedOperator(str(func), "max or min along one dimension")
-    suite, shape = places.session.suite, list(sizes)
-    if shape:
-        shape[dim] = 1
-    y = reshaped(suite, places.session.constant(grad).sharing, tuple(shape) or (1,))
-    return places.session.wrap(reshaped(suite, places.trace.spread(suite, y), tuple(sizes)))
+    return x.session.wrap(places.origin.spread(x.session.constant(grad).sharing))
 
 
 # --- products ------------------------------------------------------------------------------------
@@ -193,11 +152,36 @@ def _each(values: list[int], dims: int) -> tuple[int, ...]:
     return tuple(values) if len(values) == dims else tuple(values) * dims
 
 
-# --- windows -------------------------------------------------------------------------------------
+# --- what torch writes in terms of other operators -----------------------------------------------
+
+_COMPOSITES = (
+    aten._log_softmax_backward_data.default,
+    aten._softmax_backward_data.default,
+    aten.binary_cross_entropy_backward.default,
+    aten.elu_backward.default,
+    aten.gelu_backward.default,
+    aten.hardsigmoid_backward.default,
+    aten.hardswish_backward.default,
+    aten.huber_loss_backward.default,
+    aten.log_sigmoid_backward.default,
+    aten.mse_loss_backward.default,
+    aten.native_batch_norm_backward.default,
+    aten.native_dropout_backward.default,
+    aten.native_group_norm_backward.default,
+    aten.native_layer_norm_backward.default,
+    aten.nll_loss_backward.default,
+    aten.select_backward.default,
+    aten.sigmoid_backward.default,
+    aten.silu_backward.default,
+    aten.slice_backward.default,
+    aten.smooth_l1_loss_backward.default,
+    aten.softplus_backward.default,
+    aten.tanh_backward.default,
+)
+
+_RECIPES = get_decompositions(_COMPOSITES)
 
 
-@operator(aten.sum_to_size.default)
-def _sum_to_size(func: Overload, x: SecretTensor, size: list[int]) -> Any:
-    lead = x.dim() - len(size)
-    gone = [i + lead for i, n in enumerate(size) if n == 1 and x.shape[i + lead] != 1]
-    return x.sum([*range(lead), *gone], keepdim=True).reshape(size) if lead or gone else x
+@operator(*_COMPOSITES)
+def _composed(func: Overload, *args: Any, **kwargs: Any) -> Any:
+    return _RECIPES[func](*args, **kwargs)

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from mpcnet.operators.arithmetic import add, scale
+from mpcnet.operators.rectified import Rectified
 from mpcnet.operators.table import operator
-from mpcnet.operators.trace import Rectified
 from mpcnet.tensor import SecretTensor
 
 __all__: list[str] = []
@@ -18,7 +18,7 @@ aten = torch.ops.aten
 def _relu(func: torch._ops.OpOverload, x: SecretTensor) -> SecretTensor:
     result: SecretTensor = x.session.wrap(x.session.suite.relu(x.sharing))
     if x.requires_grad:
-        result.trace = Rectified(x.sharing)
+        result.origin = Rectified(x.sharing)
     return result
 
 

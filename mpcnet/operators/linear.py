@@ -8,7 +8,13 @@ from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.arithmetic import add, scale
 from mpcnet.operators.table import operator, secrets
 from mpcnet.tensor import SecretTensor
-from protocols.ring.bilinear import Bilinear, Convolution, MatrixProduct, TransposedConvolution
+from protocols.ring.bilinear import (
+    Bilinear,
+    Convolution,
+    MatrixProduct,
+    Multiply,
+    TransposedConvolution,
+)
 
 __all__ = ["bilinear", "product"]
 
@@ -69,6 +75,11 @@ def bilinear(operation: Bilinear, x: Any, y: Any) -> SecretTensor:
         (x, first), (y, second) = _untransposed(x), _untransposed(y)
         operation = MatrixProduct(transposed=second, transposed_first=first)
     if isinstance(x, SecretTensor) and isinstance(y, SecretTensor):
+        if y.known is not None:
+            y = y.known
+        elif x.known is not None:
+            x = x.known
+    if isinstance(x, SecretTensor) and isinstance(y, SecretTensor):
         return session.wrap(suite.product(operation, x.sharing, y.sharing))
     if isinstance(x, SecretTensor):
         return session.wrap(suite.multiply_public(operation, x.sharing, y))
@@ -77,8 +88,8 @@ def bilinear(operation: Bilinear, x: Any, y: Any) -> SecretTensor:
 
 def _untransposed(x: Any) -> tuple[Any, bool]:
     """x, or the matrix that it is the transpose of, and whether it is."""
-    if isinstance(x, SecretTensor) and x.content.transpose_of is not None:
-        return x.content.transpose_of, True
+    if isinstance(x, SecretTensor) and x.transpose_of is not None:
+        return x.transpose_of, True
     return x, False
 
 
@@ -88,19 +99,13 @@ def product(x: Any, y: Any, operation: Bilinear) -> Any:
         return bilinear(operation, x, y)
     if isinstance(operation, MatrixProduct):
         return torch.matmul(x, y)
-    transposed = isinstance(operation, TransposedConvolution)
-    more = operation.output_padding if transposed else [0] * len(operation.stride)
-    return torch.convolution(
-        x,
-        y,
-        None,
-        operation.stride,
-        operation.padding,
-        operation.dilation,
-        transposed,
-        more,
-        operation.groups,
-    )
+    if isinstance(operation, Multiply):
+        return x * y
+    more = (0,) * len(operation.stride)
+    if transposed := isinstance(operation, TransposedConvolution):
+        more = operation.output_padding
+    steps = operation.stride, operation.padding, operation.dilation
+    return torch.convolution(x, y, None, *steps, transposed, more, operation.groups)
 
 
 def _each(values: list[int], dims: int) -> tuple[int, ...]:

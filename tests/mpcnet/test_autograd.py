@@ -13,7 +13,7 @@ from mpcnet.tensor import SecretTensor
 from protocols.additive import AdditiveSuite
 from protocols.clear import ClearSuite
 from protocols.suite import Suite
-from tests.parties import Outcome, run_parties
+from tests.parties import run_parties
 
 ROWS = torch.linspace(-2, 2, 40).view(8, 5).sin()
 TARGETS = torch.linspace(-1, 1, 8).view(8, 1)
@@ -119,11 +119,6 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Tensor, Loss]] = {
         squares,
     ),
     "maximum": (lambda: nn.Linear(5, 3), ROWS, lambda o: o.max(1).values.sum()),
-    "products": (
-        lambda: nn.Bilinear(5, 5, 2),
-        ROWS,
-        squares,
-    ),
     "indexing": (
         lambda: nn.Linear(5, 4),
         ROWS,
@@ -136,11 +131,6 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Tensor, Loss]] = {
 }
 
 
-def applied(model: nn.Module, x: Tensor) -> Tensor:
-    out: Tensor = model(x, x) if isinstance(model, nn.Bilinear) else model(x)
-    return out
-
-
 async def gradients(
     build: Callable[[], nn.Module], x: Tensor, loss: Loss, suite: type[Suite]
 ) -> tuple[list[Tensor], list[Tensor]]:
@@ -148,14 +138,14 @@ async def gradients(
     model = build()
     plain = copy.deepcopy(model)
     inputs = x.clone().requires_grad_()
-    loss(applied(plain, inputs)).backward()
+    loss(plain(inputs)).backward()
     expected = [p.grad for p in (inputs, *plain.parameters())]
 
     async def program(session: Session) -> list[Tensor]:
         secret = session.private(copy.deepcopy(model), owner=0)
         mine = x if session.rank == 1 else None
         hidden = session.share(mine, owner=1, shape=x.shape).requires_grad_()
-        loss(applied(secret, hidden)).backward()
+        loss(secret(hidden)).backward()
         found = [p.grad for p in (hidden, *secret.parameters())]
         return [await g.reveal() if isinstance(g, SecretTensor) else g for g in found]
 
