@@ -21,7 +21,7 @@ Overload = torch._ops.OpOverload
 Sizes = list[int] | int
 
 
-@operator(aten.avg_pool2d.default, aten.avg_pool3d.default, aten.avg_pool1d.default)
+@operator(aten.avg_pool2d.default, aten.avg_pool3d.default)
 def _avg_pool(
     func: Overload,
     x: SecretTensor,
@@ -33,13 +33,12 @@ def _avg_pool(
     divisor_override: int | None = None,
 ) -> Tensor:
     """Sums of windows, locally, times what torch divides each by: public, so no round."""
-    dims = {aten.avg_pool1d: 1, aten.avg_pool2d: 2, aten.avg_pool3d: 3}[func.overloadpacket]
+    dims = 2 if func is aten.avg_pool2d.default else 3
     sides, pads = _each(kernel, dims), _each(padding, dims)
     steps = _each(stride, dims) if stride else sides
-    given = {} if dims == 1 else {"divisor_override": divisor_override}
     size = x.shape[-dims:]
     ones = torch.ones(1, 1, *size, dtype=torch.float64)
-    weights = func(ones, sides, steps, pads, ceil_mode, count_include_pad, **given)
+    weights = func(ones, sides, steps, pads, ceil_mode, count_include_pad, divisor_override)
     edges = []
     for i, count in enumerate(weights.shape[2:]):
         begin = torch.arange(count) * steps[i] - pads[i]
