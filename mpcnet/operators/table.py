@@ -18,6 +18,9 @@ Handler = Callable[..., Any]
 
 _TABLE: dict[torch._ops.OpOverload, Handler] = {}
 
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+"""What torch makes of others above us by itself, but not for handlers and in inference mode."""
+
 _VALUES = {"_local_scalar_dense", "item", "equal", "is_nonzero", "nonzero"}
 """Operators that would need the values of a secret in the clear."""
 
@@ -60,8 +63,8 @@ def _handled(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[st
     if handler is not None:
         _check_infinities(func, args, kwargs)
         return _called(handler, func, args, kwargs)
-    if func._can_decompose():  # asked for by a handler, or in inference mode: below autograd
-        return func.decompose(*args, **kwargs)
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func._name, _COMPOSITE):
+        return func._op_dk(_COMPOSITE, *args, **kwargs)
     if func._schema.is_mutable:
         return _in_place(func, args, kwargs)
     name = func.overloadpacket.__name__
@@ -115,8 +118,7 @@ def _in_place(
         raise SecretError(
             f"{packet} would put a secret into a public tensor: make the target secret first "
             f"(session.constant(target)), or join tensors with torch.cat, torch.stack or "
-            f"torch.where; a recurrent module with public weights needs its state as a secret, "
-            f"module(x, session.constant(torch.zeros(...)))"
+            f"torch.where"
         )
     if torch.Tag.inplace_view in func.tags:
         result: SecretTensor = _TABLE[plain](plain, *args, **kwargs)
