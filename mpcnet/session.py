@@ -112,7 +112,8 @@ class Session:
 
         At the owner the model must hold the weights; what others' copies hold is ignored. The
         weights cross the network once, masked, at once; products with them never send them again.
-        The model is changed in place and returned.
+        The model is changed in place and returned; its parameters stay parameters, which an
+        optimizer may train and which ask for gradients as before.
         """
         rank = self.rank_of(owner)
         hidden: dict[Tensor, SecretTensor] = {}  # tied weights stay one weight
@@ -121,15 +122,16 @@ class Session:
             for name, weight in held:
                 if weight not in hidden:
                     hidden[weight] = self._hide(weight, rank)
-                delattr(module, name)
                 setattr(module, name, hidden[weight])
         return model
 
-    def _hide(self, weight: Tensor, owner: int) -> SecretTensor:
+    def _hide(self, weight: Tensor, owner: int) -> Tensor:
         value = weight.detach().clone() if owner == self.rank else None
         secret = self.share(value, owner=owner, shape=weight.shape)
         if weight.dim() > 1:  # biases are added, never multiplied with
             self.suite.prepare_operand(secret.sharing)
+        if isinstance(weight, torch.nn.Parameter):
+            return torch.nn.Parameter(secret, requires_grad=weight.requires_grad)
         return secret
 
     def constant(self, value: Tensor) -> SecretTensor:

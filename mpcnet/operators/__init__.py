@@ -6,8 +6,10 @@ Modules of this package fill the table by family; importing the package fills it
 from mpcnet.operators import (
     arithmetic,
     attention,
+    backward,
     comparison,
     composite,
+    decomposed,
     extremes,
     functions,
     linear,
@@ -24,8 +26,10 @@ from mpcnet.operators.table import dispatch, supported
 __all__ = [
     "arithmetic",
     "attention",
+    "backward",
     "comparison",
     "composite",
+    "decomposed",
     "dispatch",
     "extremes",
     "functions",

@@ -6,6 +6,7 @@ import torch
 
 from mpcnet.operators.arithmetic import add, scale
 from mpcnet.operators.table import operator
+from mpcnet.operators.trace import Rectified
 from mpcnet.tensor import SecretTensor
 
 __all__: list[str] = []
@@ -15,7 +16,10 @@ aten = torch.ops.aten
 
 @operator(aten.relu.default)
 def _relu(func: torch._ops.OpOverload, x: SecretTensor) -> SecretTensor:
-    return x.session.wrap(x.session.suite.relu(x.sharing))
+    result: SecretTensor = x.session.wrap(x.session.suite.relu(x.sharing))
+    if x.requires_grad:
+        result.trace = Rectified(x.sharing)
+    return result
 
 
 @operator(aten.lt.Scalar, aten.lt.Tensor)

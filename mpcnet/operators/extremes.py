@@ -86,6 +86,8 @@ def _extreme(
     winner = negated(suite, game.winner) if smallest else game.winner
     values = x.session.wrap(reshaped(suite, winner, shape))
     places = SecretTensor(x.session, lambda: reshaped(suite, game.place(suite), shape), shape)
+    if x.requires_grad:
+        places.trace = game
     return values, places
 
 

@@ -157,11 +157,11 @@ def _without(x: SecretTensor, mask: Tensor) -> SecretTensor:
 
 _LIKE: dict[Overload, float] = {
     aten.zeros_like.default: 0.0,
-    aten.ones_like.default: 1.0,
     aten.empty_like.default: 0.0,
     aten.new_zeros.default: 0.0,
-    aten.new_ones.default: 1.0,
     aten.new_empty.default: 0.0,
+    aten.ones_like.default: 1.0,
+    aten.new_ones.default: 1.0,
 }
 
 
@@ -185,11 +185,15 @@ def _new_full(
 def _filled(
     func: Overload, x: SecretTensor, size: Any, value: float, options: dict[str, Any]
 ) -> Tensor:
-    """A secret that everybody knows; of another type than a secret has, a plain tensor."""
+    """Zeros are a secret that everybody knows, since what is put into them may be one.
+
+    All else, and what is of another type than a secret has, is a plain tensor, which products take
+    for less: a backward pass begins with ones.
+    """
     dtype = options.get("dtype")
-    if dtype is not None and not dtype.is_floating_point:
-        return torch.full(tuple(size), value, dtype=dtype)
-    return x.session.constant(torch.full(tuple(size), float(value)))
+    if value or (dtype is not None and not dtype.is_floating_point):
+        return torch.full(tuple(size), value, dtype=dtype or torch.float32)
+    return x.session.wrap(x.session.suite.zero(tuple(size)))
 
 
 @operator(aten.zero.default)

@@ -101,7 +101,10 @@ def _max_pool(
     pads, spread = _each(padding, dims), _each(dilation, dims)
     pool = MaxPool(x.session.suite, x.sharing, sides, steps, pads, spread, ceil_mode)
     values = x.session.wrap(pool.values)
-    return values, SecretTensor(x.session, pool.places, tuple(values.shape))
+    places = SecretTensor(x.session, pool.places, tuple(values.shape))
+    if x.requires_grad:
+        places.trace = pool
+    return values, places
 
 
 @operator(aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default)

@@ -124,7 +124,7 @@ def _in_place(
         result: SecretTensor = _TABLE[plain](plain, *args, **kwargs)
         with torch._C._DisableTorchDispatch():  # only the handle's own shape is meant now
             func(*args, **kwargs)
-        target.become(result)
+        target.content = result.content  # of this handle alone: a detached one keeps its shape
         return target
     return assign(target, _TABLE[plain](plain, *args, **kwargs), packet)
 
@@ -153,7 +153,7 @@ def assign(target: SecretTensor, value: SecretTensor, what: str) -> SecretTensor
         raise SecretError(f"{what} would change the shape of its target")
     if value.barred is not None:
         raise UnsupportedOperator(what, "masked_fill, which returns a new tensor, then softmax")
-    target.write(value.sharing)
+    target.content.replace(value.content)
     return target
 
 

@@ -63,7 +63,7 @@ class ClearSuite(Suite):
         return self.issue("product", run)
 
     def _truncate(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
-        return self._local("truncate", x, lambda v: v >> bits)
+        return self._local("truncate", x, lambda v: (v + (1 << (bits - 1))) >> bits)
 
     def _compare(
         self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int, intervals: bool

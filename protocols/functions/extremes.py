@@ -116,6 +116,20 @@ class Tournament:
         """What stood in y, of the shape of x, where the winner stood."""
         return self._follow(suite, moved(suite, y, self.dim), None)
 
+    def spread(self, suite: Suite, y: Sharing) -> Sharing:
+        """y where the winner stood and 0 elsewhere; (..., 1, ...) -> (..., m, ...).
+
+        Cost:     1 round for each halving, no comparison
+        """
+        x = moved(suite, y, self.dim)
+        for match in reversed(self._matches):
+            winners = between(suite, x, 0, match.half)
+            second = suite.select(match.lost, winners)
+            first = suite.linear("sub", torch.sub, winners, second, shape=second.shape)
+            rest = [between(suite, x, match.half, match.half + 1)] if match.odd else []
+            x = joined(suite, [first, second, *rest])
+        return moved(suite, x, self.dim, back=True)
+
     def _follow(self, suite: Suite, x: Sharing, public: Tensor | None) -> Sharing:
         for match in self._matches:
             half, left = match.half, 2 * match.half
