@@ -140,7 +140,7 @@ class Session:
             return value
         zero = self.suite.zero(tuple(value.shape))
         secret = self.wrap(self.suite.add_public(zero, value, shape=tuple(value.shape)))
-        secret.known = value.detach().clone()
+        secret.content.plain = value.detach().clone()
         return secret
 
     def dispatch(

@@ -27,8 +27,9 @@ class Storage:
         version: how often it was written.
     """
 
-    def __init__(self, sharing: Sharing) -> None:
+    def __init__(self, suite: Suite, sharing: Sharing) -> None:
         self.version = 0
+        self._suite = suite
         self._sharing = sharing
         self._writes: list[tuple[Tensor, Sharing]] = []
 
@@ -44,15 +45,17 @@ class Storage:
             self._writes.append((self._places(path), sharing))
         self.version += 1
 
-    def read(self, suite: Suite, path: tuple[Rearrange, ...], shape: Shape) -> Sharing:
+    def read(self, path: tuple[Rearrange, ...], shape: Shape) -> Sharing:
         """The present values of a view; local."""
         whole = self._sharing
         for places, part in self._writes:
-            whole = suite.linear("write", _writer(places), whole, part, shape=whole.shape)
+            whole = self._suite.linear("write", _writer(places), whole, part, shape=whole.shape)
         self._sharing, self._writes = whole, []
         if not path:
             return whole
-        return suite.linear("view", lambda v: _along(path, v).contiguous(), whole, shape=shape)
+        return self._suite.linear(
+            "view", lambda v: _along(path, v).contiguous(), whole, shape=shape
+        )
 
     def _places(self, path: tuple[Rearrange, ...]) -> Tensor:
         size = prod(self._sharing.shape)

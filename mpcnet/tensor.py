@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn, Protocol
 
@@ -10,12 +11,13 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from mpcnet.errors import SecretError
+from mpcnet.recurrent import RECURRENT, with_secret_state
 from mpcnet.storage import Rearrange, Storage
 from protocols.ring.bilinear import Shape
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
-__all__ = ["Home", "SecretTensor"]
+__all__ = ["Content", "Home", "SecretTensor"]
 
 # The first dispatch to any tensor subclass makes torch import its distributed tensors, and sympy
 # with them: half a second that belongs to the start of a process and not to its first inference.
@@ -44,6 +46,67 @@ class Home(Protocol):
     ) -> "asyncio.Future[Tensor]": ...
 
 
+@dataclass(slots=True, eq=False, repr=False)
+class Content:
+    """What a handle stands for, as memory is what a plain tensor stands for.
+
+    A detached handle shares it, so that what changes one in place changes both.
+
+    Attributes:
+        made: the sharing, or what makes it when it is first asked for.
+        transpose_of: the matrix that it is the transpose of: products then use the one that was
+            hidden before.
+        trace: how it was found, if a backward pass can use that: what is known of the forward
+            pass need not be compared a second time.
+        plain: the value, of what was made of it in the open.
+        memory: what it shares with its views, and with what it is a view of, once there are such.
+        path: the views that lead from the memory to it.
+        version: of the memory, when `made` was up to date.
+    """
+
+    made: Sharing | Callable[[], Sharing]
+    transpose_of: "SecretTensor | None" = None
+    trace: object = None
+    plain: Tensor | None = None
+    memory: Storage | None = None
+    path: tuple[Rearrange, ...] = ()
+    version: int = 0
+
+    @property
+    def sharing(self) -> Sharing:
+        if callable(self.made):
+            self.made = self.made()
+        if self.memory is not None and self.memory.version != self.version:
+            self.made = self.memory.read(self.path, self.made.shape)
+            self.version, self.trace, self.plain = self.memory.version, None, None
+        return self.made
+
+    @property
+    def known(self) -> Tensor | None:
+        """The plain value, if everybody knows it and nothing was written over it since."""
+        changed = self.memory is not None and self.memory.version != self.version
+        return None if changed else self.plain
+
+    def view_by(self, suite: Suite, view: "Content", rearrange: Rearrange) -> None:
+        """Lets `view`, which `rearrange` made of this, share its memory from now on."""
+        if self.memory is None:
+            self.memory = Storage(suite, self.sharing)
+        view.memory, view.path = self.memory, (*self.path, rearrange)
+        view.version = self.memory.version
+
+    def replace(self, other: "Content") -> None:
+        """Takes over what `other` stands for, in place, and so do all that share its memory.
+
+        Raises:
+            SecretError: it holds an element of the memory more than once.
+        """
+        if self.memory is not None:
+            self.memory.write(self.path, other.sharing)
+            self.version = self.memory.version
+        self.made, self.transpose_of, self.trace = other.made, None, other.trace
+        self.plain = other.plain
+
+
 class SecretTensor(Tensor):
     """The torch-like handle on a secret.
 
@@ -53,112 +116,58 @@ class SecretTensor(Tensor):
 
     Attributes:
         session: the session that it lives in; secrets of two sessions do not mix.
-        sharing: this party's handle in the protocol suite.
+        content: what it stands for; `sharing` is this party's handle in the protocol suite.
     """
 
     session: Home
-    _sharing: Sharing | Callable[[], Sharing]
-
-    memory: "Storage | None"
-    """What it shares with its views, and with what it is a view of, once there are such."""
-
-    path: tuple[Rearrange, ...]
-    """The views that lead from the storage to it."""
-
-    version: int
-    """Of the storage, when its own sharing was up to date."""
+    content: Content
 
     barred: Tensor | None
     """Public places (bool) where it is minus infinity, which no protocol holds: for softmax."""
 
-    _known: Tensor | None
-
-    origin: object
-    """How it was found, for a backward pass that need not compare a second time; or None."""
-
-    transpose_of: "SecretTensor | None"
-    """The matrix that it is the transpose of: products then use the one that was hidden before."""
-
-    # torch's own default would re-wrap results; everything happens in __torch_dispatch__.
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
-
     def __new__(
-        cls, session: Home, sharing: Sharing | Callable[[], Sharing], shape: Shape | None = None
+        cls,
+        session: Home,
+        made: Sharing | Callable[[], Sharing] | Content,
+        shape: Shape | None = None,
     ) -> "SecretTensor":
         """Of a sharing, or of one that is made when it is first asked for; then give its shape."""
-        size = shape or () if callable(sharing) else sharing.shape
+        content = made if isinstance(made, Content) else Content(made)
+        size = content.sharing.shape if shape is None else shape
         tensor: SecretTensor = torch.Tensor._make_wrapper_subclass(
             cls, size, dtype=torch.float32, device=torch.device("cpu")
         )
         tensor.session = session
-        tensor._sharing = sharing
-        tensor.memory, tensor.path, tensor.version = None, (), 0
-        tensor.barred = tensor._known = tensor.origin = tensor.transpose_of = None
+        tensor.content = content
+        tensor.barred = None
         return tensor
 
     def __init__(
-        self, session: Home, sharing: Sharing | Callable[[], Sharing], shape: Shape | None = None
+        self,
+        session: Home,
+        made: Sharing | Callable[[], Sharing] | Content,
+        shape: Shape | None = None,
     ) -> None:
         super().__init__()
 
     @property
     def sharing(self) -> Sharing:
-        if self.memory is not None and self.memory.version != self.version:
-            self._sharing = self.memory.read(self.session.suite, self.path, tuple(self.shape))
-            self.version, self._known = self.memory.version, None
-        if callable(self._sharing):
-            self._sharing = self._sharing()
-        return self._sharing
+        return self.content.sharing
 
-    @sharing.setter
-    def sharing(self, sharing: Sharing) -> None:
-        self._sharing = sharing
-
-    @property
-    def known(self) -> Tensor | None:
-        """The plain value, of what was made of it in the open and has not changed since."""
-        changed = self.memory is not None and self.memory.version != self.version
-        return None if changed else self._known
-
-    @known.setter
-    def known(self, value: Tensor | None) -> None:
-        self._known = value
-
-    def detached(self) -> "SecretTensor":
-        """Another handle on the same values, apart from autograd's graph."""
-        if callable(self._sharing):  # nobody asked for it yet, and to detach is not to ask
-            result = SecretTensor(self.session, lambda: self.sharing, tuple(self.shape))
-        else:
-            result = SecretTensor(self.session, self.sharing)
-            self.view_by(result)
-        result.barred, result.known = self.barred, self.known
-        result.origin, result.transpose_of = self.origin, self.transpose_of
-        return result
-
-    def view_by(self, view: "SecretTensor", *rearrange: Rearrange) -> None:
-        """Lets `view`, which `rearrange` made of this, share its storage from now on."""
-        if self.memory is None:
-            self.memory = Storage(self.sharing)
-        view.memory, view.path = self.memory, (*self.path, *rearrange)
-        view.version = self.memory.version
-
-    def write(self, sharing: Sharing) -> None:
-        """Puts other values into it, and into the storage where it has one.
-
-        Raises:
-            SecretError: it holds an element of the storage more than once.
-        """
-        if self.memory is not None:
-            self.memory.write(self.path, sharing)
-            self.version = self.memory.version
-        self._sharing, self.transpose_of = sharing, None
-        self._known = self.origin = None
-
-    def become(self, view: "SecretTensor") -> None:
-        """Takes the values, the storage and the path of a view of this: `t_`, `squeeze_`."""
-        self._sharing, self.transpose_of = view._sharing, view.transpose_of
-        self.memory, self.path, self.version = view.memory, view.path, view.version
-        self._known, self.origin = view._known, view.origin
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Nearly everything happens below, in `__torch_dispatch__`."""
+        if func in RECURRENT:
+            secret = next(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, cls))
+            args = with_secret_state(func, args, secret.session.constant)
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]

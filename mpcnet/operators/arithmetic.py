@@ -64,9 +64,9 @@ def multiply(x: Any, y: Any) -> SecretTensor:
 
 def openly(x: SecretTensor, y: SecretTensor) -> tuple[SecretTensor, Tensor]:
     """Two factors, the second as a plain tensor if everybody knows one of them."""
-    if x.known is not None:
+    if x.content.known is not None:
         x, y = y, x
-    return x, y if y.known is None else y.known
+    return x, y if y.content.known is None else y.content.known
 
 
 def _masked(x: SecretTensor, mask: Tensor) -> SecretTensor:

@@ -7,7 +7,6 @@ operators here. What was opened or compared of them then is not opened or compar
 from typing import Any
 
 import torch
-from torch._decomp import get_decompositions
 
 from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.arithmetic import multiply
@@ -33,8 +32,8 @@ Overload = torch._ops.OpOverload
 def _relu_backward(func: Overload, grad: Any, result: SecretTensor, threshold: float) -> Any:
     """Of a relu, `grad` where its input was not negative (torch: positive), 0 elsewhere."""
     suite = result.session.suite
-    if isinstance(result.origin, Rectified) and not threshold:
-        bits = result.origin.passing(suite)
+    if isinstance(result.content.trace, Rectified) and not threshold:
+        bits = result.content.trace.passing(suite)
         if bits is not None:
             return _where(result.session, bits, grad)
     return multiply(result > threshold, grad)
@@ -79,9 +78,9 @@ def _max_pool_backward(
     places: SecretTensor,
 ) -> SecretTensor:
     """Down the tournaments of the forward pass to each winner."""
-    if not isinstance(places.origin, MaxPool):
+    if not isinstance(places.content.trace, MaxPool):
         raise UnsupportedOperator(str(func), "max_pool2d of a tensor that requires a gradient")
-    return x.session.wrap(places.origin.spread(x.session.constant(grad).sharing))
+    return x.session.wrap(places.content.trace.spread(x.session.constant(grad).sharing))
 
 
 # --- products ------------------------------------------------------------------------------------
@@ -150,38 +149,3 @@ def _weight_gradient(
 
 def _each(values: list[int], dims: int) -> tuple[int, ...]:
     return tuple(values) if len(values) == dims else tuple(values) * dims
-
-
-# --- what torch writes in terms of other operators -----------------------------------------------
-
-_COMPOSITES = (
-    aten._log_softmax_backward_data.default,
-    aten._softmax_backward_data.default,
-    aten.binary_cross_entropy_backward.default,
-    aten.elu_backward.default,
-    aten.gelu_backward.default,
-    aten.hardsigmoid_backward.default,
-    aten.hardswish_backward.default,
-    aten.huber_loss_backward.default,
-    aten.log_sigmoid_backward.default,
-    aten.mse_loss_backward.default,
-    aten.native_batch_norm_backward.default,
-    aten.native_dropout_backward.default,
-    aten.native_group_norm_backward.default,
-    aten.native_layer_norm_backward.default,
-    aten.nll_loss_backward.default,
-    aten.select_backward.default,
-    aten.sigmoid_backward.default,
-    aten.silu_backward.default,
-    aten.slice_backward.default,
-    aten.smooth_l1_loss_backward.default,
-    aten.softplus_backward.default,
-    aten.tanh_backward.default,
-)
-
-_RECIPES = get_decompositions(_COMPOSITES)
-
-
-@operator(*_COMPOSITES)
-def _composed(func: Overload, *args: Any, **kwargs: Any) -> Any:
-    return _RECIPES[func](*args, **kwargs)

@@ -18,7 +18,7 @@ aten = torch.ops.aten
 def _relu(func: torch._ops.OpOverload, x: SecretTensor) -> SecretTensor:
     result: SecretTensor = x.session.wrap(x.session.suite.relu(x.sharing))
     if x.requires_grad:
-        result.origin = Rectified(x.sharing)
+        result.content.trace = Rectified(x.sharing)
     return result
 
 

@@ -87,7 +87,7 @@ def _extreme(
     values = x.session.wrap(reshaped(suite, winner, shape))
     places = SecretTensor(x.session, lambda: reshaped(suite, game.place(suite), shape), shape)
     if x.requires_grad:
-        places.origin = game
+        places.content.trace = game
     return values, places
 
 

@@ -75,10 +75,10 @@ def bilinear(operation: Bilinear, x: Any, y: Any) -> SecretTensor:
         (x, first), (y, second) = _untransposed(x), _untransposed(y)
         operation = MatrixProduct(transposed=second, transposed_first=first)
     if isinstance(x, SecretTensor) and isinstance(y, SecretTensor):
-        if y.known is not None:
-            y = y.known
-        elif x.known is not None:
-            x = x.known
+        if y.content.known is not None:
+            y = y.content.known
+        elif x.content.known is not None:
+            x = x.content.known
     if isinstance(x, SecretTensor) and isinstance(y, SecretTensor):
         return session.wrap(suite.product(operation, x.sharing, y.sharing))
     if isinstance(x, SecretTensor):
@@ -88,8 +88,8 @@ def bilinear(operation: Bilinear, x: Any, y: Any) -> SecretTensor:
 
 def _untransposed(x: Any) -> tuple[Any, bool]:
     """x, or the matrix that it is the transpose of, and whether it is."""
-    if isinstance(x, SecretTensor) and x.transpose_of is not None:
-        return x.transpose_of, True
+    if isinstance(x, SecretTensor) and x.content.transpose_of is not None:
+        return x.content.transpose_of, True
     return x, False
 
 

@@ -75,12 +75,12 @@ def _spread(
     func: Overload, x: SecretTensor | Tensor, dim: int, places: SecretTensor, y: Any
 ) -> SecretTensor:
     """What autograd asks for where a maximum stood: down its tournament, into zeros."""
-    known = x.known if isinstance(x, SecretTensor) else x
-    if not isinstance(places.origin, Tournament) or known is None or bool(known.any()):
+    known = x.content.known if isinstance(x, SecretTensor) else x
+    if not isinstance(places.content.trace, Tournament) or known is None or bool(known.any()):
         raise UnsupportedOperator(str(func), _INDEX)
     session = places.session
     grad = session.constant(y).sharing
-    return session.wrap(places.origin.spread(session.suite, grad))
+    return session.wrap(places.content.trace.spread(session.suite, grad))
 
 
 def _place(func: Overload, *args: Any, **kwargs: Any) -> SecretTensor:
@@ -176,11 +176,11 @@ def _without(x: SecretTensor, mask: Tensor) -> SecretTensor:
 
 _LIKE: dict[Overload, float] = {
     aten.zeros_like.default: 0.0,
-    aten.ones_like.default: 1.0,
     aten.empty_like.default: 0.0,
     aten.new_zeros.default: 0.0,
-    aten.new_ones.default: 1.0,
     aten.new_empty.default: 0.0,
+    aten.ones_like.default: 1.0,
+    aten.new_ones.default: 1.0,
 }
 
 
@@ -204,11 +204,15 @@ def _new_full(
 def _filled(
     func: Overload, x: SecretTensor, size: Any, value: float, options: dict[str, Any]
 ) -> Tensor:
-    """A secret that everybody knows; of another type than a secret has, a plain tensor."""
+    """Zeros are a secret that everybody knows, since what is put into them may be one.
+
+    All else, and what is of another type than a secret has, is a plain tensor, which products take
+    for less: a backward pass begins with ones.
+    """
     dtype = options.get("dtype")
-    if dtype is not None and not dtype.is_floating_point:
-        return torch.full(tuple(size), value, dtype=dtype)
-    return x.session.constant(torch.full(tuple(size), float(value)))
+    if value or (dtype is not None and not dtype.is_floating_point):
+        return torch.full(tuple(size), value, dtype=dtype or torch.float32)
+    return x.session.wrap(x.session.suite.zero(tuple(size)))
 
 
 @operator(aten.zero.default)

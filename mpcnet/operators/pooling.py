@@ -182,7 +182,7 @@ def _max_pool(
     values = x.session.wrap(pool.values)
     places = SecretTensor(x.session, pool.places, tuple(values.shape))
     if x.requires_grad:
-        places.origin = pool
+        places.content.trace = pool
     return values, places
 
 

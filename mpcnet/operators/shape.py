@@ -67,21 +67,22 @@ _JOINED = (aten.cat.default, aten.stack.default, aten.block_diag.default)
 
 @operator(*_VIEWS)
 def _view(func: Overload, x: SecretTensor, *args: Any, **kwargs: Any) -> Any:
-    if x.transpose_of is not None and _is_transpose(func, x, *args):
-        return x.transpose_of.detached()  # and not the transpose of a transpose
+    transpose = _is_transpose(func, x, *args)
+    if transpose and x.content.transpose_of is not None:
+        return _detach(func, x.content.transpose_of)  # and not the transpose of a transpose
     results = share_wise(func, x, *args, **kwargs)
-    kernel = _kernel(func, args, kwargs)
-    if not isinstance(results, list):
-        x.view_by(results, kernel)
-        if x.known is not None:
-            results.known = kernel(x.known)
-        if func is aten.unsqueeze.default and isinstance(x.origin, Tournament):
-            results.origin = x.origin
-        if _is_transpose(func, x, *args):
-            results.transpose_of = x
+    kernel, suite = _kernel(func, args, kwargs), x.session.suite
+    if isinstance(results, SecretTensor):
+        x.content.view_by(suite, results.content, kernel)
+        if x.content.known is not None:
+            results.content.plain = kernel(x.content.known)
+        if func is aten.unsqueeze.default and isinstance(x.content.trace, Tournament):
+            results.content.trace = x.content.trace
+        if transpose:  # by a handle of its own: x may be transposed in place
+            results.content.transpose_of = _detach(func, x)
         return results
     for i, result in enumerate(results):
-        x.view_by(result, _part(kernel, i))
+        x.content.view_by(suite, result.content, _part(kernel, i))
     return results
 
 
@@ -95,8 +96,10 @@ def _part(kernel: Callable[[Tensor], Any], index: int) -> Callable[[Tensor], Ten
 
 @operator(aten.detach.default, aten.alias.default)
 def _detach(func: Overload, x: SecretTensor) -> SecretTensor:
-    """The same sharing, with all that was opened of it."""
-    return x.detached()
+    """The same content, with all that was opened of it, apart from autograd's graph."""
+    result = SecretTensor(x.session, x.content, tuple(x.shape))
+    result.barred = x.barred
+    return result
 
 
 def _kernel(

@@ -18,6 +18,9 @@ Handler = Callable[..., Any]
 
 _TABLE: dict[torch._ops.OpOverload, Handler] = {}
 
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+"""What torch makes of others above us by itself, but not for handlers and in inference mode."""
+
 _VALUES = {"_local_scalar_dense", "item", "equal", "is_nonzero", "nonzero"}
 """Operators that would need the values of a secret in the clear."""
 
@@ -60,8 +63,8 @@ def _handled(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[st
     if handler is not None:
         _check_infinities(func, args, kwargs)
         return _called(handler, func, args, kwargs)
-    if func._can_decompose():  # asked for by a handler, or in inference mode: below autograd
-        return func.decompose(*args, **kwargs)
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func._name, _COMPOSITE):
+        return func._op_dk(_COMPOSITE, *args, **kwargs)
     if func._schema.is_mutable:
         return _in_place(func, args, kwargs)
     name = func.overloadpacket.__name__
@@ -106,23 +109,26 @@ def _in_place(
 ) -> SecretTensor:
     """x.op_(...) as x.op(...) put into x: handles are ours, the protocol knows values only."""
     packet = func.overloadpacket.__name__
-    plain = _functional(func)
-    target = args[0]
-    if plain is None:
+    if "out" in kwargs:
+        plain = getattr(func.overloadpacket, "default", None)
+        target = kwargs.pop("out")
+    else:
+        plain = _functional(func)
+        target = args[0]
+    if plain not in _TABLE:
         name = packet.removesuffix("_")
         raise UnsupportedOperator(str(func), advice(name, supported()))
     if not isinstance(target, SecretTensor):
         raise SecretError(
             f"{packet} would put a secret into a public tensor: make the target secret first "
             f"(session.constant(target)), or join tensors with torch.cat, torch.stack or "
-            f"torch.where; a recurrent module with public weights needs its state as a secret, "
-            f"module(x, session.constant(torch.zeros(...)))"
+            f"torch.where"
         )
     if torch.Tag.inplace_view in func.tags:
         result: SecretTensor = _TABLE[plain](plain, *args, **kwargs)
         with torch._C._DisableTorchDispatch():  # only the handle's own shape is meant now
             func(*args, **kwargs)
-        target.become(result)
+        target.content = result.content  # of this handle alone: a detached one keeps its shape
         return target
     return assign(target, _TABLE[plain](plain, *args, **kwargs), packet)
 
@@ -151,8 +157,7 @@ def assign(target: SecretTensor, value: SecretTensor, what: str) -> SecretTensor
         raise SecretError(f"{what} would change the shape of its target")
     if value.barred is not None:
         raise UnsupportedOperator(what, "masked_fill, which returns a new tensor, then softmax")
-    target.write(value.sharing)
-    target.origin = value.origin
+    target.content.replace(value.content)
     return target
 
 

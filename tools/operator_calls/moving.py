@@ -80,6 +80,7 @@ MOVING: list[Call] = [
     signed("x.diagonal(1, 0, 2)", lambda x: x.diagonal(1, 0, 2), CUBE),
     signed("x.clone()", lambda x: x.clone(), CUBE),
     signed("x.detach()", lambda x: x.detach(), CUBE),
+    signed("aten.alias(x)", torch.ops.aten.alias, CUBE),
     signed("x.flip((0, 2))", lambda x: x.flip((0, 2)), CUBE),
     signed("x.roll((1, -2), (0, 2))", lambda x: x.roll((1, -2), (0, 2)), CUBE),
     signed("x.rot90(1, (0, 2))", lambda x: x.rot90(1, (0, 2)), CUBE),
