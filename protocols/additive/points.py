@@ -63,12 +63,12 @@ async def compare_by_points(
     n = prod(x.shape)
     first = op.party.first
     keys = [
-        PointKeys(f"{op.label}/keys/{part}", x.mask, low, high, begin, count)
+        PointKeys(f"{op.label}/{part}/keys", x.mask, low, high, begin, count)
         for part, (begin, count) in enumerate(parts(n))
     ]
     signs = SignPlanes(f"{op.label}/material", x.mask, high, mask, intervals)
     # All asked for before the first is awaited, so that they leave in one message.
-    asked = [op.handed(f"keys/{part}", key) for part, key in enumerate(keys)]
+    asked = [op.handed(f"{part}/keys", key) for part, key in enumerate(keys)]
     ((top,), *words) = await asyncio.gather(op.material(signs), *asked)
     seeds = [await op.mask(key.roots[op.party.rank]) for key in keys]
     x_hat = (await opened(op, x)).flatten()

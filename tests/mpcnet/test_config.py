@@ -151,7 +151,6 @@ WRONG = [
     (("scale_bits = 20", "scale_bits = 7"), "protocol.scale_bits", ">= 8"),
     (("scale_bits = 20", "scale_bits = true"), "protocol.scale_bits", "got true or false"),
     (("scale_bits = 20", 'suite = "magic"'), "protocol.suite", "magic"),
-    (("scale_bits = 20", 'comparison = "fss"'), "protocol.comparison", "fss"),
     (("connect_timeout_s = 30", "connect_timeout_s = 0"), "link.connect_timeout_s", "> 0"),
     (("connect_timeout_s = 30", "connect_timeout_s = inf"), "link.connect_timeout_s", "finite"),
     (("connect_timeout_s = 30", "heartbeat_s = 30.0"), "link.heartbeat_s", "silence_timeout_s"),
@@ -235,25 +234,12 @@ def test_plaintext_needs_no_identities(write: Write) -> None:
     assert config.digest() != load_config(write()).digest()
 
 
-def test_point_functions_are_for_two(write: Write) -> None:
-    third = (
-        '[[parties]]\nname = "third"\nurl = "tcp://127.0.0.1:7003"\ncertificate = "stranger.crt"\n'
-    )
-    dpf = ("scale_bits = 20", 'comparison = "dpf"')
-    assert load_config(write(dpf)).protocol.comparison == "dpf"
-    error = refused(write(dpf, ("[dealer]", f"{third}[dealer]")))
-    assert (error.key, error.why[:27]) == ("protocol.comparison", '"dpf" is for two parties, n')
-    auto = ("scale_bits = 20", 'comparison = "auto"')
-    assert load_config(write(auto, ("[dealer]", f"{third}[dealer]"))).size == 3
-
-
 AGREED = [
     ('name = "model"', 'name = "owner"'),
     ('certificate = "model.crt"', 'certificate = "stranger.crt"'),
     ('certificate = "dealer.crt"', 'certificate = "stranger.crt"'),
     ("scale_bits = 20", "scale_bits = 16"),
     ("scale_bits = 20", 'suite = "clear"'),
-    ("scale_bits = 20", 'scale_bits = 20\ncomparison = "dpf"'),
 ]
 
 
