@@ -99,7 +99,7 @@ def deal(seeds: tuple[Tensor, Tensor], r: Tensor, low: int, window: int, public:
         public: keys of the permutations, (slices, 2).
 
     Returns:
-        (m * key_words,), slice by slice, in each level by level.
+        (m * key_words,), slice by slice, in each level by level, in each all lower words first.
     """
     trees, levels = kernels().trees, _levels(window)
     out = np.empty(r.shape[0] * key_words(window), dtype=np.uint64)
@@ -151,12 +151,12 @@ def _levels(window: int) -> int:
 def _slices(
     words: Words, elements: int, levels: int, public: Tensor
 ) -> Iterator[tuple[int, int, Permutation, Words]]:
-    """Begin and end of each slice, its permutation, its words as (levels + 1, size, 2)."""
+    """Begin and end of each slice, its permutation, its words as (levels + 1, 2, size)."""
     per_element = 2 * (levels + 1)
     keys = public.contiguous().numpy()
     for number, begin in enumerate(range(0, elements, SLICE)):
         end = min(elements, begin + SLICE)
-        part = words[begin * per_element : end * per_element].reshape(levels + 1, end - begin, 2)
+        part = words[begin * per_element : end * per_element].reshape(levels + 1, 2, end - begin)
         yield begin, end, Permutation(keys[number].tobytes(), 4 * (end - begin)), part
 
 

@@ -4,7 +4,9 @@
 two words, the lower first. What is kept of a node s is its preimage u = sigma(s), which is what the
 cipher takes next, and from which s is read back: sigma(high, low) = (high ^ low, high).
 
-Arrays are contiguous; m elements, (m, 2) for one node of each.
+Arrays are contiguous; m elements, (m, 2) for one node of each. Correction words are (2, m), all
+lower ones first: they alone come from memory and not from the cache, and memory is read ahead of
+time only where one address follows the other.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def grow(
         offset: the difference of both nodes, on the path always the same.
         alpha: where the function is one, (m,).
         bit: of alpha, that this level decides.
-        out: correction words, (m, 2).
+        out: correction words, (2, m).
     """
     for i in range(alpha.shape[0]):
         right = ZERO - ((alpha[i] >> bit) & ONE)
@@ -47,8 +49,8 @@ def grow(
         first_low, first_high = e[i, 0] ^ u[i, 0], e[i, 1] ^ u[i, 1]
         word_low = first_low ^ g[i, 0] ^ v[i, 0] ^ (offset[i, 0] & ~right)
         word_high = first_high ^ g[i, 1] ^ v[i, 1] ^ (offset[i, 1] & ~right)
-        out[i, 0] = word_low
-        out[i, 1] = word_high
+        out[0, i] = word_low
+        out[1, i] = word_high
         corrected = ZERO - (low & ONE)
         low = first_low ^ (low & right) ^ (word_low & corrected)
         high = first_high ^ (high & right) ^ (word_high & corrected)
@@ -63,8 +65,8 @@ def grow_leaf(u: Words, e: Words, v: Words, g: Words, alpha: Words, out: Words) 
     for i in range(alpha.shape[0]):
         unit = ONE << (alpha[i] & LOW_SIX)
         upper = ZERO - ((alpha[i] >> SIX) & ONE)
-        out[i, 0] = e[i, 0] ^ u[i, 0] ^ g[i, 0] ^ v[i, 0] ^ (unit & ~upper)
-        out[i, 1] = e[i, 1] ^ u[i, 1] ^ g[i, 1] ^ v[i, 1] ^ (unit & upper)
+        out[0, i] = e[i, 0] ^ u[i, 0] ^ g[i, 0] ^ v[i, 0] ^ (unit & ~upper)
+        out[1, i] = e[i, 1] ^ u[i, 1] ^ g[i, 1] ^ v[i, 1] ^ (unit & upper)
 
 
 def descend(u: Words, e: Words, words: Words, x: Words, bit: np.uint64, sums: Bytes) -> None:
@@ -83,8 +85,8 @@ def descend(u: Words, e: Words, words: Words, x: Words, bit: np.uint64, sums: By
         low = high ^ u[i, 1]
         sums[i] ^= np.uint8(((x[i] ^ (x[i] >> ONE)) >> bit) & low & ONE)
         corrected = ZERO - (low & ONE)
-        low = e[i, 0] ^ u[i, 0] ^ (low & right) ^ (words[i, 0] & corrected)
-        high = e[i, 1] ^ u[i, 1] ^ (high & right) ^ (words[i, 1] & corrected)
+        low = e[i, 0] ^ u[i, 0] ^ (low & right) ^ (words[0, i] & corrected)
+        high = e[i, 1] ^ u[i, 1] ^ (high & right) ^ (words[1, i] & corrected)
         u[i, 0] = high
         u[i, 1] = high ^ low
 
@@ -96,8 +98,8 @@ def read_leaf(u: Words, e: Words, words: Words, x: Words, sums: Bytes) -> None:
         corrected = ZERO - (node & ONE)
         upper = ZERO - ((x[i] >> SIX) & ONE)
         upto = (TWO << (x[i] & LOW_SIX)) - ONE
-        folded = (e[i, 0] ^ u[i, 0] ^ (words[i, 0] & corrected)) & (upto | upper)
-        folded ^= (e[i, 1] ^ u[i, 1] ^ (words[i, 1] & corrected)) & upto & upper
+        folded = (e[i, 0] ^ u[i, 0] ^ (words[0, i] & corrected)) & (upto | upper)
+        folded ^= (e[i, 1] ^ u[i, 1] ^ (words[1, i] & corrected)) & upto & upper
         folded ^= folded >> np.uint64(32)
         folded ^= folded >> np.uint64(16)
         folded ^= folded >> np.uint64(8)

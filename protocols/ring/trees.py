@@ -61,9 +61,9 @@ class PlainTrees(Trees):
     ) -> None:
         right = _mask(alpha >> np.uint64(bit))
         hashed = e ^ u
-        out[:] = hashed ^ g ^ v ^ (offset & ~right)
+        out[:] = (hashed ^ g ^ v ^ (offset & ~right)).T
         node = _node(u)
-        node = hashed ^ (node & right) ^ (out & _mask(node[:, 0]))
+        node = hashed ^ (node & right) ^ (out.T & _mask(node[:, 0]))
         u[:] = _sigma(node)
         v[:] = _sigma(node ^ offset)
 
@@ -72,18 +72,18 @@ class PlainTrees(Trees):
         upper = _mask(alpha >> np.uint64(6))
         unit[:, :1] &= ~upper
         unit[:, 1:] &= upper
-        out[:] = e ^ u ^ g ^ v ^ unit
+        out[:] = (e ^ u ^ g ^ v ^ unit).T
 
     def descend(self, u: Words, e: Words, words: Words, x: Words, bit: int, sums: Bytes) -> None:
         node = _node(u)
         turns = (x ^ (x >> ONE)) >> np.uint64(bit)
         sums ^= (turns & node[:, 0] & ONE).astype(np.uint8)
         right = _mask(x >> np.uint64(bit))
-        u[:] = _sigma(e ^ u ^ (node & right) ^ (words & _mask(node[:, 0])))
+        u[:] = _sigma(e ^ u ^ (node & right) ^ (words.T & _mask(node[:, 0])))
 
     def read_leaf(self, u: Words, e: Words, words: Words, x: Words, sums: Bytes) -> None:
         node = _node(u)
-        leaf = e ^ u ^ (words & _mask(node[:, 0]))
+        leaf = e ^ u ^ (words.T & _mask(node[:, 0]))
         upper = _mask(x >> np.uint64(6))[:, 0]
         upto = (np.uint64(2) << (x & LOW_SIX)) - ONE
         folded = (leaf[:, 0] & (upto | upper)) ^ (leaf[:, 1] & upto & upper)
