@@ -16,7 +16,7 @@ from mpcnet.app import App, Events, load_app
 from mpcnet.config import Config, PartyEntry
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
-from protocols.additive.backend import agree_on_backend
+from protocols.additive.choice import agree_on_comparison
 from protocols.clear import ClearSuite
 from protocols.dealer import Dealer
 from protocols.device import Device
@@ -130,9 +130,9 @@ async def open_suite(config: Config, party: Party, *, live: bool) -> Suite:
     settings = config.protocol
     if settings.suite == "clear":
         return ClearSuite(party, settings.scale_bits)
-    backend = await agree_on_backend(party, settings.comparison, live=live)
-    _log.info("comparing", protocol=backend)
-    return AdditiveSuite(party, settings.scale_bits, comparison=backend)
+    chosen = await agree_on_comparison(party, settings.comparison, live=live)
+    _log.info("comparing", protocol=chosen)
+    return AdditiveSuite(party, settings.scale_bits, comparison=chosen)
 
 
 async def _begin(

@@ -4,7 +4,7 @@ import asyncio
 
 from torch import Tensor
 
-from protocols.additive.backend import Backend, check_backend
+from protocols.additive.choice import Comparing, check_comparison
 from protocols.additive.comparison import compare, indicator, select
 from protocols.additive.elementary import exponential, mantissa, one_hot, sample, waves
 from protocols.additive.ladder import ladder
@@ -30,7 +30,7 @@ class AdditiveSuite(Suite):
         party: keys, links and device.
         scale_bits: fractional bits.
         comparison: "tables", or "dpf" with two parties, one round sooner; the same at all of them
-            (`protocols.additive.backend`). Magnitudes (`ladder`) and unit vectors (`one_hot`) are
+            (`protocols.additive.choice`). Magnitudes (`ladder`) and unit vectors (`one_hot`) are
             of tables with both.
 
     Raises:
@@ -40,9 +40,9 @@ class AdditiveSuite(Suite):
     needs_dealer = True
 
     def __init__(
-        self, party: Party, scale_bits: int = SCALE_BITS, *, comparison: Backend = "tables"
+        self, party: Party, scale_bits: int = SCALE_BITS, *, comparison: Comparing = "tables"
     ) -> None:
-        check_backend(comparison, party.size)
+        check_comparison(comparison, party.size)
         super().__init__(party, scale_bits)
         self.comparison = comparison
 

@@ -51,9 +51,9 @@ async def test_both_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 async def test_auto_on_a_long_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("protocols.additive.backend.DISTANT_S", 0.0)
+    monkeypatch.setattr("protocols.additive.choice.DISTANT_S", 0.0)
     distant = (await ran(laid_out(tmp_path, "auto"), monkeypatch))["rounds"]
-    monkeypatch.setattr("protocols.additive.backend.DISTANT_S", 100.0)
+    monkeypatch.setattr("protocols.additive.choice.DISTANT_S", 100.0)
     assert distant == (await ran(laid_out(tmp_path, "auto"), monkeypatch))["rounds"] - 1
 
 
@@ -62,7 +62,7 @@ async def test_a_store_holds_tables_under_auto(
 ) -> None:
     """Nobody can tell, when runs are prepared, on which links they will be used."""
     monkeypatch.setattr("mpcnet.runtime.load_app", lambda name: APP)
-    monkeypatch.setattr("protocols.additive.backend.DISTANT_S", 0.0)
+    monkeypatch.setattr("protocols.additive.choice.DISTANT_S", 0.0)
     configs = laid_out(tmp_path, "auto")
     numbers, weights = (with_store(configs[name], tmp_path / f"of-{name}") for name in PARTIES)
     preparing = [prepare_as_party(each, quiet, runs=1) for each in (numbers, weights)]

@@ -11,7 +11,7 @@ import torch
 
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
-from protocols.additive.backend import DISTANT_S, Backend, Wanted, agree_on_backend
+from protocols.additive.choice import DISTANT_S, Comparing, Wanted, agree_on_comparison
 from protocols.additive.comparison import compare_cost, indicator_cost, select_cost
 from protocols.additive.points import compare_by_points_cost, handed_bits
 from protocols.additive.truncation import truncate_cost
@@ -185,15 +185,15 @@ def rtt(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """A clock that shows so much for every echo."""
     shown = iter(range(100))
     clock = SimpleNamespace(perf_counter=lambda: next(shown) * seconds)
-    monkeypatch.setattr("protocols.additive.backend.time", clock)
+    monkeypatch.setattr("protocols.additive.choice.time", clock)
 
 
-async def agreed(wanted: Wanted, n: int = 2, live: bool = True) -> list[Backend]:
-    async def one(exchange: Exchange) -> Backend:
+async def agreed(wanted: Wanted, n: int = 2, live: bool = True) -> list[Comparing]:
+    async def one(exchange: Exchange) -> Comparing:
         device = Device(exchange.holding)
         try:
             party = Party(exchange, exchange.rank, n, device)
-            return await agree_on_backend(party, wanted, live=live)
+            return await agree_on_comparison(party, wanted, live=live)
         finally:
             device.close()
 
@@ -224,7 +224,7 @@ async def test_a_first_party_that_says_something_else() -> None:
     async with local_exchanges(2) as exchanges:
         device = Device()
         listening = asyncio.ensure_future(
-            agree_on_backend(Party(exchanges[1], 1, 2, device), "auto")
+            agree_on_comparison(Party(exchanges[1], 1, 2, device), "auto")
         )
         for number in range(3):
             exchanges[0].post(1, Label(f"comparison/echo/{number}").tag, b"", offline=True)

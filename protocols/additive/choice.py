@@ -7,9 +7,9 @@ from protocols.errors import MessageError, PartiesError
 from protocols.label import Label
 from protocols.party import Party
 
-__all__ = ["DISTANT_S", "Backend", "Wanted", "agree_on_backend", "check_backend"]
+__all__ = ["DISTANT_S", "Comparing", "Wanted", "agree_on_comparison", "check_comparison"]
 
-Backend: TypeAlias = Literal["tables", "dpf"]
+Comparing: TypeAlias = Literal["tables", "dpf"]
 Wanted: TypeAlias = Literal["tables", "dpf", "auto"]
 
 DISTANT_S = 0.01
@@ -19,7 +19,7 @@ delays and cost some hundred nanoseconds and ten times the preprocessing an elem
 _ECHOES = 3
 
 
-def check_backend(wanted: Wanted, parties: int) -> None:
+def check_comparison(wanted: Wanted, parties: int) -> None:
     """Refuses point functions for any number of parties but two.
 
     Raises:
@@ -32,7 +32,7 @@ def check_backend(wanted: Wanted, parties: int) -> None:
         )
 
 
-async def agree_on_backend(party: Party, wanted: Wanted, *, live: bool = True) -> Backend:
+async def agree_on_comparison(party: Party, wanted: Wanted, *, live: bool = True) -> Comparing:
     """What all parties of a session compare with.
 
     "auto" with two parties: the first measures the round trip to the second and tells it what
@@ -46,7 +46,7 @@ async def agree_on_backend(party: Party, wanted: Wanted, *, live: bool = True) -
         PartiesError: point functions are wanted for more than two parties.
         MessageError: the first party says something else.
     """
-    check_backend(wanted, party.size)
+    check_comparison(wanted, party.size)
     if wanted != "auto":
         return wanted
     if party.size != 2 or not live:
@@ -54,19 +54,19 @@ async def agree_on_backend(party: Party, wanted: Wanted, *, live: bool = True) -
     return await (_measure(party) if party.first else _listen(party))
 
 
-async def _measure(party: Party) -> Backend:
+async def _measure(party: Party) -> Comparing:
     shortest = float("inf")
     for number in range(_ECHOES):
         started = time.perf_counter()
         party.exchange.post(1, _tag(f"echo/{number}"), b"", offline=True)
         await party.exchange.take(1, _tag(f"echoed/{number}"), what="an echo")
         shortest = min(shortest, time.perf_counter() - started)
-    chosen: Backend = "dpf" if shortest >= DISTANT_S else "tables"
+    chosen: Comparing = "dpf" if shortest >= DISTANT_S else "tables"
     party.exchange.post(1, _tag("chosen"), chosen.encode(), offline=True)
     return chosen
 
 
-async def _listen(party: Party) -> Backend:
+async def _listen(party: Party) -> Comparing:
     for number in range(_ECHOES):
         await party.exchange.take(0, _tag(f"echo/{number}"), what="an echo")
         party.exchange.post(0, _tag(f"echoed/{number}"), b"", offline=True)
