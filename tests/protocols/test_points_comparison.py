@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
-from protocols.additive.choice import DISTANT_S, Comparing, Wanted, agree_on_comparison
+from protocols.additive.choice import Comparing, Wanted, agree_on_comparison
 from protocols.additive.comparison import compare_cost, indicator_cost, select_cost
 from protocols.additive.points import compare_by_points_cost, handed_bits
 from protocols.additive.truncation import truncate_cost
@@ -181,13 +180,6 @@ async def test_three_parties_have_tables() -> None:
         await run_parties(program, 3, PointSuite)
 
 
-def rtt(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """A clock that shows so much for every echo."""
-    shown = iter(range(100))
-    clock = SimpleNamespace(perf_counter=lambda: next(shown) * seconds)
-    monkeypatch.setattr("protocols.additive.choice.time", clock)
-
-
 async def agreed(wanted: Wanted, n: int = 2, live: bool = True) -> list[Comparing]:
     async def one(exchange: Exchange) -> Comparing:
         device = Device(exchange.holding)
@@ -209,9 +201,9 @@ async def test_what_is_asked_for_is_taken() -> None:
 
 
 async def test_the_link_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    rtt(monkeypatch, DISTANT_S * 1.01)
+    monkeypatch.setattr("protocols.additive.choice.DISTANT_S", 0.0)
     assert await agreed("auto") == ["dpf"] * 2
-    rtt(monkeypatch, DISTANT_S * 0.99)
+    monkeypatch.setattr("protocols.additive.choice.DISTANT_S", 60.0)
     assert await agreed("auto") == ["tables"] * 2
 
 
