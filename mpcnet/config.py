@@ -80,10 +80,13 @@ class ProtocolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     Attributes:
         suite: "additive", or "clear", which hides nothing and serves debugging.
         scale_bits: fractional bits of the fixed-point encoding.
+        comparison: "tables"; "dpf", with two parties, which saves rounds and takes more
+            preprocessing; or "auto", which measures the link and chooses.
     """
 
     suite: Literal["additive", "clear"] = "additive"
     scale_bits: Annotated[int, Meta(ge=8, le=24)] = 22
+    comparison: Literal["tables", "dpf", "auto"] = "tables"
 
 
 class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -268,6 +271,9 @@ def _complaints(config: Config) -> Iterator[tuple[str, str]]:
         yield "parties", f"lists {config.size}; there must be 2 to {_PARTIES[-1]}"
     if config.protocol.suite == "additive" and config.dealer is None:
         yield "dealer", "is missing; the additive suite needs a [dealer]"
+    if config.protocol.comparison == "dpf" and config.size != 2:
+        few = f'"dpf" is for two parties, not {config.size}; use "tables" or "auto"'
+        yield "protocol.comparison", few
     for key in ("connect_timeout_s", "heartbeat_s", "silence_timeout_s", "resume_timeout_s"):
         if not math.isfinite(getattr(config.link, key)):
             yield f"link.{key}", "must be a finite number of seconds"

@@ -68,7 +68,12 @@ def first_failure(failures: Sequence[Failure]) -> Failure:
 
 
 def lay_out(
-    plan: DemoPlan, app: str, folder: Path, transport: str, network: str | None = None
+    plan: DemoPlan,
+    app: str,
+    folder: Path,
+    transport: str,
+    network: str | None = None,
+    protocol: Mapping[str, object] | None = None,
 ) -> dict[str, Path]:
     """Writes a key, a certificate and a configuration for each participant.
 
@@ -76,6 +81,7 @@ def lay_out(
         folder: a folder that only this user can read.
         transport: one of `TRANSPORTS`.
         network: an emulated one for all links, or None for the real one.
+        protocol: the [protocol] table of all participants; None for the defaults.
 
     Returns:
         The configuration file of each participant, by name; the dealer last.
@@ -106,6 +112,7 @@ def lay_out(
                 "plaintext": plaintext,
                 "network": network,
             },
+            "protocol": protocol,
             "app": {"name": app, **plan.settings[name]} if name in plan.settings else None,
         }
         files[name].write_text(render_toml(document), encoding="utf-8")

@@ -16,6 +16,7 @@ from mpcnet.app import App, Events, load_app
 from mpcnet.config import Config, PartyEntry
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
+from protocols.additive.choice import agree_on_comparison
 from protocols.clear import ClearSuite
 from protocols.dealer import Dealer
 from protocols.device import Device
@@ -39,6 +40,7 @@ __all__ = [
     "SUITES",
     "connected",
     "load_settings",
+    "open_suite",
     "program_digest",
     "run_dealer",
     "run_party",
@@ -104,7 +106,7 @@ async def run_program(
         party = Party(exchange, config.rank, config.size, device, key=key, source=source)
         try:
             await party.join(dealer=suite_type.needs_dealer)
-            suite = suite_type(party, config.protocol.scale_bits)
+            suite = await open_suite(config, party, live=not isinstance(source, StoredSource))
             try:
                 session = Session(suite, [entry.name for entry in config.parties])
                 result = await session.run(lambda s: _whole(s, program))
@@ -117,6 +119,20 @@ async def run_program(
         finally:
             device.close()
         return {"party": config.name, "result": result, "traffic": traffic(config, links)}
+
+
+async def open_suite(config: Config, party: Party, *, live: bool) -> Suite:
+    """The suite that is configured; what is left to the parties they agree on first.
+
+    Args:
+        live: whether the dealer is asked during the session.
+    """
+    settings = config.protocol
+    if settings.suite == "clear":
+        return ClearSuite(party, settings.scale_bits)
+    chosen = await agree_on_comparison(party, settings.comparison, live=live)
+    _log.info("comparing", protocol=chosen)
+    return AdditiveSuite(party, settings.scale_bits, comparison=chosen)
 
 
 async def _begin(

@@ -4,6 +4,7 @@
     ├── EncodingError      a number does not fit the fixed-point range
     ├── ShapeError         operands do not fit each other
     │   └── InputShapeError    an input is not of the shape declared for it
+    ├── PartiesError       a protocol is not made for so many parties
     ├── OwnershipError     an operand was given, or missing, at the wrong party
     ├── MessageError       a peer's message is not what the protocol expects
     └── RequestError       the dealer refuses a request
@@ -16,6 +17,7 @@ __all__ = [
     "InputShapeError",
     "MessageError",
     "OwnershipError",
+    "PartiesError",
     "ProtocolError",
     "RequestError",
     "ShapeError",
@@ -76,6 +78,10 @@ class InputShapeError(ShapeError):
     def peer_reason(self) -> str:
         """Without the shape that it has: only the declared one is public."""
         return f"{self.label}: a value is not of the declared shape {self.declared}"
+
+
+class PartiesError(ProtocolError):
+    """A protocol that is not made for so many parties."""
 
 
 class OwnershipError(ProtocolError):

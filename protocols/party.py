@@ -211,5 +211,14 @@ class Operator:
         work = sum(member.size_bytes for member in request.members()) // 8
         return await self.run(work, expand, request, self.party.key)
 
+    async def handed(self, part: str, request: Request) -> list[Tensor]:
+        """Correlated randomness that is the same at all parties: the last one hands it on."""
+        if self.party.last:
+            material = await self.material(request)
+            self.post(self.party.peers, part, *material, offline=True)
+            return material
+        with self.party.working():
+            return await self.take(self.party.size - 1, part, *request.members())
+
     def _tag(self, part: str, sender: int) -> bytes:
         return (self.label / part / str(sender)).tag

@@ -22,6 +22,13 @@ Program = Callable[[Session], Awaitable[T]]
 NAMES = ("anna", "boris", "clara", "dmitri", "elena")
 
 
+class PointSuite(AdditiveSuite):
+    """Compares with distributed point functions."""
+
+    def __init__(self, party: Party, scale_bits: int = SCALE_BITS) -> None:
+        super().__init__(party, scale_bits, comparison="dpf")
+
+
 @dataclass
 class Outcome:
     """What each party returned, and what went over the links."""

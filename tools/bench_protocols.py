@@ -93,6 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--link", type=_link, metavar="NETWORK", help="an emulated network, such as continent"
     )
+    parser.add_argument(
+        "--comparison", choices=("tables", "dpf", "auto"), default="tables", help="default: tables"
+    )
     parser.add_argument("--runs", type=int, default=_RUNS, help=f"default: {_RUNS}")
     parser.add_argument("--scale", type=int, default=1, help=argparse.SUPPRESS)
 
@@ -144,7 +147,8 @@ def _launch(case: Case, asked: argparse.Namespace) -> list[Outcome]:
     names = [f"party-{rank}" for rank in range(asked.parties)]
     with tempfile.TemporaryDirectory(prefix="mpcnet-bench-") as folder:
         plan = DemoPlan(names, {})
-        files = lay_out(plan, "bench", Path(folder), "tcp", asked.link)
+        protocol = {"comparison": asked.comparison}
+        files = lay_out(plan, "bench", Path(folder), "tcp", asked.link, protocol)
         given = ["--case", case.name, "--runs", str(asked.runs), "--scale", str(asked.scale)]
         dealer = _start(files[plan.dealer], given)
         processes = [dealer]

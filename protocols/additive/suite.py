@@ -4,15 +4,18 @@ import asyncio
 
 from torch import Tensor
 
+from protocols.additive.choice import Comparing, check_comparison
 from protocols.additive.comparison import compare, indicator, select
 from protocols.additive.elementary import exponential, mantissa, one_hot, sample, waves
 from protocols.additive.ladder import ladder
+from protocols.additive.points import compare_by_points
 from protocols.additive.product import hide_operand, owned_product, product, truncated_product
 from protocols.additive.sharing import open_, reveal
 from protocols.additive.truncation import truncate
 from protocols.correlations import BitMask, Mask
 from protocols.correlations.elementary import SampleKind
-from protocols.party import Operator
+from protocols.fixedpoint import SCALE_BITS
+from protocols.party import Operator, Party
 from protocols.ring.bilinear import Bilinear, Shape
 from protocols.shares import Bits, Share, Sharing, Wire
 from protocols.suite import Suite
@@ -21,9 +24,27 @@ __all__ = ["AdditiveSuite"]
 
 
 class AdditiveSuite(Suite):
-    """n >= 2 parties and a dealer; semi-honest, any n - 1 parties, none of them with the dealer."""
+    """n >= 2 parties and a dealer; semi-honest, any n - 1 parties, none of them with the dealer.
+
+    Args:
+        party: keys, links and device.
+        scale_bits: fractional bits.
+        comparison: "tables", or "dpf" with two parties, one round sooner; the same at all of them
+            (`protocols.additive.choice`). Magnitudes (`ladder`) and unit vectors (`one_hot`) are
+            of tables with both.
+
+    Raises:
+        PartiesError: "dpf" with more than two parties.
+    """
 
     needs_dealer = True
+
+    def __init__(
+        self, party: Party, scale_bits: int = SCALE_BITS, *, comparison: Comparing = "tables"
+    ) -> None:
+        check_comparison(comparison, party.size)
+        super().__init__(party, scale_bits)
+        self.comparison = comparison
 
     def wire(self, x: Sharing, to: int | None = None) -> Wire:
         """The masked wire of x, seen by all parties or by one; opened once, whoever uses it."""
@@ -79,7 +100,8 @@ class AdditiveSuite(Suite):
     ) -> Bits:
         wire, label = self.wire(x), self.next_label("compare")
         mask = BitMask(f"{label}/bits", (len(thresholds), *x.shape))
-        masked = self.start(label, compare, wire, thresholds, low, high, mask, intervals)
+        protocol = compare_by_points if self.comparison == "dpf" else compare
+        masked = self.start(label, protocol, wire, thresholds, low, high, mask, intervals)
         return Bits(mask.shape, mask, masked)
 
     def _indicator(self, b: Bits) -> "asyncio.Future[Share]":

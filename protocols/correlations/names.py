@@ -83,11 +83,16 @@ MaskSource: TypeAlias = Callable[[Mask | BitMask], Tensor]
 
 
 class Member(msgspec.Struct, frozen=True):
-    """Shape and type of one correlated tensor, and whether its shares add or XOR to it."""
+    """Shape and type of one correlated tensor, and whether its shares add or XOR to it.
+
+    Attributes:
+        public: whether it is not shared, but the same at all parties, who all may see it.
+    """
 
     shape: Shape
     dtype: torch.dtype = torch.int64
     binary: bool = False
+    public: bool = False
 
     @property
     def size_bytes(self) -> int:

@@ -10,6 +10,7 @@ from protocols.correlations.comparison import Comparison, Selection
 from protocols.correlations.elementary import Exponential, OneHot, Sample, Waves
 from protocols.correlations.ladder import Ladder
 from protocols.correlations.names import MaskSource
+from protocols.correlations.points import PointKeys, SignPlanes
 from protocols.correlations.product import Keep, Product, TruncatedProduct
 from protocols.correlations.truncation import Truncation
 from protocols.label import Label
@@ -22,6 +23,8 @@ Request: TypeAlias = (
     | TruncatedProduct
     | Truncation
     | Comparison
+    | PointKeys
+    | SignPlanes
     | Ladder
     | Selection
     | OneHot
@@ -33,13 +36,21 @@ Request: TypeAlias = (
 
 
 def expand(request: Request, key: Key) -> list[Tensor]:
-    """The shares of `request` that belong to a party with this key (any party but the last)."""
+    """The shares of `request` that belong to a party with this key (any party but the last).
+
+    Raises:
+        ValueError: the answer is public; the last party has it and hands it on.
+    """
+    if any(member.public for member in request.members()):
+        raise ValueError(f"{request.label} is not dealt in shares")
     stream = _stream(request, key)
     return [stream.words(member.shape, member.dtype) for member in request.members()]
 
 
 def correct(request: Request, masks: MaskSource, keys: list[Key], own: Key) -> list[Tensor]:
     """The last party's shares: each value minus what the other parties expand from `keys`.
+
+    A public value is left as it is.
 
     Args:
         masks: the dealer's view of masks.
@@ -50,7 +61,7 @@ def correct(request: Request, masks: MaskSource, keys: list[Key], own: Key) -> l
     corrections = []
     values = request.values(masks, _stream(request, own))
     for member, value in zip(request.members(), values, strict=True):
-        for stream in streams:
+        for stream in () if member.public else streams:
             if member.binary:
                 value = stream.hidden(value)
             else:

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protocols.ring import loops
+from protocols.ring import loops, tree_loops
 from protocols.ring.bits import word_count
 from protocols.ring.kernels import NARROW, Kernels
 from protocols.ring.plain import PlainKernels
+from protocols.ring.tree_loops import Bytes, Words
+from protocols.ring.trees import Trees
 
 __all__ = ["CompiledKernels"]
 
@@ -35,6 +37,7 @@ class CompiledKernels(Kernels):
 
     def __init__(self) -> None:
         self._plain = PlainKernels()
+        self.trees = _CompiledTrees()
         self._dots = _compiled(loops.dots, (STACK, STACK, STACK))
         order = (WORDS, WORD, WORD, WORD, WORDS, WORDS)
         self._order = _compiled(loops.order, (WORDS, *order), (HALVES, *order))
@@ -128,6 +131,39 @@ class CompiledKernels(Kernels):
         else:
             self._select_exact(*arrays, _flat(out))
         return out
+
+
+class _CompiledTrees(Trees):
+    """Loops of `protocols.ring.tree_loops`."""
+
+    def __init__(self) -> None:
+        node = (ROWS, ROWS)
+        self._grow = _compiled(tree_loops.grow, (*node, *node, ROWS, WORDS, WORD, ROWS))
+        self._grow_leaf = _compiled(tree_loops.grow_leaf, (*node, *node, WORDS, ROWS))
+        self._descend = _compiled(tree_loops.descend, (*node, ROWS, WORDS, WORD, BYTES))
+        self._read_leaf = _compiled(tree_loops.read_leaf, (*node, ROWS, WORDS, BYTES))
+
+    def grow(
+        self,
+        u: Words,
+        e: Words,
+        v: Words,
+        g: Words,
+        offset: Words,
+        alpha: Words,
+        bit: int,
+        out: Words,
+    ) -> None:
+        self._grow(u, e, v, g, offset, alpha, bit, out)
+
+    def grow_leaf(self, u: Words, e: Words, v: Words, g: Words, alpha: Words, out: Words) -> None:
+        self._grow_leaf(u, e, v, g, alpha, out)
+
+    def descend(self, u: Words, e: Words, words: Words, x: Words, bit: int, sums: Bytes) -> None:
+        self._descend(u, e, words, x, bit, sums)
+
+    def read_leaf(self, u: Words, e: Words, words: Words, x: Words, sums: Bytes) -> None:
+        self._read_leaf(u, e, words, x, sums)
 
 
 def _compiled(loop: Callable[..., None], *signatures: tuple[Any, ...]) -> Callable[..., None]:

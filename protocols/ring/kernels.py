@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
+from protocols.ring.trees import Trees
+
 __all__ = ["NARROW", "Kernels"]
 
 NARROW = 64
@@ -15,7 +17,12 @@ class Kernels(ABC):
 
     Two implementations agree in every bit: torch's own operators and compiled loops. Shapes:
     N elements, W = ceil(N / 64) words of a plane of packed bits, m chunks of a window.
+
+    Attributes:
+        trees: the passes of distributed point functions.
     """
+
+    trees: Trees
 
     @abstractmethod
     def products(self, x: Tensor, y: Tensor) -> Tensor:

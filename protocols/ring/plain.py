@@ -5,6 +5,7 @@ from torch import Tensor
 
 from protocols.ring.bits import pack, unpack
 from protocols.ring.kernels import Kernels
+from protocols.ring.trees import PlainTrees
 
 __all__ = ["PlainKernels"]
 
@@ -16,6 +17,8 @@ SHIFT_BITS = 62
 
 class PlainKernels(Kernels):
     """One pass over memory for each operator."""
+
+    trees = PlainTrees()
 
     def products(self, x: Tensor, y: Tensor) -> Tensor:
         # torch.bmm of int64 is a plain loop, which pays only where matrices are small.

@@ -42,16 +42,18 @@ async def infer(session: Session) -> Any:
     return await model(x).reveal()
 
 
-async def rehearse(exchange: Exchange, n: int, program: Any = infer) -> list[Any]:
+async def rehearse(
+    exchange: Exchange, n: int, program: Any = infer, suite: type[AdditiveSuite] = AdditiveSuite
+) -> list[Any]:
     device = Device(exchange.holding)
     party = RehearsingParty(exchange, exchange.rank, n, device)
-    suite = AdditiveSuite(party)
+    made = suite(party)
     try:
-        session = Session(suite, NAMES[:n])
+        session = Session(made, NAMES[:n])
         await session.run(program)
         await session.prepared()
     finally:
-        await suite.close()
+        await made.close()
         device.close()
     return list(party.requests)
 
@@ -75,11 +77,18 @@ def header(rank: int, n: int, requests: list[Any], runs: int, **changes: Any) ->
     return Header(**(fields | changes))
 
 
-async def prepared(folder: Path, n: int, runs: int, program: Any = infer, **changes: Any) -> None:
+async def prepared(
+    folder: Path,
+    n: int,
+    runs: int,
+    program: Any = infer,
+    suite: type[AdditiveSuite] = AdditiveSuite,
+    **changes: Any,
+) -> None:
     """Fills a store for each party."""
 
     async def party(exchange: Exchange) -> None:
-        requests = await rehearse(exchange, n, program)
+        requests = await rehearse(exchange, n, program, suite)
         store = Store(folder / str(exchange.rank))
         store.create()
         batch = store.begin(header(exchange.rank, n, requests, runs, **changes))
@@ -95,7 +104,12 @@ async def prepared(folder: Path, n: int, runs: int, program: Any = infer, **chan
 
 
 async def offline(
-    folder: Path, n: int, program: Any = infer, whole: bool = True, sessions: int = 1
+    folder: Path,
+    n: int,
+    program: Any = infer,
+    whole: bool = True,
+    sessions: int = 1,
+    suite: type[AdditiveSuite] = AdditiveSuite,
 ) -> list[Any]:
     """Runs a program at parties without a dealer; what each got.
 
@@ -114,14 +128,14 @@ async def offline(
         source = StoredSource(slot)
         party = Party(exchange, exchange.rank, n, device, key=slot.key, source=source)
         await party.join()
-        suite = AdditiveSuite(party)
+        made = suite(party)
         try:
-            session = Session(suite, NAMES[:n])
+            session = Session(made, NAMES[:n])
             result = await session.run(program)
             await session.barrier()
             return result
         finally:
-            await suite.close()
+            await made.close()
             device.close()
 
     async with AsyncExitStack() as stack:
