@@ -68,7 +68,12 @@ def first_failure(failures: Sequence[Failure]) -> Failure:
 
 
 def lay_out(
-    plan: DemoPlan, app: str, folder: Path, transport: str, network: str | None = None
+    plan: DemoPlan,
+    app: str,
+    folder: Path,
+    transport: str,
+    network: str | None = None,
+    ring_bits: int = 64,
 ) -> dict[str, Path]:
     """Writes a key, a certificate and a configuration for each participant.
 
@@ -76,6 +81,7 @@ def lay_out(
         folder: a folder that only this user can read.
         transport: one of `TRANSPORTS`.
         network: an emulated one for all links, or None for the real one.
+        ring_bits: of the ring in which secrets are shared, 64 or 48.
 
     Returns:
         The configuration file of each participant, by name; the dealer last.
@@ -101,6 +107,7 @@ def lay_out(
             "identity": None if plaintext else {"key": f"{name}.key", "certificate": f"{name}.crt"},
             "parties": entries[:-1],
             "dealer": entries[-1],
+            "protocol": {"ring_bits": ring_bits},
             "link": {
                 "connect_timeout_s": _CONNECT_TIMEOUT_S,
                 "plaintext": plaintext,

@@ -15,6 +15,7 @@ from mpcnet.runtime import (
     SUITES,
     connected,
     load_settings,
+    open_suite,
     program_digest,
     stored_program,
     traffic,
@@ -112,7 +113,7 @@ async def _rehearse(
     app, settings = load_settings(config)
     device = Device(exchange.holding)
     party = RehearsingParty(exchange, config.rank, config.size, device)
-    suite = SUITES[config.protocol.suite](party, config.protocol.scale_bits)
+    suite = open_suite(config, party)
     shapes: list[Any] = []
 
     async def rehearse(session: Session) -> list[_Said]:

@@ -27,6 +27,7 @@ from protocols.preprocessing.source import DealerSource, MaterialSource
 from protocols.preprocessing.store import Store
 from protocols.preprocessing.stored import StoredSource
 from protocols.prg import Key
+from protocols.ring.ring import Ring
 from protocols.suite import Suite
 from transports import Address, Exchange, Hello, Limits, LinkStats, open_mesh
 from transports.emulated import with_network
@@ -39,6 +40,7 @@ __all__ = [
     "SUITES",
     "connected",
     "load_settings",
+    "open_suite",
     "program_digest",
     "run_dealer",
     "run_party",
@@ -96,21 +98,21 @@ async def run_program(
         digest: what all parties must have in common to run it; compared when links are made.
         store: gives a prepared run, or says why there is none; without it the dealer is asked.
     """
-    suite_type = SUITES[config.protocol.suite]
+    needs_dealer = SUITES[config.protocol.suite].needs_dealer
     async with AsyncExitStack() as stack:
         links, key, source = await _begin(stack, config, digest, events, store, store_only)
         exchange = links[0]
         device = Device(exchange.holding)
         party = Party(exchange, config.rank, config.size, device, key=key, source=source)
         try:
-            await party.join(dealer=suite_type.needs_dealer)
-            suite = suite_type(party, config.protocol.scale_bits)
+            await party.join(dealer=needs_dealer)
+            suite = open_suite(config, party)
             try:
                 session = Session(suite, [entry.name for entry in config.parties])
                 result = await session.run(lambda s: _whole(s, program))
             finally:
                 await suite.close()
-            if suite_type.needs_dealer:
+            if needs_dealer:
                 party.leave()
             for each in links:
                 await each.drained()
@@ -165,6 +167,12 @@ async def _prepared_slot(
     store.sweep()
     terms = Terms(program=stored_program(config, app, settings), shapes=app.shapes(settings))
     return await agree(exchange, config.size, store, terms)
+
+
+def open_suite(config: Config, party: Party) -> Suite:
+    """The protocols that the configuration names, in its ring and at its scale."""
+    settings = config.protocol
+    return SUITES[settings.suite](party, settings.scale_bits, Ring(settings.ring_bits))
 
 
 async def _whole(session: Session, program: Callable[[Session], Awaitable[Any]]) -> Any:

@@ -34,7 +34,7 @@ class AdditiveSuite(Suite):
             # A receiver who is alone must not hold a part of the mask: it would be no use.
             holders = tuple(rank for rank in senders if rank != to)
             label = self.next_label("open")
-            mask = Mask(f"{label}/mask", x.shape, holders)
+            mask = Mask(f"{label}/mask", x.shape, holders, ring_bits=self.ring.bits)
             masked = self.start(label, open_, x, mask, senders, receivers)
             x.wires[to] = Wire(x.shape, x.scale_bits, mask, masked)
         return x.wires[to]
@@ -48,7 +48,7 @@ class AdditiveSuite(Suite):
         if w.operand is None:
             owner = _owner(w)
             label = self.next_label("operand")
-            mask = Mask(f"{label}/mask", w.shape, (owner,), kept=True)
+            mask = Mask(f"{label}/mask", w.shape, (owner,), True, self.ring.bits)
             hidden = self.start(label, hide_operand, w, owner, mask)
             w.operand = Wire(w.shape, w.scale_bits, mask, hidden)  # type: ignore[arg-type]
         return w.operand
@@ -57,7 +57,7 @@ class AdditiveSuite(Suite):
         return self.party.rank == (0 if x.owner is None else x.owner)
 
     async def reveal(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None:
-        return await reveal(op, x, to)
+        return await reveal(op, x, to, self.ring)
 
     def _product(self, operation: Bilinear, x: Sharing, y: Sharing) -> "asyncio.Future[Share]":
         if x.owner is None and y.owner is None:
@@ -83,7 +83,7 @@ class AdditiveSuite(Suite):
         return Bits(mask.shape, mask, masked)
 
     def _indicator(self, b: Bits) -> "asyncio.Future[Share]":
-        return self.issue("indicator", indicator, b)
+        return self.issue("indicator", indicator, b, self.ring)
 
     def _select(self, b: Bits, x: Sharing) -> "asyncio.Future[Share]":
         # A truncated value needs no opening of its own: that of its source tells as much.
@@ -122,7 +122,7 @@ class AdditiveSuite(Suite):
     def _sample(
         self, shape: Shape, kind: SampleKind, scale: int, parameter: float
     ) -> "asyncio.Future[Share]":
-        return self.issue("sample", sample, shape, kind, scale, parameter)
+        return self.issue("sample", sample, shape, kind, scale, parameter, self.ring)
 
 
 def _owner(x: Sharing) -> int:

@@ -41,6 +41,8 @@ def expand(request: Request, key: Key) -> list[Tensor]:
 def correct(request: Request, masks: MaskSource, keys: list[Key], own: Key) -> list[Tensor]:
     """The last party's shares: each value minus what the other parties expand from `keys`.
 
+    As they travel: see `Member.size_bytes`.
+
     Args:
         masks: the dealer's view of masks.
         keys: keys of all parties but the last.
@@ -56,7 +58,7 @@ def correct(request: Request, masks: MaskSource, keys: list[Key], own: Key) -> l
             else:
                 share = stream.words(member.shape, member.dtype)
                 value = torch.sub(value, share, out=share)
-        corrections.append(value)
+        corrections.append(value if member.ring is None else member.ring.sent(value))
     return corrections
 
 

@@ -13,6 +13,7 @@ from protocols.label import Label
 from protocols.party import Operator
 from protocols.prg import Key, Purpose, Stream
 from protocols.ring.bilinear import Convolution, Multiply
+from protocols.ring.ring import RING, Ring
 from tests.parties import run_parties
 from tests.protocols.ringvalues import given
 
@@ -56,7 +57,10 @@ def network(session: Session) -> Any:
     return total
 
 
-async def sent(n: int) -> list[dict[str, bytes]]:
+RINGS = pytest.mark.parametrize(("n", "ring"), [(2, RING), (3, RING), (2, Ring(48))], ids=str)
+
+
+async def sent(n: int, ring: Ring) -> list[dict[str, bytes]]:
     """All that each party sends to another one, by label and part."""
 
     async def program(session: Session) -> dict[str, bytes]:
@@ -84,13 +88,13 @@ async def sent(n: int) -> list[dict[str, bytes]]:
             await session.barrier()
         return messages
 
-    return (await run_parties(program, n)).results
+    return (await run_parties(program, n, ring=ring)).results
 
 
-@pytest.mark.parametrize("n", [2, 3])
-async def test_messages_look_uniform(n: int) -> None:
+@RINGS
+async def test_messages_look_uniform(n: int, ring: Ring) -> None:
     parts = set()
-    for messages in await sent(n):
+    for messages in await sent(n, ring):
         for name, raw in messages.items():
             if len(raw) < 1024:
                 continue
@@ -102,9 +106,9 @@ async def test_messages_look_uniform(n: int) -> None:
     assert parts - {"sign"} == {"operand", "wire", "chunks", "share"}
 
 
-@pytest.mark.parametrize("n", [2, 3])
-async def test_two_runs_send_different_bytes(n: int) -> None:
-    first, second = await sent(n), await sent(n)
+@RINGS
+async def test_two_runs_send_different_bytes(n: int, ring: Ring) -> None:
+    first, second = await sent(n, ring), await sent(n, ring)
     for before, after in zip(first, second, strict=True):
         assert before.keys() == after.keys()
         assert {name.split("/")[-1] for name in before} == {
@@ -120,8 +124,10 @@ async def test_two_runs_send_different_bytes(n: int) -> None:
             assert not any(a == b for a, b in zip(*words, strict=True)), name
 
 
-@pytest.mark.parametrize("n", [2, 3])
-async def test_no_stream_serves_two_purposes(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@RINGS
+async def test_no_stream_serves_two_purposes(
+    n: int, ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Under one key a label is always drawn from alike: by the party itself and by the dealer, and
     by every operator that needs the mask of a wire again."""
     draws: dict[tuple[bytes, str], list[list[Any]]] = defaultdict(list)
@@ -151,7 +157,7 @@ async def test_no_stream_serves_two_purposes(n: int, monkeypatch: pytest.MonkeyP
         party = session.suite.party
         return party.key.reveal(), [key.reveal() for key in party.pairs.values()]
 
-    outcome = await run_parties(program, n)
+    outcome = await run_parties(program, n, ring=ring)
     own_keys = {key for key, _ in outcome.results}
     pair_keys = {key for _, keys in outcome.results for key in keys}
     assert len(own_keys) == n

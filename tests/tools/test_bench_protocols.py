@@ -14,8 +14,9 @@ from protocols.additive.comparison import relu_cost
 from protocols.additive.product import product_cost
 from protocols.additive.truncation import truncate_cost
 from protocols.cost import Cost
-from protocols.fixedpoint import SCALE_BITS, VALUE_BITS
+from protocols.fixedpoint import SCALE_BITS
 from protocols.ring.bilinear import Bilinear, Convolution, MatrixProduct, Multiply, Shape
+from protocols.ring.ring import RING
 from tests.parties import run_parties
 from tools.bench_cases import CASES, LeNet5, Target, layer_elements
 from tools.bench_protocols import Report
@@ -48,7 +49,7 @@ def declared(name: str) -> Cost:
     shapes = CASES[name].shapes(SCALE)
     if name in TRUNCATED:
         return truncated(TRUNCATED[name], *shapes)
-    return relu_cost(*shapes, 0, VALUE_BITS - SCALE_BITS)
+    return relu_cost(*shapes, 0, RING.value_bits - SCALE_BITS)
 
 
 @pytest.mark.parametrize("n", [2, 3])
