@@ -15,9 +15,10 @@ from protocols.ring.ring import RING, Ring
 from protocols.scheme import Scheme
 from protocols.shares import Share, Sharing
 
-__all__ = ["Inputs", "Real"]
+__all__ = ["Given", "Inputs", "Real"]
 
 Real: TypeAlias = Callable[[Tensor], Tensor]
+Given: TypeAlias = Tensor | Awaitable[Tensor] | None
 
 
 class Inputs(Scheme):
@@ -40,11 +41,16 @@ class Inputs(Scheme):
         self.ring = ring
 
     @property
+    def input_limit(self) -> float:
+        """What inputs stay below: an `EncodingError` at their owner, else."""
+        return self.limit
+
+    @property
     def limit(self) -> float:
         """What all values stay below in magnitude, so that their products fit the ring."""
         return bound(self.scale_bits, self.ring)
 
-    def input(self, value: Tensor | Awaitable[Tensor] | None, owner: int, shape: Shape) -> Sharing:
+    def input(self, value: Given, owner: int, shape: Shape) -> Sharing:
         """A real tensor that party `owner` knows; others give None and the public shape.
 
         The owner may give an awaitable instead: the program runs ahead up to where it is needed.
@@ -59,9 +65,7 @@ class Inputs(Scheme):
         share = self.issue("input", self._input, value, owner, shape)
         return Sharing(shape, self.scale_bits, share, owner)
 
-    async def _input(
-        self, op: Operator, value: Tensor | Awaitable[Tensor] | None, owner: int, shape: Shape
-    ) -> Share:
+    async def _input(self, op: Operator, value: Given, owner: int, shape: Shape) -> Share:
         if value is None:
             return await self._zero(op, shape)
         return Share(await self._encoded(op, value, shape))
@@ -72,7 +76,7 @@ class Inputs(Scheme):
         real = value if isinstance(value, Tensor) else await value
         if tuple(real.shape) != shape:
             raise InputShapeError(str(op.label), tuple(real.shape), shape)
-        return await op.run(real.numel(), encode, real, self.scale_bits, limit=self.limit)
+        return await op.run(real.numel(), encode, real, self.scale_bits, limit=self.input_limit)
 
     def zero(self, shape: Shape, scale_bits: int | None = None) -> Sharing:
         """A sharing of zeros that everybody knows; add a public tensor to make it a constant."""

@@ -225,6 +225,10 @@ class Suite(Inputs):
         than b, but for one in front."""
         return Sharing(broadcast_shape(b.shape, x.shape), x.scale_bits, self._select(b, x))
 
+    def selected(self, b: Bits, x: Sharing) -> Sharing:
+        """x at scale f where b, 0 elsewhere: there it may have passed the ring on the way."""
+        return self.select(b, self.rescale(x))
+
     def relu(self, x: Sharing) -> Sharing:
         """max(x, 0), at scale f; the truncation of a product comes with it for nothing."""
         if x.owner is not None:

@@ -32,8 +32,8 @@ def exp(suite: Suite, x: Sharing) -> Sharing:
     Reveals:  nothing
     """
     # Of the power's table, the largest entry that is looked up has twelve bits more than f.
-    bits = suite.ring.value_bits - max(2 * suite.scale_bits, suite.scale_bits + 12)
-    lowest, highest = _lowest(suite), bits * math.log(2) - 2.0**-10
+    room = suite.ring.value_bits - max(2 * suite.scale_bits, suite.scale_bits + 12)
+    lowest, highest = _lowest(suite), room * math.log(2) - 2.0**-10
     if x.owner is not None:
         return suite.known("exp", lambda v: _clamped(v, lowest, highest), x)
     x = operand(suite, x)

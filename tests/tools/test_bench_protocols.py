@@ -22,6 +22,7 @@ from tools.bench_cases import CASES, LeNet5, Target, layer_elements
 from tools.bench_protocols import Report
 from tools.bench_trial import Outcome, measure
 
+MODELS = [name for name, case in CASES.items() if case.model is not None]
 ROOT = Path(__file__).parents[2]
 SCALE = 64
 
@@ -65,8 +66,11 @@ async def test_what_is_counted_is_what_is_declared(name: str, n: int) -> None:
     assert all(run.ahead_bytes == 0 for run in runs)
 
 
-@pytest.mark.parametrize("ring", [RING, Ring(48)], ids=str)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("name", "ring"),
+    [*((name, RING) for name in CASES), *((name, Ring(48)) for name in MODELS)],
+    ids=str,
+)
 async def test_every_case_is_right(name: str, ring: Ring) -> None:
     results = await outcomes(name, ring=ring)
     runs = [outcome.runs[0] for outcome in results]
