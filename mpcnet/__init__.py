@@ -14,19 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpcnet.app import App, DemoPlan
+    from mpcnet.calibration import Calibration, calibrate
     from mpcnet.session import Session
     from mpcnet.tensor import SecretTensor
 
-__all__ = ["App", "DemoPlan", "SecretTensor", "Session"]
+__all__ = ["App", "Calibration", "DemoPlan", "SecretTensor", "Session", "calibrate"]
 
 __distribution__ = "mpcnet"
 __version__ = "0.1.0"
 
 _HOMES = {
     "App": "mpcnet.app",
+    "Calibration": "mpcnet.calibration",
     "DemoPlan": "mpcnet.app",
     "SecretTensor": "mpcnet.tensor",
     "Session": "mpcnet.session",
+    "calibrate": "mpcnet.calibration",
 }
 
 

@@ -167,7 +167,10 @@ def demo_command(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="mpcnet-demo-") as name:
         folder = Path(name)
         plan = app.demo(own, folder)
-        files = demo.lay_out(plan, app.name, folder, arguments.transport, arguments.network)
+        protocol = {"ring_bits": arguments.ring_bits}
+        files = demo.lay_out(
+            plan, app.name, folder, arguments.transport, arguments.network, protocol
+        )
         options = ["--threads", str(arguments.threads), *["-v"] * arguments.verbose]
         options += ["--debug"] if arguments.debug else []
         with _display(list(files), arguments.quiet) as display:

@@ -7,6 +7,8 @@
     ├── AppError               3   an app's own input: a recording, a model file
     ├── SecretError            4   a secret used as if it had values
     ├── UnsupportedOperator    4   torch asked for what no protocol computes
+    ├── RangeError             4   a model's values do not fit the ring
+    ├── CalibrationError       4   a calibration of another model, ring or scale
     └── Interrupted      130, 143  SIGINT or SIGTERM
 
 `exit_code` also knows the errors of the lower packages. No error holds a share, a mask, a seed, a
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import signal
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -38,9 +41,11 @@ from transports.errors import (
 
 __all__ = [
     "AppError",
+    "CalibrationError",
     "ConfigError",
     "Interrupted",
     "MpcnetError",
+    "RangeError",
     "SecretError",
     "UnsupportedOperator",
     "consequence",
@@ -126,6 +131,37 @@ class UnsupportedOperator(MpcnetError):
     @property
     def peer_reason(self) -> str:
         return str(self)
+
+
+class RangeError(MpcnetError):
+    """Values of a model came too close to what the ring has room for, or passed it.
+
+    Attributes:
+        ring_bits: of the ring.
+        scale_bits: fractional bits.
+        layers: one sentence for each that does not fit.
+    """
+
+    exit_code = 4
+
+    def __init__(self, ring_bits: int, scale_bits: int, layers: Sequence[str]) -> None:
+        super().__init__(ring_bits, scale_bits, layers)
+        self.ring_bits = ring_bits
+        self.scale_bits = scale_bits
+        self.layers = tuple(layers)
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.layers)} layer(s) do not fit a ring of {self.ring_bits} bits with "
+            f"{self.scale_bits} fractional ones: {'; '.join(self.layers)}: choose a smaller "
+            f"scale_bits, or ring_bits = 64"
+        )
+
+
+class CalibrationError(MpcnetError):
+    """A calibration that is not of this model, or not for this session's ring and scale."""
+
+    exit_code = 4
 
 
 class Interrupted(MpcnetError):

@@ -118,6 +118,9 @@ def demo_options() -> argparse.ArgumentParser:
         metavar="NET",
         help="emulate one: continent, satellite, ..., or delay=20ms,rate=100mbit",
     )
+    options.add_argument(
+        "--ring-bits", type=int, choices=(48, 64), default=64, help="of secrets; 48: less traffic"
+    )
     options.add_argument("--threads", type=_positive, default=1, help="of torch in each process")
     return options
 

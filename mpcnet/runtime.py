@@ -28,6 +28,7 @@ from protocols.preprocessing.source import DealerSource, MaterialSource
 from protocols.preprocessing.store import Store
 from protocols.preprocessing.stored import StoredSource
 from protocols.prg import Key
+from protocols.ring.ring import Ring
 from protocols.suite import Suite
 from transports import Address, Exchange, Hello, Limits, LinkStats, open_mesh
 from transports.emulated import with_network
@@ -98,21 +99,21 @@ async def run_program(
         digest: what all parties must have in common to run it; compared when links are made.
         store: gives a prepared run, or says why there is none; without it the dealer is asked.
     """
-    suite_type = SUITES[config.protocol.suite]
+    needs_dealer = SUITES[config.protocol.suite].needs_dealer
     async with AsyncExitStack() as stack:
         links, key, source = await _begin(stack, config, digest, events, store, store_only)
         exchange = links[0]
         device = Device(exchange.holding)
         party = Party(exchange, config.rank, config.size, device, key=key, source=source)
         try:
-            await party.join(dealer=suite_type.needs_dealer)
+            await party.join(dealer=needs_dealer)
             suite = await open_suite(config, party, live=not isinstance(source, StoredSource))
             try:
                 session = Session(suite, [entry.name for entry in config.parties])
                 result = await session.run(lambda s: _whole(s, program))
             finally:
                 await suite.close()
-            if suite_type.needs_dealer:
+            if needs_dealer:
                 party.leave()
             for each in links:
                 await each.drained()
@@ -127,12 +128,12 @@ async def open_suite(config: Config, party: Party, *, live: bool) -> Suite:
     Args:
         live: whether the dealer is asked during the session.
     """
-    settings = config.protocol
+    settings, ring = config.protocol, Ring(config.protocol.ring_bits)
     if settings.suite == "clear":
-        return ClearSuite(party, settings.scale_bits)
+        return ClearSuite(party, settings.scale_bits, ring)
     chosen = await agree_on_comparison(party, settings.comparison, live=live)
     _log.info("comparing", protocol=chosen)
-    return AdditiveSuite(party, settings.scale_bits, comparison=chosen)
+    return AdditiveSuite(party, settings.scale_bits, ring, comparison=chosen)
 
 
 async def _begin(

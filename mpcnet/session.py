@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+import structlog
 import torch
 from torch import Tensor
 
@@ -18,7 +19,12 @@ from protocols.party import Operator
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
+if TYPE_CHECKING:
+    from mpcnet.calibration import Calibration  # which runs a session
+
 __all__ = ["Session"]
+
+_log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=torch.nn.Module)
 T = TypeVar("T")
@@ -107,15 +113,25 @@ class Session:
         sharing = self.suite.input(value, self.rank_of(owner), tuple(shape))
         return self.wrap(sharing)
 
-    def private(self, model: M, *, owner: int | str) -> M:
+    def private(self, model: M, *, owner: int | str, calibration: "Calibration | None" = None) -> M:
         """The model with its weights and buffers hidden: architecture public, values the owner's.
 
         At the owner the model must hold the weights; what others' copies hold is ignored. The
         weights cross the network once, masked, at once; products with them never send them again.
         The model is changed in place and returned; its parameters stay parameters, which an
         optimizer may train and which ask for gradients as before.
+
+        Args:
+            calibration: at the owner, what `mpcnet.calibrate` found for this model; others need
+                none. In a ring of 48 bits nobody else sees whether its values fit.
+
+        Raises (at the owner):
+            CalibrationError: the calibration is for another ring or scale, or of other weights.
+            RangeError: some layers do not fit.
         """
         rank = self.rank_of(owner)
+        if rank == self.rank:
+            self._vouch(model, calibration)
         hidden: dict[Tensor, Tensor] = {}  # tied weights stay one weight
         for module in list(model.modules()):
             held = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
@@ -124,6 +140,13 @@ class Session:
                     hidden[weight] = self._hide(weight, rank)
                 setattr(module, name, hidden[weight])
         return model
+
+    def _vouch(self, model: torch.nn.Module, calibration: "Calibration | None") -> None:
+        ring = self.suite.ring
+        if calibration is not None:
+            calibration.check_for(model, ring.bits, self.suite.scale_bits)
+        elif ring.spare:
+            _log.warning("a model without a calibration: nobody sees it if values pass the ring")
 
     def _hide(self, weight: Tensor, owner: int) -> Tensor:
         value = weight.detach().clone() if owner == self.rank else None

@@ -77,7 +77,7 @@ class Hand:
         total = torch.zeros(mask.shape, dtype=torch.int64)
         for rank in mask.holders:
             total += mask.share(rank, self.keys[rank])
-        return total
+        return mask.ring.reduced(total)
 
 
 class Dealer:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protocols.fixedpoint import RING_BITS
+from protocols.ring.bits import WORD_BITS
 
 __all__ = ["BLOCK", "Floats", "power_of_two", "wave_powers"]
 
@@ -52,7 +52,7 @@ def wave_powers(x: Tensor, turn: int, count: int) -> Iterator[tuple[int, int, Fl
     """
     for begin in range(0, x.numel(), BLOCK):
         turns = (x[begin : begin + BLOCK] * turn).to(torch.float64)
-        cos, sin = (v.numpy() for v in _circle(turns.mul_(2 * math.pi * 2.0**-RING_BITS)))
+        cos, sin = (v.numpy() for v in _circle(turns.mul_(2 * math.pi * 2.0**-WORD_BITS)))
         now, twice = np.stack([cos, sin, -cos]), 2.0 * cos
         before, after = np.empty_like(now), np.empty_like(now)
         before[0], before[1], before[2] = 1.0, 0.0, -1.0

@@ -9,81 +9,30 @@ truncation is put off until something needs it, because a comparison does it on 
 """
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from protocols.correlations.elementary import SampleKind
-from protocols.errors import EncodingError, InputShapeError, OwnershipError, ShapeError
-from protocols.fixedpoint import SCALE_BITS, VALUE_BITS, bound, encode
-from protocols.party import Operator, Party
+from protocols.errors import EncodingError, ShapeError
+from protocols.fixedpoint import encode
+from protocols.inputs import Inputs, Real
+from protocols.party import Operator
 from protocols.ring.bilinear import Bilinear, Multiply, Shape, broadcast_shape
-from protocols.scheme import Scheme
 from protocols.shares import Bits, Share, Sharing
 
 __all__ = ["Real", "Suite"]
 
-Real: TypeAlias = Callable[[Tensor], Tensor]
+
+WAVE_BITS = 24
+"""Further fractional bits that a sum of waves needs, for the errors that functions state."""
 
 
-class Suite(Scheme):
-    """The operations on secrets, at one party.
-
-    Args:
-        party: keys, links and device.
-        scale_bits: fractional bits f, between 2 and 30.
-    """
+class Suite(Inputs):
+    """The operations on secrets, at one party; see `protocols.inputs` for what it is made of."""
 
     needs_dealer: bool
-
-    def __init__(self, party: Party, scale_bits: int = SCALE_BITS) -> None:
-        if not 2 <= scale_bits <= 30:
-            raise ShapeError(f"scale_bits is 2 to 30, not {scale_bits}")
-        super().__init__(party)
-        self.scale_bits = scale_bits
-
-    # --- where values enter and leave ---------------------------------------------------------
-
-    def input(self, value: Tensor | Awaitable[Tensor] | None, owner: int, shape: Shape) -> Sharing:
-        """A real tensor that party `owner` knows; others give None and the public shape.
-
-        The owner may give an awaitable instead: the program runs ahead up to where it is needed.
-
-        Raises (at the owner, or when the value is read):
-            OwnershipError, ShapeError, EncodingError.
-        """
-        mine = owner == self.party.rank
-        if mine != (value is not None):
-            what = "gave no value" if mine else f"gave a value that party {owner} owns"
-            raise OwnershipError(f"party {self.party.rank} {what}")
-        share = self.issue("input", self._input, value, owner, shape)
-        return Sharing(shape, self.scale_bits, share, owner)
-
-    async def _input(
-        self, op: Operator, value: Tensor | Awaitable[Tensor] | None, owner: int, shape: Shape
-    ) -> Share:
-        if value is None:
-            return await self._zero(op, shape)
-        return Share(await self._encoded(op, value, shape))
-
-    async def _encoded(
-        self, op: Operator, value: Tensor | Awaitable[Tensor], shape: Shape
-    ) -> Tensor:
-        real = value if isinstance(value, Tensor) else await value
-        if tuple(real.shape) != shape:
-            raise InputShapeError(str(op.label), tuple(real.shape), shape)
-        return await op.run(real.numel(), encode, real, self.scale_bits)
-
-    def zero(self, shape: Shape, scale_bits: int | None = None) -> Sharing:
-        """A sharing of zeros that everybody knows; add a public tensor to make it a constant."""
-        share = self.issue("zero", self._zero, shape)
-        return Sharing(shape, self.scale_bits if scale_bits is None else scale_bits, share)
-
-    async def _zero(self, op: Operator, shape: Shape) -> Share:
-        return Share(torch.zeros(shape, dtype=torch.int64), offline=True)
 
     # --- local operations ---------------------------------------------------------------------
 
@@ -139,7 +88,7 @@ class Suite(Scheme):
         """x + a public real tensor, broadcast to `shape`."""
         x = self._in_range(x)  # before the constant is encoded at its scale
         scale = x.scale_bits
-        constant = encode(value, scale, limit=2.0 ** (VALUE_BITS - scale))
+        constant = encode(value, scale, limit=2.0 ** (self.ring.value_bits - scale))
         adds = self._adds_constants(x)
 
         def kernel(share: Tensor) -> Tensor:
@@ -157,12 +106,11 @@ class Suite(Scheme):
         """
         whole = not value.is_floating_point()
         if whole:
-            limit = float(2 ** (VALUE_BITS - 2 * self.scale_bits))
-            factor, added = encode(value, 0, limit=limit), 0
+            factor, added = encode(value, 0, limit=self.limit), 0
         else:
             x = self.rescale(x)
             added = self.scale_bits + self._spare_bits(value)
-            factor = encode(value, added, limit=bound(self.scale_bits))
+            factor = encode(value, added, limit=self.limit)
         shapes = (tuple(factor.shape), x.shape) if public_first else (x.shape, tuple(factor.shape))
 
         def kernel(share: Tensor) -> Tensor:
@@ -175,7 +123,7 @@ class Suite(Scheme):
         """How far below one the factors lie: so much finer they can be without growing."""
         peak = float(factor.abs().max()) if factor.numel() else 0.0
         _, exponent = math.frexp(peak)
-        return min(max(-exponent, 0), VALUE_BITS - 1 - 2 * self.scale_bits)
+        return min(max(-exponent, 0), self.ring.value_bits - 1 - 2 * self.scale_bits)
 
     # --- operations that the owner of all operands does alone, or a protocol does ---------------
 
@@ -191,7 +139,7 @@ class Suite(Scheme):
         return Sharing(shape, scale, self._product(operation, x, y))
 
     def scaled(self, s: Sharing, x: Sharing, scale_bits: int | None = None) -> Sharing:
-        """s x, elementwise, at the sum of their scales, whatever that is: it must fit 62 bits.
+        """s x, elementwise, at the sum of their scales, whatever that is: it must fit the ring.
 
         Args:
             scale_bits: if given, x is truncated to it first, without another opening.
@@ -255,13 +203,14 @@ class Suite(Scheme):
             intervals: thresholds ascend, and the bits but the last are [t_k <= x < t_(k+1)].
         """
         scale = x.scale_bits
-        high = min(VALUE_BITS, VALUE_BITS - 2 * self.scale_bits + scale)
+        top = self.ring.value_bits
+        high = min(top, top - 2 * self.scale_bits + scale)
         if peak is not None:
             high = min(high, max(math.ceil(math.log2(peak)) + scale, 1))
         low = min(max(scale - self.scale_bits, 0), high - 1)
         whole = tuple(round(t * 2.0**scale) for t in thresholds)
-        if any(abs(t) >= bound(self.scale_bits) for t in thresholds):
-            raise EncodingError(1, bound(self.scale_bits), self.scale_bits)
+        if any(abs(t) >= self.limit for t in thresholds):
+            raise EncodingError(1, self.limit, self.scale_bits)
         key = (low, high, int(intervals), *whole)
         if key not in x.compared:
             x.compared[key] = self._compare(x, whole, low, high, intervals)
@@ -275,6 +224,10 @@ class Suite(Scheme):
         """x where b, 0 elsewhere, at the scale of x; shapes broadcast, x has no more dimensions
         than b, but for one in front."""
         return Sharing(broadcast_shape(b.shape, x.shape), x.scale_bits, self._select(b, x))
+
+    def selected(self, b: Bits, x: Sharing) -> Sharing:
+        """x at scale f where b, 0 elsewhere: there it may have passed the ring on the way."""
+        return self.select(b, self.rescale(x))
 
     def relu(self, x: Sharing) -> Sharing:
         """max(x, 0), at scale f; the truncation of a product comes with it for nothing."""
@@ -350,8 +303,14 @@ class Suite(Scheme):
         Args:
             turn: how far one step of x turns; whole, so that x may be anything.
             series: float64 (K + 1, 2), of a_k and b_k; public.
+
+        Raises:
+            ShapeError: the ring is too small for waves that are as fine as the scale asks for.
         """
         bits = self.wave_bits
+        if bits < self.scale_bits + WAVE_BITS:
+            most = bits - WAVE_BITS
+            raise ShapeError(f"waves need scale_bits of {most} at most in {self.ring}")
         public = bits // 2 - 2
         share = self._waves(x, turn, series, (public, bits - public))
         return Sharing(x.shape, bits, share)
@@ -359,37 +318,7 @@ class Suite(Scheme):
     @property
     def wave_bits(self) -> int:
         """Fractional bits of `waves`: truncated by 32 at the most, which is cheap to deal."""
-        return min(self.scale_bits + 32, VALUE_BITS - 6)
-
-    def sample(self, shape: Shape, kind: SampleKind, parameter: float = 0.0) -> Sharing:
-        """Random numbers that no party knows.
-
-        Args:
-            kind: "bernoulli" (1 with the odds `parameter`, at scale 0), "uniform" in [0, 1) or
-                standard "normal", both at scale f.
-        """
-        scale = 0 if kind == "bernoulli" else self.scale_bits
-        return Sharing(shape, scale, self._sample(shape, kind, scale, parameter))
-
-    def known(self, name: str, function: Real, x: Sharing, shape: Shape | None = None) -> Sharing:
-        """A function that the one owner of x computes alone, of real numbers (float64), at scale f.
-
-        Raises (at the owner, when the value is read):
-            EncodingError.
-        """
-        mine, shape = self.party.rank == x.owner, x.shape if shape is None else shape
-        share = self.issue(name, self._known, function, x, shape, mine)
-        return Sharing(shape, self.scale_bits, share, x.owner, x.ahead)
-
-    async def _known(
-        self, op: Operator, function: Real, x: Sharing, shape: Shape, mine: bool
-    ) -> Share:
-        if not mine:
-            return await self._zero(op, shape)
-        share = await op.read(x.share)
-        real = share.value.to(torch.float64) * 2.0**-x.scale_bits
-        value = await op.run(real.numel(), lambda: encode(function(real), self.scale_bits))
-        return Share(value, op.depth, share.offline)
+        return min(self.scale_bits + 32, self.ring.value_bits - 6)
 
 
 def _round(x: Tensor, bits: int) -> Tensor:

@@ -9,8 +9,8 @@ from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
 from protocols.dealer import Dealer
 from protocols.device import Device
-from protocols.fixedpoint import SCALE_BITS
 from protocols.party import Party
+from protocols.ring.ring import RING, Ring
 from protocols.suite import Suite
 from tests.transports.pairs import local_exchanges
 from transports import Exchange, PeerAborted
@@ -25,8 +25,8 @@ NAMES = ("anna", "boris", "clara", "dmitri", "elena")
 class PointSuite(AdditiveSuite):
     """Compares with distributed point functions."""
 
-    def __init__(self, party: Party, scale_bits: int = SCALE_BITS) -> None:
-        super().__init__(party, scale_bits, comparison="dpf")
+    def __init__(self, party: Party, scale_bits: int | None = None, ring: Ring = RING) -> None:
+        super().__init__(party, scale_bits, ring, comparison="dpf")
 
 
 @dataclass
@@ -44,18 +44,20 @@ async def run_parties(
     program: Program[T],
     n: int = 2,
     suite: type[Suite] = AdditiveSuite,
-    scale_bits: int = SCALE_BITS,
+    scale_bits: int | None = None,
+    ring: Ring = RING,
 ) -> Outcome:
     """Runs `program(session)` at n parties at once; raises the first party's error if one fails."""
     async with local_exchanges(n + 1) as exchanges:
-        return await run_on(exchanges, program, suite, scale_bits)
+        return await run_on(exchanges, program, suite, scale_bits, ring)
 
 
 async def run_on(
     exchanges: list[Exchange],
     program: Program[T],
     suite: type[Suite] = AdditiveSuite,
-    scale_bits: int = SCALE_BITS,
+    scale_bits: int | None = None,
+    ring: Ring = RING,
 ) -> Outcome:
     """The same over links that are open already; the last exchange is the dealer's."""
     n = len(exchanges) - 1
@@ -64,7 +66,7 @@ async def run_on(
         dealer = asyncio.create_task(Dealer(exchanges[n], n, devices[n]).serve())
         parties = [
             asyncio.create_task(
-                _party(exchanges[rank], n, devices[rank], program, suite, scale_bits)
+                _party(exchanges[rank], n, devices[rank], program, suite, scale_bits, ring)
             )
             for rank in range(n)
         ]
@@ -95,11 +97,12 @@ async def _party(
     device: Device,
     program: Program[T],
     suite_type: type[Suite],
-    scale_bits: int,
+    scale_bits: int | None,
+    ring: Ring,
 ) -> tuple[T, int]:
     party = Party(exchange, exchange.rank, n, device)
     await party.join()
-    suite = suite_type(party, scale_bits)
+    suite = suite_type(party, scale_bits, ring)
     try:
         session = Session(suite, NAMES[:n])
         result = await session.run(program)

@@ -10,11 +10,11 @@ from protocols.additive.truncation import truncate_cost
 from protocols.chunks import chunk_bits, combine, look_up
 from protocols.correlations import BitMask, Comparison, Selection, wrap_dtype
 from protocols.cost import Cost
-from protocols.fixedpoint import RING_BITS
 from protocols.party import Operator
 from protocols.ring.bilinear import Shape, broadcast_shape
 from protocols.ring.bits import WORD_BITS, unpack, word_count
 from protocols.ring.library import kernels
+from protocols.ring.ring import RING, Ring
 from protocols.shares import Bits, Share, Sharing, Wire
 
 __all__ = [
@@ -91,33 +91,34 @@ async def compare(
     return Share(bits.view(len(thresholds), *x.shape), op.depth)
 
 
-def compare_cost(shape: Shape, window: int, count: int = 1) -> Cost:
+def compare_cost(shape: Shape, window: int, count: int = 1, ring: Ring = RING) -> Cost:
     """With the wire still to open, from one party to each peer."""
     n, widths = prod(shape), chunk_bits(window)
     chunks, plane = len(widths), count * WORD_BITS * word_count(prod(shape))
     tables = sum(64 if bits == 6 else 32 for bits in widths) * n
     products = (2**chunks - 1 + 2 ** (chunks - 1) - 1) * plane
-    return Cost(3, RING_BITS * n + 2 * chunks * plane, tables + products + plane)
+    return Cost(3, ring.bits * n + 2 * chunks * plane, tables + products + plane)
 
 
-async def indicator(op: Operator, b: Bits) -> Share:
+async def indicator(op: Operator, b: Bits, ring: Ring) -> Share:
     """[b] in the ring from b^ = b ^ beta:  [b] = e b^ + (1 - 2 b^) [beta].
 
     Shapes:   b (...) -> (...)
     Scale:    0
-    Spends:   beta, 64 bits each, to the last party
+    Spends:   beta, an element of the ring each, to the last party
     Cost:     0 rounds once b^ is open
     Reveals:  nothing, no message is sent
     """
-    (beta,) = await op.material(Selection(f"{op.label}/material", b.mask))
+    request = Selection(f"{op.label}/material", b.mask, ring_bits=ring.bits)
+    (beta,) = await op.material(request)
     b_hat = await _flips(op, b)
     value = await op.run(beta.numel(), _choose, b_hat, beta, int(op.party.first) - beta)
     return Share(value.view(b.shape), op.depth)
 
 
-def indicator_cost(count: int) -> Cost:
+def indicator_cost(count: int, ring: Ring = RING) -> Cost:
     """With b^ open already."""
-    return Cost(0, 0, RING_BITS * count)
+    return Cost(0, 0, ring.bits * count)
 
 
 async def select(op: Operator, b: Bits, x: Sharing, wire: Wire, shift: int) -> Share:
@@ -137,31 +138,32 @@ async def select(op: Operator, b: Bits, x: Sharing, wire: Wire, shift: int) -> S
     Cost:     0 rounds once b^ and the wire are open
     Reveals:  nothing, no message is sent
     """
-    material = await op.material(Selection(f"{op.label}/material", b.mask, wire.mask, shift))
+    ring = wire.mask.ring
+    request = Selection(f"{op.label}/material", b.mask, wire.mask, shift, ring.bits)
+    material = await op.material(request)
     x_hat = await opened(op, wire)
     share = await op.read(x.share)
-    b_hat = await _flips(op, b)
-    value = await op.run(
-        material[1].numel(), kernels().select, b_hat, x_hat, share.value, material, shift
-    )
+    operands = (await _flips(op, b), x_hat, share.value, material)
+    work = material[1].numel()
+    value = await op.run(work, kernels().select, *operands, shift, ring.spare)
     return Share(value.view(broadcast_shape(b.shape, x.shape)), op.depth)
 
 
-def select_cost(bits: Shape, x: Shape, shift: int) -> Cost:
+def select_cost(bits: Shape, x: Shape, shift: int, ring: Ring = RING) -> Cost:
     """With everything open already."""
-    selected = RING_BITS + (8 * wrap_dtype(shift).itemsize if shift else 0)
-    return Cost(0, 0, RING_BITS * prod(bits) + selected * prod(broadcast_shape(bits, x)))
+    selected = ring.bits + (8 * wrap_dtype(shift).itemsize if shift else 0)
+    return Cost(0, 0, ring.bits * prod(bits) + selected * prod(broadcast_shape(bits, x)))
 
 
-def negative_cost(shape: Shape, window: int) -> Cost:
+def negative_cost(shape: Shape, window: int, ring: Ring = RING) -> Cost:
     """Of `Suite.negative`, with the wire still to open."""
-    return compare_cost(shape, window) + indicator_cost(prod(shape))
+    return compare_cost(shape, window, ring=ring) + indicator_cost(prod(shape), ring)
 
 
-def relu_cost(shape: Shape, shift: int, window: int) -> Cost:
+def relu_cost(shape: Shape, shift: int, window: int, ring: Ring = RING) -> Cost:
     """Of `Suite.relu`, with the wire still to open: the truncation is spent on the way."""
-    cost = compare_cost(shape, window) + select_cost(shape, shape, shift)
-    return cost + Cost(0, 0, truncate_cost(shape, shift).offline_bits) if shift else cost
+    cost = compare_cost(shape, window, ring=ring) + select_cost(shape, shape, shift, ring)
+    return cost + Cost(0, 0, truncate_cost(shape, shift, ring).offline_bits) if shift else cost
 
 
 async def _flips(op: Operator, b: Bits) -> Tensor:

@@ -10,6 +10,7 @@ from protocols.correlations.elementary import SampleKind
 from protocols.party import Operator
 from protocols.powers import BLOCK, Floats, power_of_two, wave_powers
 from protocols.ring.bilinear import Shape
+from protocols.ring.ring import Ring
 from protocols.shares import Share, Sharing, Wire
 
 __all__ = ["exponential", "mantissa", "one_hot", "sample", "waves"]
@@ -157,7 +158,7 @@ async def _agreed(op: Operator, series: Tensor) -> Tensor:
 
 
 async def sample(
-    op: Operator, shape: Shape, kind: SampleKind, scale: int, parameter: float
+    op: Operator, shape: Shape, kind: SampleKind, scale: int, parameter: float, ring: Ring
 ) -> Share:
     """[random numbers] that the dealer drew and nobody else knows.
 
@@ -166,6 +167,6 @@ async def sample(
     Cost:     0 rounds
     Reveals:  nothing, no message is sent
     """
-    request = Sample(f"{op.label}/material", shape, kind, scale, parameter)
+    request = Sample(f"{op.label}/material", shape, kind, scale, parameter, ring.bits)
     (share,) = await op.material(request)
     return Share(share, offline=True)

@@ -10,11 +10,11 @@ from protocols.chunks import combine, look_up, table_dtype
 from protocols.correlations import BitMask, Ladder
 from protocols.correlations.ladder import rung_groups, rung_widths
 from protocols.cost import Cost
-from protocols.fixedpoint import RING_BITS
 from protocols.party import Operator
 from protocols.ring.bilinear import Shape
 from protocols.ring.bits import WORD_BITS, unpack, word_count
 from protocols.ring.library import kernels
+from protocols.ring.ring import RING, Ring
 from protocols.shares import Share, Wire
 
 __all__ = ["ladder", "ladder_cost"]
@@ -84,7 +84,9 @@ async def ladder(op: Operator, x: Wire, floor: int, high: int, count: int, mask:
     return Share(bits.view(mask.shape[0], *x.shape), op.depth)
 
 
-def ladder_cost(shape: Shape, floor: int, high: int, count: int, sides: int = 1) -> Cost:
+def ladder_cost(
+    shape: Shape, floor: int, high: int, count: int, sides: int = 1, ring: Ring = RING
+) -> Cost:
     """With the wire still to open, from one party to each peer."""
     n, words = prod(shape), WORD_BITS * word_count(prod(shape))
     groups = [(c, sides * rungs) for c, rungs in rung_groups(floor, high, count)]
@@ -93,7 +95,7 @@ def ladder_cost(shape: Shape, floor: int, high: int, count: int, sides: int = 1)
     products = sum((2**c - 1 + 2 ** (c - 1) - 1) * rungs for c, rungs in groups)
     tables = sum(8 * table_dtype(bits).itemsize for bits in widths) * n
     planes = (products + sides * count) * words
-    return Cost(3, RING_BITS * n + opened_planes * words, tables + planes)
+    return Cost(3, ring.bits * n + opened_planes * words, tables + planes)
 
 
 def _order(request: Ladder) -> list[tuple[int, int]]:

@@ -11,12 +11,12 @@ from protocols.additive.sharing import opened
 from protocols.correlations import BitMask, PointKeys, SignPlanes
 from protocols.correlations.points import parts
 from protocols.cost import Cost
-from protocols.fixedpoint import RING_BITS
 from protocols.party import Operator
 from protocols.points import evaluate, key_words, slice_count
 from protocols.ring.bilinear import Shape
 from protocols.ring.bits import WORD_BITS, pack, unpack, word_count
 from protocols.ring.library import kernels
+from protocols.ring.ring import RING, Ring
 from protocols.shares import Share, Wire
 
 __all__ = ["compare_by_points", "compare_by_points_cost", "handed_bits"]
@@ -103,11 +103,11 @@ async def compare_by_points(
     return Share(bits.view(len(thresholds), *x.shape), op.depth)
 
 
-def compare_by_points_cost(shape: Shape, window: int, count: int = 1) -> Cost:
+def compare_by_points_cost(shape: Shape, window: int, count: int = 1, ring: Ring = RING) -> Cost:
     """With the wire still to open. The keys travel twice: the last party hands them on."""
     n = prod(shape)
     plane = count * WORD_BITS * word_count(n)
-    return Cost(2, RING_BITS * n + plane, _key_bits(n, window) + plane)
+    return Cost(2, ring.bits * n + plane, _key_bits(n, window) + plane)
 
 
 def handed_bits(shape: Shape, window: int) -> int:

@@ -14,9 +14,9 @@ from protocols.additive.sharing import open_, reveal
 from protocols.additive.truncation import truncate
 from protocols.correlations import BitMask, Mask
 from protocols.correlations.elementary import SampleKind
-from protocols.fixedpoint import SCALE_BITS
 from protocols.party import Operator, Party
 from protocols.ring.bilinear import Bilinear, Shape
+from protocols.ring.ring import RING, Ring
 from protocols.shares import Bits, Share, Sharing, Wire
 from protocols.suite import Suite
 
@@ -28,7 +28,8 @@ class AdditiveSuite(Suite):
 
     Args:
         party: keys, links and device.
-        scale_bits: fractional bits.
+        scale_bits: fractional bits; by default what suits the ring.
+        ring: that the shares are of.
         comparison: "tables", or "dpf" with two parties, one round sooner; the same at all of them
             (`protocols.additive.choice`). Magnitudes (`ladder`) and unit vectors (`one_hot`) are
             of tables with both.
@@ -40,10 +41,15 @@ class AdditiveSuite(Suite):
     needs_dealer = True
 
     def __init__(
-        self, party: Party, scale_bits: int = SCALE_BITS, *, comparison: Comparing = "tables"
+        self,
+        party: Party,
+        scale_bits: int | None = None,
+        ring: Ring = RING,
+        *,
+        comparison: Comparing = "tables",
     ) -> None:
         check_comparison(comparison, party.size)
-        super().__init__(party, scale_bits)
+        super().__init__(party, scale_bits, ring)
         self.comparison = comparison
 
     def wire(self, x: Sharing, to: int | None = None) -> Wire:
@@ -55,7 +61,7 @@ class AdditiveSuite(Suite):
             # A receiver who is alone must not hold a part of the mask: it would be no use.
             holders = tuple(rank for rank in senders if rank != to)
             label = self.next_label("open")
-            mask = Mask(f"{label}/mask", x.shape, holders)
+            mask = Mask(f"{label}/mask", x.shape, holders, ring_bits=self.ring.bits)
             masked = self.start(label, open_, x, mask, senders, receivers)
             x.wires[to] = Wire(x.shape, x.scale_bits, mask, masked)
         return x.wires[to]
@@ -69,7 +75,7 @@ class AdditiveSuite(Suite):
         if w.operand is None:
             owner = _owner(w)
             label = self.next_label("operand")
-            mask = Mask(f"{label}/mask", w.shape, (owner,), kept=True)
+            mask = Mask(f"{label}/mask", w.shape, (owner,), True, self.ring.bits)
             hidden = self.start(label, hide_operand, w, owner, mask)
             w.operand = Wire(w.shape, w.scale_bits, mask, hidden)  # type: ignore[arg-type]
         return w.operand
@@ -78,7 +84,7 @@ class AdditiveSuite(Suite):
         return self.party.rank == (0 if x.owner is None else x.owner)
 
     async def reveal(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None:
-        return await reveal(op, x, to)
+        return await reveal(op, x, to, self.ring)
 
     def _product(self, operation: Bilinear, x: Sharing, y: Sharing) -> "asyncio.Future[Share]":
         if x.owner is None and y.owner is None:
@@ -105,7 +111,7 @@ class AdditiveSuite(Suite):
         return Bits(mask.shape, mask, masked)
 
     def _indicator(self, b: Bits) -> "asyncio.Future[Share]":
-        return self.issue("indicator", indicator, b)
+        return self.issue("indicator", indicator, b, self.ring)
 
     def _select(self, b: Bits, x: Sharing) -> "asyncio.Future[Share]":
         # A truncated value needs no opening of its own: that of its source tells as much.
@@ -144,7 +150,7 @@ class AdditiveSuite(Suite):
     def _sample(
         self, shape: Shape, kind: SampleKind, scale: int, parameter: float
     ) -> "asyncio.Future[Share]":
-        return self.issue("sample", sample, shape, kind, scale, parameter)
+        return self.issue("sample", sample, shape, kind, scale, parameter, self.ring)
 
 
 def _owner(x: Sharing) -> int:

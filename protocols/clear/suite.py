@@ -13,13 +13,13 @@ from torch import Tensor
 
 from protocols.correlations import BitMask, Member, Sample
 from protocols.correlations.elementary import SampleKind
-from protocols.fixedpoint import VALUE_BITS
+from protocols.inputs import Real
 from protocols.party import Operator
 from protocols.powers import wave_powers
 from protocols.prg import Key
 from protocols.ring.bilinear import Bilinear, Shape
 from protocols.shares import Bits, Share, Sharing
-from protocols.suite import Real, Suite
+from protocols.suite import Suite
 
 __all__ = ["ClearSuite"]
 
@@ -122,7 +122,7 @@ class ClearSuite(Suite):
     ) -> "asyncio.Future[Share]":
         def run(v: Tensor) -> Tensor:
             power = (v.to(torch.float64) * (rate * 2.0**-low)).floor_() + scale
-            return torch.exp2(power.clamp_(max=VALUE_BITS)).round_().to(torch.int64)
+            return torch.exp2(power.clamp_(max=self.ring.value_bits)).round_().to(torch.int64)
 
         return self._local("exponential", x, run)
 

@@ -50,7 +50,7 @@ def expand(request: Request, key: Key) -> list[Tensor]:
 def correct(request: Request, masks: MaskSource, keys: list[Key], own: Key) -> list[Tensor]:
     """The last party's shares: each value minus what the other parties expand from `keys`.
 
-    A public value is left as it is.
+    As they travel: see `Member.size_bytes`. A public value is left as it is.
 
     Args:
         masks: the dealer's view of masks.
@@ -67,7 +67,7 @@ def correct(request: Request, masks: MaskSource, keys: list[Key], own: Key) -> l
             else:
                 share = stream.words(member.shape, member.dtype)
                 value = torch.sub(value, share, out=share)
-        corrections.append(value)
+        corrections.append(value if member.ring is None else member.ring.sent(value))
     return corrections
 
 

@@ -35,8 +35,9 @@ def reciprocal(suite: Suite, x: Sharing, *, positive: bool = False) -> Sharing:
 
     Shapes:   x (...) -> (...)
     Scale:    62 - f
-    Domain:   2^-15 <= |x| <= 7/8 of 2^(62-2f) (from 2^(1-f) if f < 16). A smaller |x| gives 0, or,
-              if x is known to be positive, the reciprocal of the smallest.
+    Domain:   2^-15 <= |x| <= 7/8 of 2^(62-2f) (from 2^(1-f), or 2^(2f-61), if that is more, or
+              else the next 2^(62-2f-3k)). A smaller |x| gives 0, or, if x is known to be positive,
+              the reciprocal of the smallest.
     Error:    2 steps of 2^-f, and 10 2^-f of the value
     Cost:     6 rounds
     Reveals:  nothing
@@ -64,7 +65,7 @@ def divide(suite: Suite, x: Sharing, y: Sharing) -> Sharing:
 
     Shapes:   x, y -> broadcast
     Scale:    2f
-    Domain:   y as x in `reciprocal`; the quotient below 2^15 (less if 62 - 2f is)
+    Domain:   y as x in `reciprocal`; the quotient below 2^15 and 2^(61-2f)
     Error:    3 steps of 2^-f, and 10 2^-f of the value
     Cost:     6 rounds
     Reveals:  nothing
@@ -190,7 +191,7 @@ def _between(
         raise ValueError(f"{lowest} is no power of two")
     count = max(math.ceil(math.log2(highest / lowest) / 3), 1)
     period = _PERIOD.power + round(math.log2(lowest)) + 3 * (count - 1)
-    if x.scale_bits + period > 64:
+    if x.scale_bits + period > suite.ring.bits:
         x = suite.rescale(x)
     pieces = []
     for k in range(count):

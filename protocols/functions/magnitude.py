@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from protocols.fixedpoint import VALUE_BITS
 from protocols.shares import Bits, Sharing
 from protocols.suite import Suite
 
@@ -50,7 +49,7 @@ class Magnitude:
 
 def top(suite: Suite) -> int:
     """All values lie below 2^top."""
-    return VALUE_BITS - 2 * suite.scale_bits
+    return suite.ring.value_bits - 2 * suite.scale_bits
 
 
 def rungs(suite: Suite, least: int) -> int:

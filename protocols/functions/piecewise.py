@@ -36,7 +36,7 @@ def clamp(suite: Suite, x: Sharing, least: float | None, most: float | None) -> 
     bits = suite.steps(x, (least, most), intervals=True)
     inside = suite.select(bits.plane(0), suite.rescale(x))
     # Outside: `most`, less it where x < most, and `least` where x < least.
-    factors = encode(torch.tensor([-least, least - most]), suite.scale_bits)
+    factors = encode(torch.tensor([-least, least - most]), suite.scale_bits, limit=suite.limit)
     weights = factors.view(-1, *[1] * len(x.shape))
     edges = suite.linear(
         "edges",
@@ -52,7 +52,7 @@ def clamp(suite: Suite, x: Sharing, least: float | None, most: float | None) -> 
 def leaky_relu(suite: Suite, x: Sharing, slope: float) -> Sharing:
     """x where it is positive, slope x elsewhere: costs as `Suite.relu`, at scale 2f."""
     f = suite.scale_bits
-    factor = encode(torch.tensor(slope), f)
+    factor = encode(torch.tensor(slope), f, limit=suite.limit)
 
     def bend(relu: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         return (relu << f) + factor * (value - relu)

@@ -16,7 +16,7 @@ from torch import Tensor
 from protocols.ring import loops, tree_loops
 from protocols.ring.bits import word_count
 from protocols.ring.kernels import NARROW, Kernels
-from protocols.ring.plain import PlainKernels
+from protocols.ring.plain import NARROW_BYTES, PlainKernels
 from protocols.ring.tree_loops import Bytes, Words
 from protocols.ring.trees import Trees
 
@@ -27,9 +27,10 @@ WORDS = numba.uint64[::1]
 ROWS = numba.uint64[:, ::1]
 STACK = numba.uint64[:, :, ::1]
 HALVES = numba.uint32[::1]
+QUARTERS = numba.uint16[::1]
 BYTES = numba.uint8[::1]
 
-UNSIGNED = {1: np.uint8, 4: np.uint32, 8: np.uint64}
+UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 class CompiledKernels(Kernels):
@@ -46,15 +47,18 @@ class CompiledKernels(Kernels):
         self._thermometer = _compiled(loops.thermometer, (*chunks, WORDS), (*chunks, HALVES))
         self._mask_products = _compiled(loops.mask_products, (ROWS,) * 4)
         self._join = _compiled(loops.join, (*(ROWS,) * 4, WORD, WORDS))
-        self._deal_truncation = _compiled(loops.deal_truncation, (WORDS, WORD, WORDS, HALVES))
+        self._deal_truncation = _compiled(loops.deal_truncation, (WORDS, WORD, WORD, WORDS, HALVES))
         self._deal_selection = _compiled(
-            loops.deal_selection, (WORDS, WORDS, WORD, WORDS, WORDS, HALVES)
+            loops.deal_selection, (WORDS, WORDS, WORD, WORD, WORDS, WORDS, HALVES)
         )
-        self._truncated = _compiled(loops.truncated, (WORDS, WORDS, HALVES, WORD, WORD, WORDS))
+        self._truncated = _compiled(loops.truncated, (WORDS, WORDS, HALVES, *(WORD,) * 3, WORDS))
         self._select_truncated = _compiled(
-            loops.select_truncated, (BYTES, *(WORDS,) * 4, HALVES, WORD, WORDS)
+            loops.select_truncated, (BYTES, *(WORDS,) * 4, HALVES, WORD, WORD, WORDS)
         )
         self._select_exact = _compiled(loops.select_exact, (BYTES, *(WORDS,) * 5))
+        self._narrow = _compiled(loops.narrow, (WORDS, QUARTERS))
+        self._widen = _compiled(loops.widen, (QUARTERS, WORDS))
+        self._add_narrow = _compiled(loops.add_narrow, (WORDS, QUARTERS, WORDS))
 
     def products(self, x: Tensor, y: Tensor) -> Tensor:
         columns = y.transpose(1, 2)
@@ -97,39 +101,64 @@ class CompiledKernels(Kernels):
         self._join(*rows, int(first), _flat(out))
         return out
 
-    def deal_truncation(self, r: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    def deal_truncation(self, r: Tensor, bits: int, spare: int = 0) -> tuple[Tensor, Tensor]:
         rho, wrap = torch.empty(r.shape, dtype=torch.int64), torch.empty(r.shape, dtype=torch.int32)
-        self._deal_truncation(_flat(r), bits, _flat(rho), _flat(wrap))
+        self._deal_truncation(_flat(r), bits, spare, _flat(rho), _flat(wrap))
         return rho, wrap
 
-    def deal_selection(self, r: Tensor, plane: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
+    def deal_selection(
+        self, r: Tensor, plane: Tensor, bits: int, spare: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor]:
         beta, beta_rho = torch.empty(2, *r.shape, dtype=torch.int64)
         beta_wrap = torch.empty(r.shape, dtype=torch.int32)
         self._deal_selection(
-            _flat(r), _flat(plane), bits, _flat(beta), _flat(beta_rho), _flat(beta_wrap)
+            _flat(r), _flat(plane), bits, spare, _flat(beta), _flat(beta_rho), _flat(beta_wrap)
         )
         return beta, beta_rho, beta_wrap
 
-    def truncated(self, x_hat: Tensor, rho: Tensor, wrap: Tensor, bits: int, first: bool) -> Tensor:
+    def truncated(
+        self, x_hat: Tensor, rho: Tensor, wrap: Tensor, bits: int, first: bool, spare: int = 0
+    ) -> Tensor:
         if wrap.dtype != torch.int32:  # more than 32 bits at once: hardly ever
-            return self._plain.truncated(x_hat, rho, wrap, bits, first)
+            return self._plain.truncated(x_hat, rho, wrap, bits, first, spare)
         out = torch.empty(x_hat.shape, dtype=torch.int64)
-        self._truncated(_flat(x_hat), _flat(rho), _flat(wrap), bits, int(first), _flat(out))
+        self._truncated(_flat(x_hat), _flat(rho), _flat(wrap), bits, spare, int(first), _flat(out))
         return out
 
     def select(
-        self, flips: Tensor, x_hat: Tensor, y: Tensor, material: list[Tensor], bits: int
+        self,
+        flips: Tensor,
+        x_hat: Tensor,
+        y: Tensor,
+        material: list[Tensor],
+        bits: int,
+        spare: int = 0,
     ) -> Tensor:
         operands = [flips, x_hat, y, *material]
         broadcast = any(t.numel() != y.numel() for t in operands)
         if broadcast or (bits and material[-1].dtype != torch.int32):
-            return self._plain.select(flips, x_hat, y, material, bits)
+            return self._plain.select(flips, x_hat, y, material, bits, spare)
         out = torch.empty(material[1].shape, dtype=torch.int64)
         arrays = [_flat(t) for t in operands]
         if bits:
-            self._select_truncated(*arrays, bits, _flat(out))
+            self._select_truncated(*arrays, bits, spare, _flat(out))
         else:
             self._select_exact(*arrays, _flat(out))
+        return out
+
+    def narrow(self, x: Tensor) -> Tensor:
+        out = torch.empty(NARROW_BYTES * x.numel(), dtype=torch.uint8)
+        self._narrow(_flat(x), _flat(out.view(torch.int16)))
+        return out
+
+    def widen(self, data: Tensor) -> Tensor:
+        out = torch.empty(data.numel() // NARROW_BYTES, dtype=torch.int64)
+        self._widen(_flat(data.view(torch.int16)), _flat(out))
+        return out
+
+    def add_narrow(self, x: Tensor, data: Tensor) -> Tensor:
+        out = torch.empty(x.shape, dtype=torch.int64)
+        self._add_narrow(_flat(x), _flat(data.view(torch.int16)), _flat(out))
         return out
 
 

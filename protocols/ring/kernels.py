@@ -15,8 +15,8 @@ NARROW = 64
 class Kernels(ABC):
     """Arithmetic on int64 tensors on the CPU.
 
-    Two implementations agree in every bit: torch's own operators and compiled loops. Shapes:
-    N elements, W = ceil(N / 64) words of a plane of packed bits, m chunks of a window.
+    Two implementations agree in every bit of the ring: torch's own operators and compiled loops.
+    Shapes: N elements, W = ceil(N / 64) words of a plane of packed bits, m chunks of a window.
 
     Attributes:
         trees: the passes of distributed point functions.
@@ -63,19 +63,29 @@ class Kernels(ABC):
         """See `protocols.chunks.combine`."""
 
     @abstractmethod
-    def deal_truncation(self, r: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-        """r >> bits (logical), and the top bit of r as int32; (...) -> (...)."""
+    def deal_truncation(self, r: Tensor, bits: int, spare: int = 0) -> tuple[Tensor, Tensor]:
+        """r >> bits (logical), and the top bit of r as int32; (...) -> (...).
+
+        Args:
+            spare: bits of a word above an element, here and below; what they hold does not count.
+        """
 
     @abstractmethod
-    def deal_selection(self, r: Tensor, plane: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
+    def deal_selection(
+        self, r: Tensor, plane: Tensor, bits: int, spare: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """beta, beta (r >> bits), and beta times the top bit of r as int32.
 
         Shapes: r (...), plane of beta (W,) -> (...) each
         """
 
     @abstractmethod
-    def truncated(self, x_hat: Tensor, rho: Tensor, wrap: Tensor, bits: int, first: bool) -> Tensor:
-        """e A - [rho] + c 2^(64-bits) [wrap]; (...) -> (...). See `protocols.additive.truncation`.
+    def truncated(
+        self, x_hat: Tensor, rho: Tensor, wrap: Tensor, bits: int, first: bool, spare: int = 0
+    ) -> Tensor:
+        """e A - [rho] + c 2^(64-spare-bits) [wrap]; (...) -> (...).
+
+        See `protocols.additive.truncation`.
 
         Args:
             wrap: int32 if bits <= 32, else int64.
@@ -83,7 +93,13 @@ class Kernels(ABC):
 
     @abstractmethod
     def select(
-        self, flips: Tensor, x_hat: Tensor, y: Tensor, material: list[Tensor], bits: int
+        self,
+        flips: Tensor,
+        x_hat: Tensor,
+        y: Tensor,
+        material: list[Tensor],
+        bits: int,
+        spare: int = 0,
     ) -> Tensor:
         """[beta y] where `flips` is 0, [y] - [beta y] where it is 1; (...) -> (...).
 
@@ -93,3 +109,15 @@ class Kernels(ABC):
             y: a share.
             material: shares of beta and beta r, or beta, beta rho and beta wrap.
         """
+
+    @abstractmethod
+    def narrow(self, x: Tensor) -> Tensor:
+        """The lower 48 bits of each element, little-endian; (...) of N -> (6 N,) uint8."""
+
+    @abstractmethod
+    def widen(self, data: Tensor) -> Tensor:
+        """The elements of `narrow`, zero above 48 bits; (6 N,) uint8 -> (N,) int64."""
+
+    @abstractmethod
+    def add_narrow(self, x: Tensor, data: Tensor) -> Tensor:
+        """(x + widen(data)) modulo 2^48, not negative; (...) of N, (6 N,) -> (...)."""

@@ -15,21 +15,25 @@ from typing import TypeAlias
 import numpy as np
 
 __all__ = [
+    "add_narrow",
     "deal_selection",
     "deal_truncation",
     "dots",
     "join",
     "mask_products",
+    "narrow",
     "order",
     "plane",
     "select_exact",
     "select_truncated",
     "thermometer",
     "truncated",
+    "widen",
 ]
 
 Words: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint64]]"
 Halves: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint32]]"
+Quarters: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint16]]"
 Bytes: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
 
 BLOCK = 512
@@ -45,8 +49,11 @@ ZERO = np.uint64(0)
 ONE = np.uint64(1)
 ONES = np.uint64(2**64 - 1)
 TOP = np.uint64(63)
-RING_BITS = np.uint64(64)
+WORD_BITS = np.uint64(64)
 SHIFT_BITS = np.uint64(62)
+FIRST, SECOND = np.uint64(16), np.uint64(32)
+QUARTER = np.uint64(2**16 - 1)
+NARROW = np.uint64(2**48 - 1)
 
 
 def order(
@@ -147,35 +154,55 @@ def join(
             out[start + w] = terms[0, w]
 
 
-def deal_truncation(r: Words, bits: np.uint64, rho: Words, wrap: Halves) -> None:
-    """r >> bits and the top bit of r; (N,) -> two (N,)."""
+def deal_truncation(r: Words, bits: np.uint64, spare: np.uint64, rho: Words, wrap: Halves) -> None:
+    """r >> bits and the top bit of r; (N,) -> two (N,).
+
+    Where bits of a word are spare, elements are shifted to its top, here and below.
+    """
+    bits += spare
     for i in range(r.shape[0]):
-        rho[i] = r[i] >> bits
-        wrap[i] = r[i] >> TOP
+        top = r[i] << spare
+        rho[i] = top >> bits
+        wrap[i] = top >> TOP
 
 
 def deal_selection(
-    r: Words, bits: Words, shift: np.uint64, beta: Words, beta_rho: Words, beta_wrap: Halves
+    r: Words,
+    bits: Words,
+    shift: np.uint64,
+    spare: np.uint64,
+    beta: Words,
+    beta_rho: Words,
+    beta_wrap: Halves,
 ) -> None:
     """beta, beta (r >> shift), beta times the top bit of r; (N,) and a plane (W,) -> three (N,)."""
+    shift += spare
     for w in range(bits.shape[0]):
         word = bits[w]
         begin = w << 6
         for j in range(min(64, r.shape[0] - begin)):
             chosen = (word >> np.uint64(j)) & ONE
+            top = r[begin + j] << spare
             beta[begin + j] = chosen
-            beta_rho[begin + j] = (r[begin + j] >> shift) * chosen
-            beta_wrap[begin + j] = (r[begin + j] >> TOP) & chosen
+            beta_rho[begin + j] = (top >> shift) * chosen
+            beta_wrap[begin + j] = (top >> TOP) & chosen
 
 
 def truncated(
-    x: Words, rho: Words, wrap: Halves, bits: np.uint64, first: np.uint64, out: Words
+    x: Words,
+    rho: Words,
+    wrap: Halves,
+    bits: np.uint64,
+    spare: np.uint64,
+    first: np.uint64,
+    out: Words,
 ) -> None:
     """As `protocols.ring.plain.PlainKernels.truncated`; (N,)... -> (N,)."""
-    half, up = ONE << SHIFT_BITS, RING_BITS - bits
+    bits += spare
+    half, up = ONE << SHIFT_BITS, WORD_BITS - bits
     lift = half >> bits
     for i in range(x.shape[0]):
-        shifted = x[i] + half
+        shifted = (x[i] << spare) + half
         public = (shifted >> bits) - lift
         unwrapped = ONE - (shifted >> TOP)
         lifted = (np.uint64(wrap[i]) << up) * unwrapped
@@ -190,13 +217,15 @@ def select_truncated(
     beta_rho: Words,
     beta_wrap: Halves,
     bits: np.uint64,
+    spare: np.uint64,
     out: Words,
 ) -> None:
     """As `protocols.ring.plain.PlainKernels.select` with a shift; (N,)... -> (N,)."""
-    half, up = ONE << SHIFT_BITS, RING_BITS - bits
+    bits += spare
+    half, up = ONE << SHIFT_BITS, WORD_BITS - bits
     lift = half >> bits
     for i in range(x.shape[0]):
-        shifted = x[i] + half
+        shifted = (x[i] << spare) + half
         public = (shifted >> bits) - lift
         unwrapped = ONE - (shifted >> TOP)
         selected = public * beta[i] - beta_rho[i] + (np.uint64(beta_wrap[i]) << up) * unwrapped
@@ -208,6 +237,29 @@ def select_exact(flips: Bytes, x: Words, y: Words, beta: Words, beta_r: Words, o
     for i in range(x.shape[0]):
         selected = x[i] * beta[i] - beta_r[i]
         out[i] = y[i] - selected if flips[i] else selected
+
+
+def narrow(x: Words, out: Quarters) -> None:
+    """The lower 48 bits of x; (N,) -> (3 N,)."""
+    for i in range(x.shape[0]):
+        out[3 * i] = x[i] & QUARTER
+        out[3 * i + 1] = (x[i] >> FIRST) & QUARTER
+        out[3 * i + 2] = (x[i] >> SECOND) & QUARTER
+
+
+def widen(data: Quarters, out: Words) -> None:
+    """The words of `narrow`, zero above; (3 N,) -> (N,)."""
+    for i in range(out.shape[0]):
+        low, middle = np.uint64(data[3 * i]), np.uint64(data[3 * i + 1])
+        out[i] = low | (middle << FIRST) | (np.uint64(data[3 * i + 2]) << SECOND)
+
+
+def add_narrow(x: Words, data: Quarters, out: Words) -> None:
+    """x and the words of `narrow`, modulo 2^48; (N,), (3 N,) -> (N,)."""
+    for i in range(out.shape[0]):
+        low, middle = np.uint64(data[3 * i]), np.uint64(data[3 * i + 1])
+        word = low | (middle << FIRST) | (np.uint64(data[3 * i + 2]) << SECOND)
+        out[i] = (x[i] + word) & NARROW
 
 
 def dots(x: Words, y: Words, out: Words) -> None:

@@ -9,7 +9,8 @@ from protocols.ring.trees import PlainTrees
 
 __all__ = ["PlainKernels"]
 
-RING_BITS = 64
+WORD_BITS = 64
+NARROW_BYTES = 6
 SMALL_WORK = 1 << 15
 SHIFT_BITS = 62
 """x + 2^62 is not negative for every value that may be truncated."""
@@ -70,39 +71,65 @@ class PlainKernels(Kernels):
             raise ValueError("a comparison has at least one chunk")
         return terms[0]
 
-    def deal_truncation(self, r: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-        return _shift_right(r, bits), (r < 0).to(torch.int32)
+    def deal_truncation(self, r: Tensor, bits: int, spare: int = 0) -> tuple[Tensor, Tensor]:
+        top = r << spare
+        return _shift_right(top, bits + spare), (top < 0).to(torch.int32)
 
-    def deal_selection(self, r: Tensor, plane: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
+    def deal_selection(
+        self, r: Tensor, plane: Tensor, bits: int, spare: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor]:
         beta = unpack(plane, r.numel()).view(r.shape).to(torch.int64)
-        rho, wrap = self.deal_truncation(r, bits)
+        rho, wrap = self.deal_truncation(r, bits, spare)
         return beta, beta * rho, beta.to(torch.int32) * wrap
 
-    def truncated(self, x_hat: Tensor, rho: Tensor, wrap: Tensor, bits: int, first: bool) -> Tensor:
-        public, unwrapped = _public_parts(x_hat, bits)
-        lifted = (wrap.to(torch.int64) << (RING_BITS - bits)) * unwrapped
+    def truncated(
+        self, x_hat: Tensor, rho: Tensor, wrap: Tensor, bits: int, first: bool, spare: int = 0
+    ) -> Tensor:
+        public, unwrapped = _public_parts(x_hat << spare, bits + spare)
+        lifted = (wrap.to(torch.int64) << (WORD_BITS - spare - bits)) * unwrapped
         return lifted - rho + public if first else lifted - rho
 
     def select(
-        self, flips: Tensor, x_hat: Tensor, y: Tensor, material: list[Tensor], bits: int
+        self,
+        flips: Tensor,
+        x_hat: Tensor,
+        y: Tensor,
+        material: list[Tensor],
+        bits: int,
+        spare: int = 0,
     ) -> Tensor:
         if bits:
             beta, beta_rho, beta_wrap = material
-            public, unwrapped = _public_parts(x_hat, bits)
-            lifted = (beta_wrap.to(torch.int64) << (RING_BITS - bits)) * unwrapped
+            public, unwrapped = _public_parts(x_hat << spare, bits + spare)
+            lifted = (beta_wrap.to(torch.int64) << (WORD_BITS - spare - bits)) * unwrapped
             selected = public * beta - beta_rho + lifted
         else:
             beta, beta_r = material
             selected = x_hat * beta - beta_r
         return torch.where(flips.bool(), y - selected, selected)
 
+    def narrow(self, x: Tensor) -> Tensor:
+        quarters = x.contiguous().view(-1).view(torch.int16).view(-1, 4)
+        return quarters[:, :3].contiguous().view(-1).view(torch.uint8)
+
+    def widen(self, data: Tensor) -> Tensor:
+        out = torch.zeros(data.numel() // NARROW_BYTES, 4, dtype=torch.int16)
+        out[:, :3] = data.view(torch.int16).view(-1, 3)
+        return out.view(-1).view(torch.int64)
+
+    def add_narrow(self, x: Tensor, data: Tensor) -> Tensor:
+        total = self.widen(data).view(x.shape).add_(x)
+        return total.bitwise_and_((1 << (8 * NARROW_BYTES)) - 1)
+
 
 def _public_parts(x_hat: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """A = floor((x^ + 2^62) / 2^bits) less the shift, and where a top bit of the mask wraps."""
+    """Of elements in the upper bits of their words, as they are there when none is spare:
+
+    A = floor((x^ + 2^62) / 2^bits) less the shift, and where a top bit of the mask wraps."""
     shifted = x_hat + (1 << SHIFT_BITS)
     return _shift_right(shifted, bits) - (1 << (SHIFT_BITS - bits)), shifted >= 0
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
     """Logical right shift of int64 words by 1 <= bits < 64."""
-    return (x >> bits).bitwise_and_((1 << (RING_BITS - bits)) - 1)
+    return (x >> bits).bitwise_and_((1 << (WORD_BITS - bits)) - 1)

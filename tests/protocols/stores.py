@@ -18,6 +18,7 @@ from protocols.preprocessing.preparation import PreparingDealer, prepare
 from protocols.preprocessing.rehearsal import RehearsingParty
 from protocols.preprocessing.store import Store
 from protocols.preprocessing.stored import StoredSource, request_digest
+from protocols.ring.ring import RING, Ring
 from tests.parties import NAMES
 from tests.transports.pairs import local_exchanges
 from transports import Exchange
@@ -43,11 +44,15 @@ async def infer(session: Session) -> Any:
 
 
 async def rehearse(
-    exchange: Exchange, n: int, program: Any = infer, suite: type[AdditiveSuite] = AdditiveSuite
+    exchange: Exchange,
+    n: int,
+    program: Any = infer,
+    suite: type[AdditiveSuite] = AdditiveSuite,
+    ring: Ring = RING,
 ) -> list[Any]:
     device = Device(exchange.holding)
     party = RehearsingParty(exchange, exchange.rank, n, device)
-    made = suite(party)
+    made = suite(party, ring=ring)
     try:
         session = Session(made, NAMES[:n])
         await session.run(program)
@@ -83,12 +88,13 @@ async def prepared(
     runs: int,
     program: Any = infer,
     suite: type[AdditiveSuite] = AdditiveSuite,
+    ring: Ring = RING,
     **changes: Any,
 ) -> None:
     """Fills a store for each party."""
 
     async def party(exchange: Exchange) -> None:
-        requests = await rehearse(exchange, n, program, suite)
+        requests = await rehearse(exchange, n, program, suite, ring)
         store = Store(folder / str(exchange.rank))
         store.create()
         batch = store.begin(header(exchange.rank, n, requests, runs, **changes))
@@ -110,6 +116,7 @@ async def offline(
     whole: bool = True,
     sessions: int = 1,
     suite: type[AdditiveSuite] = AdditiveSuite,
+    ring: Ring = RING,
 ) -> list[Any]:
     """Runs a program at parties without a dealer; what each got.
 
@@ -128,7 +135,7 @@ async def offline(
         source = StoredSource(slot)
         party = Party(exchange, exchange.rank, n, device, key=slot.key, source=source)
         await party.join()
-        made = suite(party)
+        made = suite(party, ring=ring)
         try:
             session = Session(made, NAMES[:n])
             result = await session.run(program)

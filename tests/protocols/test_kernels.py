@@ -18,6 +18,7 @@ from protocols.ring.plain import PlainKernels
 pytestmark = pytest.mark.timeout(120)  # the first run compiles the kernels
 
 LENGTHS = st.one_of(st.integers(0, 200), st.sampled_from([511 * 64, 512 * 64, 513 * 64 + 1]))
+SPARE = st.sampled_from([0, 16])
 SEEDS = st.integers(0, 2**32)
 EDGES = torch.tensor([0, -1, 1, 2**62, -(2**62), 2**63 - 1, -(2**63), 2**62 - 1, -(2**62) - 1])
 
@@ -76,28 +77,44 @@ def test_products_of_masks_and_their_use(window: int, n: int, seed: int, compile
 
 
 @twins
-@given(n=LENGTHS, bits=st.integers(1, 61), seed=SEEDS, first=st.booleans())
-def test_truncation(n: int, bits: int, seed: int, first: bool, compiled: Kernels) -> None:
+@given(n=LENGTHS, bits=st.integers(1, 61), seed=SEEDS, first=st.booleans(), spare=SPARE)
+def test_truncation(
+    n: int, bits: int, seed: int, first: bool, spare: int, compiled: Kernels
+) -> None:
+    bits = min(bits, 61 - spare)
     x, r = words((n,), seed), words((n,), seed + 1)
-    dealt = PLAIN.deal_truncation(r, bits)
-    same(compiled.deal_truncation(r, bits), dealt)
+    dealt = PLAIN.deal_truncation(r, bits, spare)
+    same(compiled.deal_truncation(r, bits, spare), dealt)
     wrap = words((n,), seed + 2, torch.int32 if bits <= 32 else torch.int64)
-    asked = (x, dealt[0], wrap, bits, first)
-    same((compiled.truncated(*asked),), (PLAIN.truncated(*asked),))
+    asked = (x, dealt[0], wrap, bits, first, spare)
+    same((compiled.truncated(*asked) << spare,), (PLAIN.truncated(*asked) << spare,))
 
 
 @twins
-@given(n=LENGTHS, bits=st.integers(0, 61), seed=SEEDS)
-def test_selection(n: int, bits: int, seed: int, compiled: Kernels) -> None:
+@given(n=LENGTHS, bits=st.integers(0, 61), seed=SEEDS, spare=SPARE)
+def test_selection(n: int, bits: int, seed: int, spare: int, compiled: Kernels) -> None:
+    bits = min(bits, 61 - spare)
     x, y, beta, rest = (words((n,), seed + i) for i in range(4))
     material = [beta, rest]
     if bits:
         material.append(words((n,), seed + 4, torch.int32 if bits <= 32 else torch.int64))
         plane = words((word_count(n),), seed + 5)
-        same(compiled.deal_selection(x, plane, bits), PLAIN.deal_selection(x, plane, bits))
+        asked_for = (x, plane, bits, spare)
+        same(compiled.deal_selection(*asked_for), PLAIN.deal_selection(*asked_for))
     flips = words((n,), seed + 6).bitwise_and(1).to(torch.uint8)
-    asked = (flips, x, y, material, bits)
-    same((compiled.select(*asked),), (PLAIN.select(*asked),))
+    asked = (flips, x, y, material, bits, spare)
+    same((compiled.select(*asked) << spare,), (PLAIN.select(*asked) << spare,))
+
+
+@twins
+@given(n=LENGTHS, seed=SEEDS)
+def test_words_of_48_bits(n: int, seed: int, compiled: Kernels) -> None:
+    x, y = words((n,), seed), words((n,), seed + 1)
+    data = compiled.narrow(x)
+    assert data.numpy().tobytes() == b"".join(v.to_bytes(6, "little") for v in (x % 2**48).tolist())
+    same((PLAIN.narrow(x), PLAIN.widen(data)), (data, x % 2**48))
+    same((compiled.widen(data),), (x % 2**48,))
+    same((compiled.add_narrow(y, data), PLAIN.add_narrow(y, data)), ((x + y) % 2**48,) * 2)
 
 
 @pytest.mark.parametrize("bits", [0, 20])

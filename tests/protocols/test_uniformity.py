@@ -14,6 +14,7 @@ from protocols.label import Label
 from protocols.party import Operator
 from protocols.prg import Key, Purpose, Stream
 from protocols.ring.bilinear import Convolution, Multiply
+from protocols.ring.ring import RING, Ring
 from protocols.suite import Suite
 from tests.parties import PointSuite, run_parties
 from tests.protocols.ringvalues import given
@@ -59,11 +60,19 @@ def network(session: Session) -> Any:
 
 
 CASES = pytest.mark.parametrize(
-    ("n", "suite"), [(2, AdditiveSuite), (3, AdditiveSuite), (2, PointSuite)]
+    ("n", "suite", "ring"),
+    [
+        (2, AdditiveSuite, RING),
+        (3, AdditiveSuite, RING),
+        (2, AdditiveSuite, Ring(48)),
+        (2, PointSuite, RING),
+        (2, PointSuite, Ring(48)),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else str(value),
 )
 
 
-async def sent(n: int, suite: type[Suite]) -> list[dict[str, bytes]]:
+async def sent(n: int, suite: type[Suite], ring: Ring) -> list[dict[str, bytes]]:
     """All that each party sends to another one, by label and part."""
 
     async def program(session: Session) -> dict[str, bytes]:
@@ -91,13 +100,13 @@ async def sent(n: int, suite: type[Suite]) -> list[dict[str, bytes]]:
             await session.barrier()
         return messages
 
-    return (await run_parties(program, n, suite)).results
+    return (await run_parties(program, n, suite, ring=ring)).results
 
 
 @CASES
-async def test_messages_look_uniform(n: int, suite: type[Suite]) -> None:
+async def test_messages_look_uniform(n: int, suite: type[Suite], ring: Ring) -> None:
     parts = set()
-    for messages in await sent(n, suite):
+    for messages in await sent(n, suite, ring):
         for name, raw in messages.items():
             if len(raw) < 1024:
                 continue
@@ -111,8 +120,8 @@ async def test_messages_look_uniform(n: int, suite: type[Suite]) -> None:
 
 
 @CASES
-async def test_two_runs_send_different_bytes(n: int, suite: type[Suite]) -> None:
-    first, second = await sent(n, suite), await sent(n, suite)
+async def test_two_runs_send_different_bytes(n: int, suite: type[Suite], ring: Ring) -> None:
+    first, second = await sent(n, suite, ring), await sent(n, suite, ring)
     handed = {"keys"} if suite is PointSuite else set()
     for before, after in zip(first, second, strict=True):
         assert before.keys() == after.keys()
@@ -128,7 +137,7 @@ async def test_two_runs_send_different_bytes(n: int, suite: type[Suite]) -> None
 
 @CASES
 async def test_no_stream_serves_two_purposes(
-    n: int, suite: type[Suite], monkeypatch: pytest.MonkeyPatch
+    n: int, suite: type[Suite], ring: Ring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under one key a label is always drawn from alike: by the party itself and by the dealer, and
     by every operator that needs the mask of a wire again."""
@@ -159,7 +168,7 @@ async def test_no_stream_serves_two_purposes(
         party = session.suite.party
         return party.key.reveal(), [key.reveal() for key in party.pairs.values()]
 
-    outcome = await run_parties(program, n, suite)
+    outcome = await run_parties(program, n, suite, ring=ring)
     own_keys = {key for key, _ in outcome.results}
     pair_keys = {key for _, keys in outcome.results for key in keys}
     assert len(own_keys) == n
