@@ -11,7 +11,6 @@ import pytest
 
 from mpcnet.config import Config, load_config
 from mpcnet.errors import ConfigError
-from protocols.ring.ring import Ring, RingBits
 from transports import create_identity, write_identity
 
 NAMES = ("speaker", "model", "dealer")
@@ -107,18 +106,6 @@ def test_the_dealer_comes_after_the_last_party(write: Write) -> None:
         _ = config.app_name
 
 
-@pytest.mark.parametrize("ring_bits", [48, 64])
-def test_the_scale_follows_the_ring(write: Write, ring_bits: RingBits) -> None:
-    config = load_config(write(("scale_bits = 20", f"ring_bits = {ring_bits}")))
-    assert config.protocol.ring_bits == ring_bits
-    assert config.protocol.scale_bits == Ring(ring_bits).scale_bits
-    both = (
-        "scale_bits = 20",
-        f"ring_bits = {ring_bits}\nscale_bits = {Ring(ring_bits).scale_bits}",
-    )
-    assert load_config(write(both)).digest() == config.digest()
-
-
 UNKNOWN = [
     (("session =", "sesion ="), "sesion", "did you mean 'session'"),
     (("connect_timeout_s", "conect_timeout"), "link.conect_timeout", "'connect_timeout_s'"),
@@ -162,9 +149,6 @@ WRONG = [
     (('session = "transcription-1"', 'session = ""'), "session", "length"),
     (("scale_bits = 20", "scale_bits = 25"), "protocol.scale_bits", "<= 24"),
     (("scale_bits = 20", "scale_bits = 7"), "protocol.scale_bits", ">= 8"),
-    (("scale_bits = 20", "scale_bits = 0"), "protocol.scale_bits", ">= 8"),
-    (("scale_bits = 20", "scale_bits = 21\nring_bits = 48"), "protocol.scale_bits", "20 at most"),
-    (("scale_bits = 20", "ring_bits = 56"), "protocol.ring_bits", "56"),
     (("scale_bits = 20", "scale_bits = true"), "protocol.scale_bits", "got true or false"),
     (("scale_bits = 20", 'suite = "magic"'), "protocol.suite", "magic"),
     (("connect_timeout_s = 30", "connect_timeout_s = 0"), "link.connect_timeout_s", "> 0"),
@@ -255,7 +239,6 @@ AGREED = [
     ('certificate = "model.crt"', 'certificate = "stranger.crt"'),
     ('certificate = "dealer.crt"', 'certificate = "stranger.crt"'),
     ("scale_bits = 20", "scale_bits = 16"),
-    ("scale_bits = 20", "scale_bits = 20\nring_bits = 48"),
     ("scale_bits = 20", 'suite = "clear"'),
 ]
 

@@ -188,6 +188,12 @@ def test_wav2letter_in_the_documentation() -> None:
     assert round(64 * sum(outputs) / 8e6, 2) == 2.65
     dealt = sum(cost.offline_bits for cost in relus) + 64 * sum(outputs)
     assert round(dealt / 8e6, 1) == 37.0
+    small = Ring(48)
+    relus = [relu_cost((n,), 16, 30, small) for n in outputs]
+    planes = [cost.bits - 48 * n for cost, n in zip(relus, outputs, strict=True)]
+    assert round((48 * sum(inputs) + sum(planes)) / 8e6, 2) == 2.48
+    assert round((48 * (sum(outputs) + outputs[-1]) + sum(planes)) / 8e6, 2) == 2.41
+    assert round((sum(cost.offline_bits for cost in relus) + 48 * sum(outputs)) / 8e6, 1) == 25.8
 
 
 def conv_chain(session: Session, x: Sharing, weights: list[torch.Tensor], owner: int) -> Sharing:

@@ -149,12 +149,12 @@ async def computed(
     return real, outcome.results[0][0], max(rounds for _, rounds in outcome.results)
 
 
-async def counted(secret: Secret, n: int) -> Cost:
-    """What 64 elements at f = 22 cost, as the links saw it."""
+async def counted(secret: Secret, n: int, ring: Ring = RING) -> Cost:
+    """What 64 elements at the ring's own scale cost, as the links saw it."""
 
     async def run(session: Session) -> int:
-        x = given(session, encode(torch.linspace(0.5, 4.0, 64), 22))
+        x = given(session, encode(torch.linspace(0.5, 4.0, 64), ring.scale_bits))
         return (await secret(session.suite, x).share).depth
 
-    outcome = await run_parties(run, n)
+    outcome = await run_parties(run, n, ring=ring)
     return cost_of(outcome, n, max(outcome.results))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from protocols.additive import AdditiveSuite
 from protocols.clear import ClearSuite
-from protocols.functions.costs import COSTS
+from protocols.functions.costs import COSTS, SMALL_COSTS
 from protocols.functions.exponential import exp
 from protocols.functions.inverse import divide, log, reciprocal, rsqrt, sqrt
 from protocols.functions.power import power
@@ -174,10 +174,15 @@ def test_any_values(values: list[float]) -> None:
 
 
 def test_every_function_declares_its_cost() -> None:
-    assert set(CASES) == set(COSTS)
+    assert set(CASES) == set(COSTS) == set(SMALL_COSTS)
 
 
 @NAMES
 @pytest.mark.parametrize("n", [2, 3])
 async def test_costs_are_those_declared(name: str, n: int) -> None:
     assert await counted(CASES[name].secret, n) == COSTS[name]
+
+
+@NAMES
+async def test_costs_in_the_small_ring_are_those_declared(name: str) -> None:
+    assert await counted(CASES[name].secret, 2, SMALL) == SMALL_COSTS[name]
