@@ -64,38 +64,26 @@ def order(
         chunk: the bits of one chunk, all set.
         first: 1 at the party that adds public constants, else 0.
     """
-    n = x.shape[0]
     for w in range(less.shape[0]):
-        below, same = ZERO, ZERO
         begin = w << 6
-        if begin + 64 <= n:  # a loop of known length is what the compiler turns into vectors
-            for j in range(64):
-                entries = np.uint64(shares[begin + j])
-                c = (x[begin + j] >> position) & chunk
-                below |= ((entries >> c) & ONE) << np.uint64(j)
-                same |= (((entries ^ ((entries << ONE) | first)) >> c) & ONE) << np.uint64(j)
-        else:
-            for j in range(n - begin):
-                entries = np.uint64(shares[begin + j])
-                c = (x[begin + j] >> position) & chunk
-                below |= ((entries >> c) & ONE) << np.uint64(j)
-                same |= (((entries ^ ((entries << ONE) | first)) >> c) & ONE) << np.uint64(j)
+        xs, entries = x[begin : begin + 64], shares[begin : begin + 64]
+        below, same = ZERO, ZERO
+        for j in range(xs.shape[0]):
+            table = np.uint64(entries[j])
+            c = (xs[j] >> position) & chunk
+            below |= ((table >> c) & ONE) << np.uint64(j)
+            same |= (((table ^ ((table << ONE) | first)) >> c) & ONE) << np.uint64(j)
         less[w] = below
         equal[w] = same
 
 
 def plane(x: Words, position: np.uint64, out: Words) -> None:
     """Bit `position` of x, packed; (N,) -> (W,)."""
-    n = x.shape[0]
     for w in range(out.shape[0]):
         word = ZERO
-        begin = w << 6
-        if begin + 64 <= n:
-            for j in range(64):
-                word |= ((x[begin + j] >> position) & ONE) << np.uint64(j)
-        else:
-            for j in range(n - begin):
-                word |= ((x[begin + j] >> position) & ONE) << np.uint64(j)
+        xs = x[w << 6 : (w + 1) << 6]
+        for j in range(xs.shape[0]):
+            word |= ((xs[j] >> position) & ONE) << np.uint64(j)
         out[w] = word
 
 
@@ -113,13 +101,17 @@ def mask_products(lam: Words, mu: Words, mixed: Words, pure: Words) -> None:
         pure[0, start:stop] = ONES
         for j in range(m - 1):
             for k in range(1 << j):
-                for w in range(start, stop):
-                    pure[(1 << j) + k, w] = pure[k, w] & mu[j, w]
+                to, one = pure[(1 << j) + k, start:stop], pure[k, start:stop]
+                other = mu[j, start:stop]
+                for w in range(stop - start):
+                    to[w] = one[w] & other[w]
         row = 0
         for i in range(m):
             for k in range(1 << (m - 1 - i)):
-                for w in range(start, stop):
-                    mixed[row, w] = lam[i, w] & pure[k << i, w]
+                to, one = mixed[row, start:stop], lam[i, start:stop]
+                other = pure[k << i, start:stop]
+                for w in range(stop - start):
+                    to[w] = one[w] & other[w]
                 row += 1
 
 
@@ -128,23 +120,26 @@ def join(
 ) -> None:
     """As `protocols.chunks.combine`; (m, W), (m - 1, W), rows of products -> (W,)."""
     m, words = less.shape
-    one = ZERO - first
+    one = np.full(BLOCK, ZERO - first, np.uint64)
     terms = np.empty((1 << (m - 1), BLOCK), np.uint64)
     for start in range(0, words, BLOCK):
-        size = min(BLOCK, words - start)
+        stop = min(words, start + BLOCK)
         row = 0
         for i in range(m):
+            opened = less[i, start:stop]
             for k in range(1 << (m - 1 - i)):
-                for w in range(size):
-                    factor = pure[(k << i) - 1, start + w] if k else one
-                    fresh = mixed[row, start + w] ^ (less[i, start + w] & factor)
-                    if i:
-                        fresh ^= terms[2 * k, w] & equal[i - 1, start + w]
-                        fresh ^= terms[2 * k + 1, w]
-                    terms[k, w] = fresh
+                factor = pure[(k << i) - 1, start:stop] if k else one[: stop - start]
+                fresh, shared = terms[k], mixed[row, start:stop]
+                if i:
+                    same, with_, without = equal[i - 1, start:stop], terms[2 * k], terms[2 * k + 1]
+                    for w in range(stop - start):
+                        term = shared[w] ^ (opened[w] & factor[w])
+                        fresh[w] = term ^ (with_[w] & same[w]) ^ without[w]
+                else:
+                    for w in range(stop - start):
+                        fresh[w] = shared[w] ^ (opened[w] & factor[w])
                 row += 1
-        for w in range(size):
-            out[start + w] = terms[0, w]
+        out[start:stop] = terms[0, : stop - start]
 
 
 def deal_truncation(r: Words, bits: np.uint64, rho: Words, wrap: Halves) -> None:
@@ -160,12 +155,14 @@ def deal_selection(
     """beta, beta (r >> shift), beta times the top bit of r; (N,) and a plane (W,) -> three (N,)."""
     for w in range(bits.shape[0]):
         word = bits[w]
-        begin = w << 6
-        for j in range(min(64, r.shape[0] - begin)):
-            chosen = (word >> np.uint64(j)) & ONE
-            beta[begin + j] = chosen
-            beta_rho[begin + j] = (r[begin + j] >> shift) * chosen
-            beta_wrap[begin + j] = (r[begin + j] >> TOP) & chosen
+        begin, end = w << 6, (w + 1) << 6
+        rs, chosen = r[begin:end], beta[begin:end]
+        rho, wrap = beta_rho[begin:end], beta_wrap[begin:end]
+        for j in range(rs.shape[0]):
+            bit = (word >> np.uint64(j)) & ONE
+            chosen[j] = bit
+            rho[j] = (rs[j] >> shift) & (ZERO - bit)
+            wrap[j] = (rs[j] >> TOP) & bit
 
 
 def truncated(
