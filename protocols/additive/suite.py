@@ -4,7 +4,7 @@ import asyncio
 
 from torch import Tensor
 
-from protocols.additive.comparison import compare, indicator, select
+from protocols.additive.comparison import compare, indicator, select, weighed
 from protocols.additive.elementary import exponential, mantissa, one_hot, sample, waves
 from protocols.additive.ladder import ladder
 from protocols.additive.product import hide_operand, owned_product, product, truncated_product
@@ -84,6 +84,9 @@ class AdditiveSuite(Suite):
 
     def _indicator(self, b: Bits) -> "asyncio.Future[Share]":
         return self.issue("indicator", indicator, b)
+
+    def _weighed(self, b: Bits, weights: Tensor) -> "asyncio.Future[Share]":
+        return self.issue("weighed", weighed, b, weights)
 
     def _select(self, b: Bits, x: Sharing) -> "asyncio.Future[Share]":
         # A truncated value needs no opening of its own: that of its source tells as much.

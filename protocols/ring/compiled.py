@@ -5,7 +5,7 @@ middle of a computation. numba keeps what it made in a cache on disk, beside the
 user's cache folder; from there it takes milliseconds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protocols.ring import loops
+from protocols.ring import loops, wave_loops
 from protocols.ring.bits import word_count
 from protocols.ring.kernels import NARROW, Kernels
 from protocols.ring.plain import PlainKernels
@@ -26,6 +26,9 @@ ROWS = numba.uint64[:, ::1]
 STACK = numba.uint64[:, :, ::1]
 HALVES = numba.uint32[::1]
 BYTES = numba.uint8[::1]
+MATRIX_OF_BYTES = numba.uint8[:, ::1]
+FLOAT = numba.float64
+FLOATS = numba.float64[:, ::1]
 
 UNSIGNED = {1: np.uint8, 4: np.uint32, 8: np.uint64}
 
@@ -36,9 +39,9 @@ class CompiledKernels(Kernels):
     def __init__(self) -> None:
         self._plain = PlainKernels()
         self._dots = _compiled(loops.dots, (STACK, STACK, STACK))
-        order = (WORDS, WORD, WORD, WORD, WORDS, WORDS)
-        self._order = _compiled(loops.order, (WORDS, *order), (HALVES, *order))
-        self._plane = _compiled(loops.plane, (WORDS, WORD, WORDS))
+        order = (WORDS, WORDS, WORD, WORD, WORD, ROWS, ROWS)
+        self._orders = _compiled(loops.orders, (WORDS, *order), (HALVES, *order))
+        self._planes = _compiled(loops.planes, (WORDS, WORDS, WORD, ROWS))
         chunks = (WORDS, WORD, WORD)
         self._thermometer = _compiled(loops.thermometer, (*chunks, WORDS), (*chunks, HALVES))
         self._mask_products = _compiled(loops.mask_products, (ROWS,) * 4)
@@ -47,6 +50,11 @@ class CompiledKernels(Kernels):
         self._deal_selection = _compiled(
             loops.deal_selection, (WORDS, WORDS, WORD, WORDS, WORDS, HALVES)
         )
+        self._indicator = _compiled(loops.indicator, (BYTES, WORDS, WORD, WORDS))
+        self._weighed = _compiled(loops.weighed, (MATRIX_OF_BYTES, ROWS, ROWS, WORD, ROWS))
+        wave = (WORDS, WORD)
+        self._waves = _compiled(wave_loops.waves, (*wave, FLOATS, STACK, WORDS))
+        self._deal_waves = _compiled(wave_loops.deal_waves, (*wave, FLOAT, STACK))
         self._truncated = _compiled(loops.truncated, (WORDS, WORDS, HALVES, WORD, WORD, WORDS))
         self._select_truncated = _compiled(
             loops.select_truncated, (BYTES, *(WORDS,) * 4, HALVES, WORD, WORDS)
@@ -64,14 +72,29 @@ class CompiledKernels(Kernels):
     def order(
         self, shares: Tensor, x: Tensor, position: int, bits: int, first: bool
     ) -> tuple[Tensor, Tensor]:
-        less, equal = torch.empty(2, word_count(x.shape[0]), dtype=torch.int64)
-        chunk = (1 << bits) - 1
-        self._order(_flat(shares), _flat(x), position, chunk, int(first), _flat(less), _flat(equal))
-        return less, equal
+        return self.orders(shares, x, (0,), position, bits, first)
+
+    def orders(
+        self,
+        shares: Tensor,
+        x: Tensor,
+        numbers: Sequence[int],
+        position: int,
+        bits: int,
+        first: bool,
+    ) -> tuple[Tensor, Tensor]:
+        less, equal = torch.empty(2, len(numbers), word_count(x.shape[0]), dtype=torch.int64)
+        chunk, of = (1 << bits) - 1, _numbers(numbers)
+        rows = _rows(less), _rows(equal)
+        self._orders(_flat(shares), _flat(x), of, position, chunk, int(first), *rows)
+        return less.view(-1), equal.view(-1)
 
     def plane(self, x: Tensor, position: int) -> Tensor:
-        out = torch.empty(word_count(x.shape[0]), dtype=torch.int64)
-        self._plane(_flat(x), position, _flat(out))
+        return self.planes(x, (0,), position).view(-1)
+
+    def planes(self, x: Tensor, numbers: Sequence[int], position: int) -> Tensor:
+        out = torch.empty(len(numbers), word_count(x.shape[0]), dtype=torch.int64)
+        self._planes(_flat(x), _numbers(numbers), position, _rows(out))
         return out
 
     def thermometer(self, r: Tensor, position: int, bits: int) -> Tensor:
@@ -107,6 +130,31 @@ class CompiledKernels(Kernels):
         )
         return beta, beta_rho, beta_wrap
 
+    def indicator(self, flips: Tensor, beta: Tensor, first: bool) -> Tensor:
+        out = torch.empty(beta.shape, dtype=torch.int64)
+        self._indicator(_flat(flips), _flat(beta), int(first), _flat(out))
+        return out
+
+    def weighed(self, flips: Tensor, beta: Tensor, weights: Tensor, first: bool) -> Tensor:
+        count = beta.shape[0]
+        out = torch.empty(weights.shape[0], *beta.shape[1:], dtype=torch.int64)
+        bits, hidden = _rows(flips.view(count, -1)), _rows(beta.view(count, -1))
+        self._weighed(bits, hidden, _rows(weights), int(first), _rows(out.view(len(out), -1)))
+        return out
+
+    def waves(
+        self, x: Tensor, turn: int, factors: Sequence[tuple[float, float]], dealt: Tensor
+    ) -> Tensor:
+        out = torch.empty(x.shape, dtype=torch.int64)
+        pairs = np.array(factors, dtype=np.float64).reshape(-1, 2)
+        self._waves(_flat(x), turn, pairs, _rows(dealt), _flat(out))
+        return out
+
+    def deal_waves(self, r: Tensor, turn: int, count: int, scale: float) -> Tensor:
+        out = torch.empty(count, 2, r.shape[0], dtype=torch.int64)
+        self._deal_waves(_flat(r), turn, scale, _rows(out))
+        return out
+
     def truncated(self, x_hat: Tensor, rho: Tensor, wrap: Tensor, bits: int, first: bool) -> Tensor:
         if wrap.dtype != torch.int32:  # more than 32 bits at once: hardly ever
             return self._plain.truncated(x_hat, rho, wrap, bits, first)
@@ -136,6 +184,10 @@ def _compiled(loop: Callable[..., None], *signatures: tuple[Any, ...]) -> Callab
         loop
     )
     return compiled
+
+
+def _numbers(numbers: Sequence[int]) -> Any:
+    return np.array(numbers, dtype=np.int64).view(np.uint64)
 
 
 def _flat(x: Tensor) -> Any:

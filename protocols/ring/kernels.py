@@ -1,6 +1,7 @@
 """Arithmetic on one party's shares: products, and the steps of comparison and truncation."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -38,6 +39,22 @@ class Kernels(ABC):
         """
 
     @abstractmethod
+    def orders(
+        self,
+        shares: Tensor,
+        x: Tensor,
+        numbers: Sequence[int],
+        position: int,
+        bits: int,
+        first: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """As `order`, of x - t for each of `numbers`, one behind the other: two (S * W,)."""
+
+    @abstractmethod
+    def planes(self, x: Tensor, numbers: Sequence[int], position: int) -> Tensor:
+        """As `plane`, of x - t for each of `numbers`; (N,) -> (S, W)."""
+
+    @abstractmethod
     def plane(self, x: Tensor, position: int) -> Tensor:
         """Bit `position` of each element, packed; (N,) -> (W,)."""
 
@@ -65,6 +82,34 @@ class Kernels(ABC):
 
         Shapes: r (...), plane of beta (W,) -> (...) each
         """
+
+    @abstractmethod
+    def indicator(self, flips: Tensor, beta: Tensor, first: bool) -> Tensor:
+        """A share of b from b ^ beta and a share of beta: beta, or [first] - beta where it is 1.
+
+        Shapes: flips uint8, beta (...) -> (...)
+        """
+
+    @abstractmethod
+    def weighed(self, flips: Tensor, beta: Tensor, weights: Tensor, first: bool) -> Tensor:
+        """Sums over K of weights (R, K) times what `indicator` gives of (K, ...); (R, ...)."""
+
+    @abstractmethod
+    def waves(
+        self, x: Tensor, turn: int, factors: Sequence[tuple[float, float]], dealt: Tensor
+    ) -> Tensor:
+        """Sums over k of c_k dealt[k - 1, 0] + s_k dealt[k - 1, 1]; (N,), (K, 2, N) -> (N,).
+
+        c_k = a_k cos(k w x) + b_k sin(k w x) and s_k = a_k sin(k w x) - b_k cos(k w x), rounded,
+        as `protocols.powers` computes them, with w = 2 pi turn / 2^64.
+
+        Args:
+            factors: a_k and b_k for k = 1 to K.
+        """
+
+    @abstractmethod
+    def deal_waves(self, r: Tensor, turn: int, count: int, scale: float) -> Tensor:
+        """cos(k w r) and sin(k w r) times `scale`, rounded; (N,) -> (count, 2, N)."""
 
     @abstractmethod
     def truncated(self, x_hat: Tensor, rho: Tensor, wrap: Tensor, bits: int, first: bool) -> Tensor:

@@ -18,14 +18,16 @@ __all__ = [
     "deal_selection",
     "deal_truncation",
     "dots",
+    "indicator",
     "join",
     "mask_products",
-    "order",
-    "plane",
+    "orders",
+    "planes",
     "select_exact",
     "select_truncated",
     "thermometer",
     "truncated",
+    "weighed",
 ]
 
 Words: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint64]]"
@@ -49,42 +51,47 @@ RING_BITS = np.uint64(64)
 SHIFT_BITS = np.uint64(62)
 
 
-def order(
+def orders(
     shares: Words | Halves,
     x: Words,
+    numbers: Words,
     position: np.uint64,
     chunk: np.uint64,
     first: np.uint64,
     less: Words,
     equal: Words,
 ) -> None:
-    """Shares of [c < rho] and [c = rho] for the chunk of x at `position`; (N,) -> two (W,).
+    """Shares of [c < rho] and [c = rho], c the chunk of x - number at `position`.
+
+    Shapes: x (N,), numbers (S,) -> two (S, W)
 
     Args:
         chunk: the bits of one chunk, all set.
         first: 1 at the party that adds public constants, else 0.
     """
-    for w in range(less.shape[0]):
+    for w in range(less.shape[1]):
         begin = w << 6
         xs, entries = x[begin : begin + 64], shares[begin : begin + 64]
-        below, same = ZERO, ZERO
-        for j in range(xs.shape[0]):
-            table = np.uint64(entries[j])
-            c = (xs[j] >> position) & chunk
-            below |= ((table >> c) & ONE) << np.uint64(j)
-            same |= (((table ^ ((table << ONE) | first)) >> c) & ONE) << np.uint64(j)
-        less[w] = below
-        equal[w] = same
+        for s in range(numbers.shape[0]):
+            number, below, same = numbers[s], ZERO, ZERO
+            for j in range(xs.shape[0]):
+                table = np.uint64(entries[j])
+                c = ((xs[j] - number) >> position) & chunk
+                below |= ((table >> c) & ONE) << np.uint64(j)
+                same |= (((table ^ ((table << ONE) | first)) >> c) & ONE) << np.uint64(j)
+            less[s, w] = below
+            equal[s, w] = same
 
 
-def plane(x: Words, position: np.uint64, out: Words) -> None:
-    """Bit `position` of x, packed; (N,) -> (W,)."""
-    for w in range(out.shape[0]):
-        word = ZERO
+def planes(x: Words, numbers: Words, position: np.uint64, out: Words) -> None:
+    """Bit `position` of x - number, packed; (N,), (S,) -> (S, W)."""
+    for w in range(out.shape[1]):
         xs = x[w << 6 : (w + 1) << 6]
-        for j in range(xs.shape[0]):
-            word |= ((xs[j] >> position) & ONE) << np.uint64(j)
-        out[w] = word
+        for s in range(numbers.shape[0]):
+            number, word = numbers[s], ZERO
+            for j in range(xs.shape[0]):
+                word |= (((xs[j] - number) >> position) & ONE) << np.uint64(j)
+            out[s, w] = word
 
 
 def thermometer(r: Words, position: np.uint64, chunk: np.uint64, out: Words | Halves) -> None:
@@ -205,6 +212,28 @@ def select_exact(flips: Bytes, x: Words, y: Words, beta: Words, beta_r: Words, o
     for i in range(x.shape[0]):
         selected = x[i] * beta[i] - beta_r[i]
         out[i] = y[i] - selected if flips[i] else selected
+
+
+def indicator(flips: Bytes, beta: Words, first: np.uint64, out: Words) -> None:
+    """As `protocols.ring.plain.PlainKernels.indicator`; (N,)... -> (N,)."""
+    for i in range(out.shape[0]):
+        flip = np.uint64(flips[i])
+        out[i] = (beta[i] ^ (ZERO - flip)) + (first + ONE) * flip
+
+
+def weighed(flips: Bytes, beta: Words, weights: Words, first: np.uint64, out: Words) -> None:
+    """As `protocols.ring.plain.PlainKernels.weighed`; two (K, N), (R, K) -> (R, N)."""
+    count, n = beta.shape
+    for start in range(0, n, BLOCK):
+        stop = min(n, start + BLOCK)
+        for r in range(weights.shape[0]):
+            total = out[r, start:stop]
+            total[:] = ZERO
+            for k in range(count):
+                bits, hidden, weight = flips[k, start:stop], beta[k, start:stop], weights[r, k]
+                for i in range(stop - start):
+                    flip = np.uint64(bits[i])
+                    total[i] += ((hidden[i] ^ (ZERO - flip)) + (first + ONE) * flip) * weight
 
 
 def dots(x: Words, y: Words, out: Words) -> None:
