@@ -1,6 +1,7 @@
 """Bilinear operations on masked wires; the private-operand form for weights that one party owns."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -110,7 +111,7 @@ async def hide_operand(op: Operator, w: Sharing, owner: int, mask: Mask) -> Shar
         share = await op.read(w.share)
         op.post(op.party.peers, "operand", share.value - await op.mask(mask), offline=w.ahead)
         await op.material(Keep(f"{op.label}/material", mask))
-        return share
+        return await op.run(share.value.numel(), _fixed, share)
     with op.party.working() if w.ahead else nullcontext():
         (hidden,) = await op.take(owner, "operand", Member(w.shape))
     await op.material(Keep(f"{op.label}/material", mask))
@@ -155,6 +156,14 @@ async def owned_product(
     hidden, r = await opened(op, w), await op.mask(x.mask)
     value = await op.run(work, lambda: -multiply(r, hidden) - t)
     return Share(value, op.depth, offline=not op.depth)
+
+
+def _fixed(share: Share) -> Share:
+    """The owner's operand, ready for many products as the filters or the weight of a layer."""
+    value = share.value
+    if value.dim() < 2 or not value.numel():
+        return share
+    return replace(share, fixed=kernels().fixed(value.view(value.shape[0], -1)))
 
 
 def owned_product_cost(operation: Bilinear, x: Shape, w: Shape) -> Cost:

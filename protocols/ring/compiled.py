@@ -7,14 +7,16 @@ user's cache folder; from there it takes milliseconds.
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numba
 import numpy as np
 import torch
 from torch import Tensor
 
-from protocols.ring import loops, wave_loops
+from protocols.ring import digit_loops, loops, wave_loops
 from protocols.ring.bits import word_count
+from protocols.ring.digits import Digits, FixedMatrix
 from protocols.ring.kernels import NARROW, Kernels
 from protocols.ring.plain import PlainKernels
 
@@ -27,6 +29,9 @@ STACK = numba.uint64[:, :, ::1]
 HALVES = numba.uint32[::1]
 BYTES = numba.uint8[::1]
 MATRIX_OF_BYTES = numba.uint8[:, ::1]
+CUBE_OF_BYTES = numba.uint8[:, :, ::1]
+SUMS = numba.int32[:, :, :, ::1]
+INDEX = numba.int64
 FLOAT = numba.float64
 FLOATS = numba.float64[:, ::1]
 
@@ -61,7 +66,28 @@ class CompiledKernels(Kernels):
         )
         self._select_exact = _compiled(loops.select_exact, (BYTES, *(WORDS,) * 5))
 
+        split = _compiled(digit_loops.split_digits, (ROWS, INDEX, CUBE_OF_BYTES))
+        join = _compiled(digit_loops.join_digits, (SUMS, INDEX, ROWS))
+        self._digits = Digits(split, join, self._sums)
+        self._fixed: WeakValueDictionary[int, FixedMatrix] = WeakValueDictionary()
+
     def products(self, x: Tensor, y: Tensor) -> Tensor:
+        if len(x) == 1 and self._fixed:
+            left, right = self._fixed.get(x.data_ptr()), self._fixed.get(y.data_ptr())
+            if left is not None and left.is_left(x) and self._digits.pays(left, y.shape[2]):
+                return self._digits.product(left, y[0]).unsqueeze(0)
+            turned = y.transpose(1, 2)
+            if right is not None and right.is_left(turned) and self._digits.pays(right, len(x[0])):
+                return self._digits.product(right, x[0].t()).t().contiguous().unsqueeze(0)
+        return self._sums(x, y)
+
+    def fixed(self, matrix: Tensor) -> object:
+        found = self._digits.fixed(matrix) if matrix.is_contiguous() else None
+        if found is not None:
+            self._fixed[matrix.data_ptr()] = found
+        return found
+
+    def _sums(self, x: Tensor, y: Tensor) -> Tensor:
         columns = y.transpose(1, 2)
         if y.shape[2] > NARROW and not (x.shape[1] <= NARROW and columns.is_contiguous()):
             return self._plain.products(x, y)

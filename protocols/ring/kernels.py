@@ -22,6 +22,14 @@ class Kernels(ABC):
     def products(self, x: Tensor, y: Tensor) -> Tensor:
         """x[b] @ y[b] modulo 2^64; (B, M, K), (B, K, N) -> (B, M, N)."""
 
+    def fixed(self, matrix: Tensor) -> object:
+        """What makes products with this (M, K) matrix faster for as long as somebody holds it.
+
+        The matrix must not change. `products` takes it by itself when it meets the matrix again,
+        as x or transposed as y. None where nothing can be gained.
+        """
+        return None
+
     @abstractmethod
     def order(
         self, shares: Tensor, x: Tensor, position: int, bits: int, first: bool
