@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protocols.fixedpoint import RING_BITS
-
 __all__ = ["BLOCK", "HALVINGS", "TERMS", "Floats", "power_of_two", "wave_powers"]
 
 Floats: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
 
 BLOCK = 1 << 12
 """Elements computed together: what they need stays in the second-level cache."""
+
+RING_BITS = 64
+"""2^64 is one whole turn."""
 
 HALVINGS = 3
 TERMS = 9

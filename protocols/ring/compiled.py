@@ -55,6 +55,10 @@ class CompiledKernels(Kernels):
         self._deal_selection = _compiled(
             loops.deal_selection, (WORDS, WORDS, WORD, WORDS, WORDS, HALVES)
         )
+        result = (FLOAT, FLOAT, WORDS, WORDS)
+        self._encoded = _compiled(
+            loops.encoded, (numba.float32[::1], *result), (numba.float64[::1], *result)
+        )
         self._indicator = _compiled(loops.indicator, (BYTES, WORDS, WORD, WORDS))
         self._weighed = _compiled(loops.weighed, (MATRIX_OF_BYTES, ROWS, ROWS, WORD, ROWS))
         wave = (WORDS, WORD)
@@ -94,6 +98,13 @@ class CompiledKernels(Kernels):
         out = torch.empty(x.shape[0], x.shape[1], y.shape[2], dtype=torch.int64)
         self._dots(_rows(x), _rows(columns), _rows(out))
         return out
+
+    def encoded(self, x: Tensor, factor: float, most: float) -> tuple[Tensor, int]:
+        if x.dtype not in (torch.float32, torch.float64):
+            return self._plain.encoded(x, factor, most)
+        out, bad = torch.empty(x.shape, dtype=torch.int64), np.zeros(1, np.uint64)
+        self._encoded(x.contiguous().view(-1).numpy(), factor, most, _flat(out), bad)
+        return out, int(bad[0])
 
     def order(
         self, shares: Tensor, x: Tensor, position: int, bits: int, first: bool

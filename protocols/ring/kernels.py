@@ -31,6 +31,13 @@ class Kernels(ABC):
         return None
 
     @abstractmethod
+    def encoded(self, x: Tensor, factor: float, most: float) -> tuple[Tensor, int]:
+        """x times `factor`, rounded, as int64; and how many are no numbers or not below `most`.
+
+        Where any are, the tensor is of no use.
+        """
+
+    @abstractmethod
     def order(
         self, shares: Tensor, x: Tensor, position: int, bits: int, first: bool
     ) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ __all__ = [
     "deal_selection",
     "deal_truncation",
     "dots",
+    "encoded",
     "indicator",
     "join",
     "mask_products",
@@ -32,6 +33,7 @@ __all__ = [
 
 Words: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint64]]"
 Halves: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint32]]"
+Reals: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64 | np.float32]]"
 Bytes: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
 
 BLOCK = 512
@@ -212,6 +214,16 @@ def select_exact(flips: Bytes, x: Words, y: Words, beta: Words, beta_r: Words, o
     for i in range(x.shape[0]):
         selected = x[i] * beta[i] - beta_r[i]
         out[i] = y[i] - selected if flips[i] else selected
+
+
+def encoded(x: Reals, factor: float, most: float, out: Words, bad: Words) -> None:
+    """As `protocols.ring.plain.PlainKernels.encoded`; (N,) -> (N,), and how many are bad, (1,)."""
+    count = ZERO
+    for i in range(x.shape[0]):
+        whole = np.rint(np.float64(x[i]) * factor)
+        count += ZERO if abs(whole) < most else ONE  # not a number is not below anything
+        out[i] = np.uint64(np.int64(whole))
+    bad[0] = count
 
 
 def indicator(flips: Bytes, beta: Words, first: np.uint64, out: Words) -> None:

@@ -30,6 +30,12 @@ class PlainKernels(Kernels):
             torch.mm(left, right, out=product)
         return out
 
+    def encoded(self, x: Tensor, factor: float, most: float) -> tuple[Tensor, int]:
+        whole = (x.to(torch.float64) * factor).round_()
+        # NaN fails every comparison, so it counts as bad.
+        bad = int((~(whole.abs() < most)).sum())
+        return whole.to(torch.int64), bad
+
     def order(
         self, shares: Tensor, x: Tensor, position: int, bits: int, first: bool
     ) -> tuple[Tensor, Tensor]:

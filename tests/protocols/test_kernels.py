@@ -157,6 +157,18 @@ def test_waves(n: int, count: int, turn: int, seed: int, compiled: Kernels) -> N
     same((compiled.deal_waves(*scaled),), (PLAIN.deal_waves(*scaled),))
 
 
+@twins
+@given(n=LENGTHS, bits=st.integers(0, 40), seed=SEEDS, half=st.booleans())
+def test_encoding(n: int, bits: int, seed: int, half: bool, compiled: Kernels) -> None:
+    x = words((n,), seed).double() * 2.0**-40
+    x[5::7], x[6::11] = float("nan"), float("-inf")
+    asked = (x.float() if half else x, 2.0**bits, 2.0**60)
+    (ours, bad), (theirs, as_bad) = compiled.encoded(*asked), PLAIN.encoded(*asked)
+    assert bad == as_bad
+    good = asked[0].double().abs() < 2.0 ** (60 - bits)
+    same((ours[good],), (theirs[good],))
+
+
 def test_no_compiler_is_one_line_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
