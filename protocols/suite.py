@@ -21,6 +21,7 @@ from protocols.errors import EncodingError, InputShapeError, OwnershipError, Sha
 from protocols.fixedpoint import SCALE_BITS, VALUE_BITS, bound, encode
 from protocols.party import Operator, Party
 from protocols.ring.bilinear import Bilinear, Multiply, Shape, broadcast_shape
+from protocols.scales import lifted, of_real, rounded
 from protocols.scheme import Scheme
 from protocols.shares import Bits, Share, Sharing
 
@@ -128,11 +129,8 @@ class Suite(Scheme):
         self, op: Operator, kernel: Callable[..., Tensor], xs: Sequence[Sharing], lifts: list[int]
     ) -> Share:
         shares = [await op.read(x.share) for x in xs]
-        values = [
-            s.value << lift if lift else s.value for s, lift in zip(shares, lifts, strict=True)
-        ]
-        work = sum(v.numel() for v in values)
-        value = await op.run(work, kernel, *values)
+        work = sum(s.value.numel() for s in shares)
+        value = await op.run(work, lambda: kernel(*map(lifted, shares, lifts)))
         return Share(value, op.depth, all(s.offline for s in shares))
 
     def add_public(self, x: Sharing, value: Tensor, *, shape: Shape) -> Sharing:
@@ -224,7 +222,7 @@ class Suite(Scheme):
             return self._apply("lift", lambda v: v << -bits, x, shape=x.shape, added_bits=-bits)
         if x.owner is not None:
             return self._apply(
-                "round", lambda v: _round(v, bits), x, shape=x.shape, added_bits=-bits
+                "round", lambda v: rounded(v, bits), x, shape=x.shape, added_bits=-bits
             )
         return Sharing(x.shape, self.scale_bits, self._truncate(x, bits), source=x)
 
@@ -272,12 +270,7 @@ class Suite(Scheme):
         return Sharing(b.shape, 0, self._indicator(b))
 
     def weighed(self, b: Bits, weights: Tensor) -> Sharing:
-        """Sums of the bits, as numbers, with whole weights, at scale 0.
-
-        Shapes: bits (K, ...), weights (R, K) -> (R, ...)
-
-        Costs what `indicator` does, and is several times faster than to add those up.
-        """
+        """Sums of the bits with whole weights, at scale 0; (K, ...), (R, K) -> (R, ...)."""
         return Sharing((len(weights), *b.shape[1:]), 0, self._weighed(b, weights))
 
     def select(self, b: Bits, x: Sharing) -> Sharing:
@@ -396,13 +389,9 @@ class Suite(Scheme):
         if not mine:
             return await self._zero(op, shape)
         share = await op.read(x.share)
-        real = share.value.to(torch.float64) * 2.0**-x.scale_bits
-        value = await op.run(real.numel(), lambda: encode(function(real), self.scale_bits))
+        scales = x.scale_bits, self.scale_bits
+        value = await op.run(share.value.numel(), of_real, function, share.value, *scales)
         return Share(value, op.depth, share.offline)
-
-
-def _round(x: Tensor, bits: int) -> Tensor:
-    return (x + (1 << (bits - 1))) >> bits
 
 
 def _sign_bit(x: Tensor) -> Tensor:

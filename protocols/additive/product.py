@@ -109,7 +109,9 @@ async def hide_operand(op: Operator, w: Sharing, owner: int, mask: Mask) -> Shar
     """
     if op.party.rank == owner:
         share = await op.read(w.share)
-        op.post(op.party.peers, "operand", share.value - await op.mask(mask), offline=w.ahead)
+        hidden = await op.run(share.value.numel(), torch.sub, share.value, await op.mask(mask))
+        op.post(op.party.peers, "operand", hidden, offline=w.ahead)
+        del hidden
         await op.material(Keep(f"{op.label}/material", mask))
         return await op.run(share.value.numel(), _fixed, share)
     with op.party.working() if w.ahead else nullcontext():

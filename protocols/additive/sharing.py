@@ -70,13 +70,14 @@ async def reveal(op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None
     Security: semi-honest; up to n - 2 other parties may collude with a receiver
     """
     share = await op.read(x.share)
-    total = share.value + op.zero(x.shape)
+    size = share.value.numel()
+    total = await op.run(size, lambda: share.value + op.zero(x.shape))
     op.post([peer for peer in to if peer != op.party.rank], "share", total)
     if op.party.rank not in to:
         return None
     for peer in op.party.peers:
         (part,) = await op.take(peer, "share", Member(x.shape))
-        total = total + part
+        total = await op.run(size, torch.add, total, part)
     return total
 
 
