@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from protocols.errors import EncodingError
+from protocols.ring.library import kernels
 from protocols.ring.ring import RING, Ring
 
 __all__ = ["SCALE_BITS", "bound", "decode", "encode"]
@@ -37,12 +38,11 @@ def encode(x: Tensor, scale_bits: int, *, limit: float | None = None) -> Tensor:
         EncodingError: some values are not finite, or too large once they are rounded.
     """
     limit = bound(scale_bits) if limit is None else limit
-    whole = (x.detach().to(torch.float64) * 2.0**scale_bits).round_()
-    # NaN fails every comparison, so it counts as bad.
-    bad = int((~(whole.abs() < limit * 2.0**scale_bits)).sum())
+    factor = 2.0**scale_bits
+    whole, bad = kernels().encoded(x.detach(), factor, limit * factor)
     if bad:
         raise EncodingError(bad, limit, scale_bits)
-    return whole.to(torch.int64)
+    return whole
 
 
 def decode(x: Tensor, scale_bits: int) -> Tensor:

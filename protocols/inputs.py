@@ -12,6 +12,7 @@ from protocols.fixedpoint import bound, encode
 from protocols.party import Operator, Party
 from protocols.ring.bilinear import Shape
 from protocols.ring.ring import RING, Ring
+from protocols.scales import of_real
 from protocols.scheme import Scheme
 from protocols.shares import Share, Sharing
 
@@ -112,7 +113,7 @@ class Inputs(Scheme):
         if not mine:
             return await self._zero(op, shape)
         share = await op.read(x.share)
-        real = share.value.to(torch.float64) * 2.0**-x.scale_bits
-        scale, limit = self.scale_bits, self.limit
-        value = await op.run(real.numel(), lambda: encode(function(real), scale, limit=limit))
+        scales = x.scale_bits, self.scale_bits
+        work = share.value.numel()
+        value = await op.run(work, of_real, function, share.value, *scales, self.limit)
         return Share(value, op.depth, share.offline)

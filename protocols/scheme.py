@@ -48,6 +48,9 @@ class Scheme(Program, ABC):
     def _indicator(self, b: Bits) -> "asyncio.Future[Share]": ...
 
     @abstractmethod
+    def _weighed(self, b: Bits, weights: Tensor) -> "asyncio.Future[Share]": ...
+
+    @abstractmethod
     def _select(self, b: Bits, x: Sharing) -> "asyncio.Future[Share]": ...
 
     @abstractmethod

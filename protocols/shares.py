@@ -18,11 +18,13 @@ class Share:
     Attributes:
         depth: the longest chain of online messages that led to it.
         offline: whether it depends on no input at all, so that it may be sent ahead of time.
+        fixed: what products with it are faster by, while it lives; see `protocols.ring.kernels`.
     """
 
     value: Tensor
     depth: int = 0
     offline: bool = False
+    fixed: object = None
 
     def __repr__(self) -> str:
         return f"Share(shape={tuple(self.value.shape)}, depth={self.depth})"

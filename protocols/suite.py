@@ -20,6 +20,7 @@ from protocols.fixedpoint import encode
 from protocols.inputs import Inputs, Real
 from protocols.party import Operator
 from protocols.ring.bilinear import Bilinear, Multiply, Shape, broadcast_shape
+from protocols.scales import lifted, rounded
 from protocols.shares import Bits, Share, Sharing
 
 __all__ = ["Real", "Suite"]
@@ -77,11 +78,8 @@ class Suite(Inputs):
         self, op: Operator, kernel: Callable[..., Tensor], xs: Sequence[Sharing], lifts: list[int]
     ) -> Share:
         shares = [await op.read(x.share) for x in xs]
-        values = [
-            s.value << lift if lift else s.value for s, lift in zip(shares, lifts, strict=True)
-        ]
-        work = sum(v.numel() for v in values)
-        value = await op.run(work, kernel, *values)
+        work = sum(s.value.numel() for s in shares)
+        value = await op.run(work, lambda: kernel(*map(lifted, shares, lifts)))
         return Share(value, op.depth, all(s.offline for s in shares))
 
     def add_public(self, x: Sharing, value: Tensor, *, shape: Shape) -> Sharing:
@@ -172,7 +170,7 @@ class Suite(Inputs):
             return self._apply("lift", lambda v: v << -bits, x, shape=x.shape, added_bits=-bits)
         if x.owner is not None:
             return self._apply(
-                "round", lambda v: _round(v, bits), x, shape=x.shape, added_bits=-bits
+                "round", lambda v: rounded(v, bits), x, shape=x.shape, added_bits=-bits
             )
         return Sharing(x.shape, self.scale_bits, self._truncate(x, bits), source=x)
 
@@ -219,6 +217,10 @@ class Suite(Inputs):
     def indicator(self, b: Bits) -> Sharing:
         """The bits as numbers, 1 or 0, at scale 0."""
         return Sharing(b.shape, 0, self._indicator(b))
+
+    def weighed(self, b: Bits, weights: Tensor) -> Sharing:
+        """Sums of the bits with whole weights, at scale 0; (K, ...), (R, K) -> (R, ...)."""
+        return Sharing((len(weights), *b.shape[1:]), 0, self._weighed(b, weights))
 
     def select(self, b: Bits, x: Sharing) -> Sharing:
         """x where b, 0 elsewhere, at the scale of x; shapes broadcast, x has no more dimensions
@@ -319,10 +321,6 @@ class Suite(Inputs):
     def wave_bits(self) -> int:
         """Fractional bits of `waves`: truncated by 32 at the most, which is cheap to deal."""
         return min(self.scale_bits + 32, self.ring.value_bits - 6)
-
-
-def _round(x: Tensor, bits: int) -> Tensor:
-    return (x + (1 << (bits - 1))) >> bits
 
 
 def _sign_bit(x: Tensor) -> Tensor:

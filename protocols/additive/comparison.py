@@ -26,6 +26,7 @@ __all__ = [
     "relu_cost",
     "select",
     "select_cost",
+    "weighed",
 ]
 
 
@@ -69,8 +70,7 @@ async def compare(
     work = len(thresholds) * n
 
     def open_chunks() -> Tensor:
-        pairs = [look_up(tables, x_hat - t if t else x_hat, low, widths, first) for t in thresholds]
-        less, equal = (torch.cat(planes, -1) for planes in zip(*pairs, strict=True))
+        less, equal = look_up(tables, x_hat, low, widths, first, thresholds)
         lam = [2**count - 2 ** (count - i) for i in range(count)]  # first row of each i
         mu = [2 ** (j - 1) - 1 for j in range(1, count)]
         return torch.cat([less ^ mixed[lam], equal ^ pure[mu]])
@@ -78,8 +78,7 @@ async def compare(
     def join_chunks(masked: Tensor) -> Tensor:
         below = combine(masked[:count], masked[count:], mixed, pure, first)
         if first:
-            signs = [kernels().plane(x_hat - t if t else x_hat, high) for t in thresholds]
-            below = below ^ torch.cat(signs)
+            below = below ^ kernels().planes(x_hat, thresholds, high).view(-1)
         if intervals:
             planes = below.view(len(thresholds), -1)
             below = torch.cat([planes[:-1] ^ planes[1:], planes[-1:]]).flatten()
@@ -112,8 +111,25 @@ async def indicator(op: Operator, b: Bits, ring: Ring) -> Share:
     request = Selection(f"{op.label}/material", b.mask, ring_bits=ring.bits)
     (beta,) = await op.material(request)
     b_hat = await _flips(op, b)
-    value = await op.run(beta.numel(), _choose, b_hat, beta, int(op.party.first) - beta)
+    value = await op.run(beta.numel(), kernels().indicator, b_hat, beta, op.party.first)
     return Share(value.view(b.shape), op.depth)
+
+
+async def weighed(op: Operator, b: Bits, weights: Tensor, ring: Ring) -> Share:
+    """[sum over k of w_k b_k] for each row of whole weights: `indicator`, added up on the way.
+
+    Shapes:   b (K, ...), weights (R, K) -> (R, ...)
+    Scale:    that of the weights
+    Spends:   beta, an element of the ring each, to the last party
+    Cost:     0 rounds once b^ is open
+    Reveals:  nothing, no message is sent
+    """
+    request = Selection(f"{op.label}/material", b.mask, ring_bits=ring.bits)
+    (beta,) = await op.material(request)
+    b_hat = await _flips(op, b)
+    work = beta.numel() * len(weights)
+    value = await op.run(work, kernels().weighed, b_hat, beta, weights, op.party.first)
+    return Share(value.view(len(weights), *b.shape[1:]), op.depth)
 
 
 def indicator_cost(count: int, ring: Ring = RING) -> Cost:
@@ -177,7 +193,3 @@ async def _xor_open(op: Operator, part: str, share: Tensor) -> Tensor:
     for (other,) in await op.broadcast(part, share):
         share = share ^ other
     return share
-
-
-def _choose(b_hat: Tensor, zero: Tensor, one: Tensor) -> Tensor:
-    return torch.where(b_hat.bool(), one, zero)

@@ -50,12 +50,9 @@ async def ladder(op: Operator, x: Wire, floor: int, high: int, count: int, mask:
         planes, begin = [], 0
         for (chunks, rungs), mixed, pure in zip(groups, products[::2], products[1::2], strict=True):
             low = high - sum(widths[-chunks:])
-            found = [
-                look_up(tables[-chunks:], x_hat - number, low, widths[-chunks:], first)
-                for number, _ in order[begin : begin + rungs]
-            ]
+            numbers = [number for number, _ in order[begin : begin + rungs]]
             begin += rungs
-            less, equal = (torch.cat(each, -1) for each in zip(*found, strict=True))
+            less, equal = look_up(tables[-chunks:], x_hat, low, widths[-chunks:], first, numbers)
             lam = [2**chunks - 2 ** (chunks - i) for i in range(chunks)]  # first row of each i
             mu = [2 ** (j - 1) - 1 for j in range(1, chunks)]
             planes += [(less ^ mixed[lam]).flatten(), (equal ^ pure[mu]).flatten()]
@@ -70,10 +67,11 @@ async def ladder(op: Operator, x: Wire, floor: int, high: int, count: int, mask:
             end = begin + (2 * chunks - 1) * width
             opened_planes = masked[begin:end].view(2 * chunks - 1, width)
             below = combine(opened_planes[:chunks], opened_planes[chunks:], mixed, pure, first)
-            for part, (number, plane) in zip(
-                below.view(rungs, -1), order[done : done + rungs], strict=True
-            ):
-                planes[plane] = part ^ kernels().plane(x_hat - number, high) if first else part
+            numbers, places = zip(*order[done : done + rungs], strict=True)
+            if first:
+                below = below ^ kernels().planes(x_hat, numbers, high).view(-1)
+            for part, place in zip(below.view(rungs, -1), places, strict=True):
+                planes[place] = part
             begin, done = end, done + rungs
         return torch.cat(planes) ^ top
 

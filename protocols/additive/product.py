@@ -1,6 +1,7 @@
 """Bilinear operations on masked wires; the private-operand form for weights that one party owns."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -109,11 +110,11 @@ async def hide_operand(op: Operator, w: Sharing, owner: int, mask: Mask) -> Shar
     """
     if op.party.rank == owner:
         share = await op.read(w.share)
-        difference = share.value - await op.mask(mask)
-        sent = await op.run(difference.numel(), mask.ring.sent, difference)
+        sent = await op.run(share.value.numel(), _hidden, share.value, await op.mask(mask), mask)
         op.post(op.party.peers, "operand", sent, offline=w.ahead)
+        del sent
         await op.material(Keep(f"{op.label}/material", mask))
-        return share
+        return await op.run(share.value.numel(), _fixed, share)
     with op.party.working() if w.ahead else nullcontext():
         (sent,) = await op.take(owner, "operand", Member.sent(w.shape, mask.ring))
         hidden = await op.run(sent.numel(), mask.ring.received, sent, w.shape)
@@ -159,6 +160,18 @@ async def owned_product(
     hidden, r = await opened(op, w), await op.mask(x.mask)
     value = await op.run(work, lambda: -multiply(r, hidden) - t)
     return Share(value, op.depth, offline=not op.depth)
+
+
+def _hidden(value: Tensor, own: Tensor, mask: Mask) -> Tensor:
+    return mask.ring.sent(value - own)
+
+
+def _fixed(share: Share) -> Share:
+    """The owner's operand, ready for many products as the filters or the weight of a layer."""
+    value = share.value
+    if value.dim() < 2 or not value.numel():
+        return share
+    return replace(share, fixed=kernels().fixed(value.view(value.shape[0], -1)))
 
 
 def owned_product_cost(operation: Bilinear, x: Shape, w: Shape, ring: Ring = RING) -> Cost:

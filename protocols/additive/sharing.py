@@ -71,14 +71,16 @@ async def reveal(op: Operator, x: Sharing, to: tuple[int, ...], ring: Ring) -> T
     Security: semi-honest; up to n - 2 other parties may collude with a receiver
     """
     share = await op.read(x.share)
-    total = share.value + op.zero(x.shape)
-    op.post([peer for peer in to if peer != op.party.rank], "share", ring.sent(total))
+    size = share.value.numel()
+    total = await op.run(size, lambda: share.value + op.zero(x.shape))
+    sent = await op.run(size, ring.sent, total)
+    op.post([peer for peer in to if peer != op.party.rank], "share", sent)
     if op.party.rank not in to:
         return None
     for peer in op.party.peers:
         (part,) = await op.take(peer, "share", Member.sent(x.shape, ring))
-        total = ring.added(total, part)
-    return ring.signed(total)
+        total = await op.run(size, ring.added, total, part)
+    return await op.run(size, ring.signed, total)
 
 
 def reveal_cost(shape: Shape, ring: Ring = RING) -> Cost:

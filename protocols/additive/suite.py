@@ -5,7 +5,7 @@ import asyncio
 from torch import Tensor
 
 from protocols.additive.choice import Comparing, check_comparison
-from protocols.additive.comparison import compare, indicator, select
+from protocols.additive.comparison import compare, indicator, select, weighed
 from protocols.additive.elementary import exponential, mantissa, one_hot, sample, waves
 from protocols.additive.ladder import ladder
 from protocols.additive.points import compare_by_points
@@ -112,6 +112,9 @@ class AdditiveSuite(Suite):
 
     def _indicator(self, b: Bits) -> "asyncio.Future[Share]":
         return self.issue("indicator", indicator, b, self.ring)
+
+    def _weighed(self, b: Bits, weights: Tensor) -> "asyncio.Future[Share]":
+        return self.issue("weighed", weighed, b, weights, self.ring)
 
     def _select(self, b: Bits, x: Sharing) -> "asyncio.Future[Share]":
         # A truncated value needs no opening of its own: that of its source tells as much.

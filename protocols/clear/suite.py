@@ -85,6 +85,14 @@ class ClearSuite(Suite):
 
         return self.issue("indicator", run)
 
+    def _weighed(self, b: Bits, weights: Tensor) -> "asyncio.Future[Share]":
+        async def run(op: Operator) -> Share:
+            plain = await self._plain(op, b)
+            sums = weights @ plain.view(plain.shape[0], -1)
+            return Share(sums.view(len(weights), *b.shape[1:]), op.depth)
+
+        return self.issue("weighed", run)
+
     def _select(self, b: Bits, x: Sharing) -> "asyncio.Future[Share]":
         async def run(op: Operator) -> Share:
             share = await op.read(x.share)

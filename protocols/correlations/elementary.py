@@ -10,16 +10,15 @@ from math import prod
 from typing import Literal, TypeAlias
 
 import msgspec
-import numpy as np
 import torch
 from torch import Tensor
 
 from protocols.correlations.names import BitMask, Mask, MaskSource, Member
 from protocols.correlations.truncation import shift_right
-from protocols.powers import wave_powers
 from protocols.prg import Stream
 from protocols.ring.bilinear import Shape
 from protocols.ring.bits import WORD_BITS
+from protocols.ring.library import kernels
 from protocols.ring.ring import Ring, RingBits
 
 __all__ = [
@@ -153,12 +152,8 @@ class Waves(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="waves"
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         r = masks(self.mask).flatten()
-        waves = np.empty((self.count, 2, r.numel()), dtype=np.int64)
-        scale = 2.0**self.scale
-        for begin, k, rows in wave_powers(r, self.turn, self.count):
-            whole = np.rint(rows[:2] * scale)
-            waves[k, :, begin : begin + rows.shape[1]] = whole
-        yield torch.from_numpy(waves).view(self.count, 2, *self.mask.shape)
+        waves = kernels().deal_waves(r, self.turn, self.count, 2.0**self.scale)
+        yield waves.view(self.count, 2, *self.mask.shape)
 
 
 class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sample"):

@@ -19,8 +19,8 @@ def _of_each(rounds: int, bits: int, offline_bits: int) -> Cost:
 
 COSTS: dict[str, Cost] = {
     "exp": _of_each(3, 156, 1598),
-    "reciprocal": _of_each(6, 484, 4952),
-    "reciprocal positive": _of_each(6, 402, 3884),
+    "reciprocal": _of_each(6, 420, 4952),
+    "reciprocal positive": _of_each(6, 338, 3884),
     "sqrt": _of_each(6, 430, 4170),
     "rsqrt": _of_each(6, 430, 4298),
     "log": _of_each(5, 302, 4106),
@@ -41,8 +41,8 @@ COSTS: dict[str, Cost] = {
 
 SMALL_COSTS: dict[str, Cost] = {
     "exp": _of_each(3, 116, 1054),
-    "reciprocal": _of_each(6, 356, 2988),
-    "reciprocal positive": _of_each(6, 298, 2382),
+    "reciprocal": _of_each(6, 308, 2988),
+    "reciprocal positive": _of_each(6, 250, 2382),
     "sqrt": _of_each(6, 298, 2190),
     "rsqrt": _of_each(6, 298, 2286),
     "log": _of_each(5, 202, 2126),

@@ -7,7 +7,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from protocols.functions.magnitude import LEAST_MANTISSA, MOST_MANTISSA, magnitude, rungs, top
+from protocols.functions.magnitude import (
+    LEAST_MANTISSA,
+    MOST_MANTISSA,
+    Choice,
+    Magnitude,
+    magnitude,
+    rungs,
+    top,
+)
 from protocols.functions.operand import operand
 from protocols.functions.series import Curve, Period, Series, fitted, summed
 from protocols.ring.bilinear import broadcast_shape
@@ -49,13 +57,13 @@ def reciprocal(suite: Suite, x: Sharing, *, positive: bool = False) -> Sharing:
     if x.owner is not None:
         least = 2.0 ** (top(suite) - 3 * count)
         return suite.known("reciprocal", lambda v: _reciprocal(v, least, positive), x)
-    size = magnitude(suite, operand(suite, x), count, signed=not positive)
-    series = _series(suite, torch.reciprocal, 1)
-    inverse = suite.scaled(size.factor, summed(suite, size.mantissa, series), suite.scale_bits + 3)
-    if not positive:
-        return inverse
+    scale = suite.scale_bits + 3
     largest = 2.0 ** (3 * count - top(suite))
-    return _where_too_small(suite, inverse, size.reached, largest)
+    choices = [_anywhere(count, largest, scale + max(top(suite) - 3, 0))] if positive else []
+    size = magnitude(suite, operand(suite, x), count, *choices, signed=not positive)
+    series = _series(suite, torch.reciprocal, 1)
+    inverse = suite.scaled(size.factor, summed(suite, size.mantissa, series), scale)
+    return _where_too_small(suite, inverse, size, largest) if positive else inverse
 
 
 def divide(suite: Suite, x: Sharing, y: Sharing) -> Sharing:
@@ -96,11 +104,11 @@ def sqrt(suite: Suite, x: Sharing) -> Sharing:
     if x.owner is not None:
         least = 2.0 ** (top(suite) - 3 * count)
         return suite.known("sqrt", lambda v: v.clamp(min=0).sqrt() * (v >= least), x)
-    size = magnitude(suite, operand(suite, x), count)
-    roots = [2.0 ** ((top(suite) - 3 * k) / 2) for k in range(1, count + 1)]
-    root = summed(suite, size.mantissa, _series(suite, torch.sqrt, 1))
     f = suite.scale_bits
-    return suite.scaled(size.chosen(roots, f), root, f)
+    roots = [2.0 ** ((top(suite) - 3 * k) / 2) for k in range(1, count + 1)]
+    size = magnitude(suite, operand(suite, x), count, (roots, f))
+    root = summed(suite, size.mantissa, _series(suite, torch.sqrt, 1))
+    return suite.scaled(size.chosen[0], root, f)
 
 
 def rsqrt(suite: Suite, x: Sharing) -> Sharing:
@@ -118,12 +126,13 @@ def rsqrt(suite: Suite, x: Sharing) -> Sharing:
     least = 2.0 ** (top(suite) - 3 * count)
     if x.owner is not None:
         return suite.known("rsqrt", lambda v: v.clamp(min=least).rsqrt(), x)
-    size = magnitude(suite, operand(suite, x), count)
+    f, largest = suite.scale_bits, least**-0.5
     roots = [2.0 ** ((3 * k - top(suite)) / 2) for k in range(1, count + 1)]
+    choices = [_anywhere(count, largest, 2 * f), (roots, f)]
+    size = magnitude(suite, operand(suite, x), count, *choices)
     root = summed(suite, size.mantissa, _series(suite, torch.rsqrt, 1))
-    f = suite.scale_bits
-    value = suite.scaled(size.chosen(roots, f), root, f)
-    return _where_too_small(suite, value, size.reached, least**-0.5)
+    value = suite.scaled(size.chosen[1], root, f)
+    return _where_too_small(suite, value, size, largest)
 
 
 def log(suite: Suite, x: Sharing) -> Sharing:
@@ -141,15 +150,14 @@ def log(suite: Suite, x: Sharing) -> Sharing:
     least = 2.0 ** (top(suite) - 3 * count)
     if x.owner is not None:
         return suite.known("log", lambda v: v.clamp(min=least).log(), x)
-    size = magnitude(suite, operand(suite, x), count)
     series = _series(suite, torch.log, 1)
     # What the series gives for a mantissa of zero is known, so it can be made up for.
     astray = float(series(torch.zeros(())))
     constant = math.log(least) - astray
     logs = [(top(suite) - 3 * k) * math.log(2) - constant for k in range(1, count + 1)]
+    size = magnitude(suite, operand(suite, x), count, (logs, suite.wave_bits))
     mantissa = summed(suite, size.mantissa, series.raised(constant))
-    exponent = size.chosen(logs, suite.wave_bits)
-    return suite._apply("add", torch.add, mantissa, exponent, shape=x.shape)
+    return suite._apply("add", torch.add, mantissa, size.chosen[0], shape=x.shape)
 
 
 def reciprocal_between(suite: Suite, x: Sharing, lowest: float, highest: float) -> Sharing:
@@ -217,15 +225,17 @@ def _series(suite: Suite, function: Callable[[Tensor], Tensor], spare: int) -> S
     return fitted(curve, 2.0 ** -(suite.scale_bits + spare))
 
 
-def _where_too_small(suite: Suite, x: Sharing, reached: Sharing, value: float) -> Sharing:
-    """x, which is 0 where no power was reached, and `value` there."""
-    scale = x.scale_bits
-    whole = round(value * 2.0**scale)
-    one = int(suite._adds_constants(reached))
-    missed = suite._apply(
-        "missed", lambda v: (one - v[-1]) * whole, reached, shape=x.shape, added_bits=scale
+def _anywhere(count: int, value: float, scale_bits: int) -> Choice:
+    """One number, whichever power is reached."""
+    return [value] * count, scale_bits
+
+
+def _where_too_small(suite: Suite, x: Sharing, size: Magnitude, value: float) -> Sharing:
+    """x, which is 0 where no power was reached, and there `value`, the first of the choices."""
+    whole = round(value * 2.0**x.scale_bits) if suite._adds_constants(x) else 0
+    return suite._apply(
+        "missed", lambda v, reached: v + (whole - reached), x, size.chosen[0], shape=x.shape
     )
-    return suite._apply("add", torch.add, x, missed, shape=x.shape)
 
 
 def _quotient(x: Tensor, y: Tensor, scale_bits: int) -> Tensor:

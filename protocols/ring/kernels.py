@@ -1,6 +1,7 @@
 """Arithmetic on one party's shares: products, and the steps of comparison and truncation."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -28,6 +29,21 @@ class Kernels(ABC):
     def products(self, x: Tensor, y: Tensor) -> Tensor:
         """x[b] @ y[b] modulo 2^64; (B, M, K), (B, K, N) -> (B, M, N)."""
 
+    def fixed(self, matrix: Tensor) -> object:
+        """What makes products with this (M, K) matrix faster for as long as somebody holds it.
+
+        The matrix must not change. `products` takes it by itself when it meets the matrix again,
+        as x or transposed as y. None where nothing can be gained.
+        """
+        return None
+
+    @abstractmethod
+    def encoded(self, x: Tensor, factor: float, most: float) -> tuple[Tensor, int]:
+        """x times `factor`, rounded, as int64; and how many are no numbers or not below `most`.
+
+        Where any are, the tensor is of no use.
+        """
+
     @abstractmethod
     def order(
         self, shares: Tensor, x: Tensor, position: int, bits: int, first: bool
@@ -43,6 +59,22 @@ class Kernels(ABC):
         Returns:
             Two planes (W,).
         """
+
+    @abstractmethod
+    def orders(
+        self,
+        shares: Tensor,
+        x: Tensor,
+        numbers: Sequence[int],
+        position: int,
+        bits: int,
+        first: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """As `order`, of x - t for each of `numbers`, one behind the other: two (S * W,)."""
+
+    @abstractmethod
+    def planes(self, x: Tensor, numbers: Sequence[int], position: int) -> Tensor:
+        """As `plane`, of x - t for each of `numbers`; (N,) -> (S, W)."""
 
     @abstractmethod
     def plane(self, x: Tensor, position: int) -> Tensor:
@@ -78,6 +110,34 @@ class Kernels(ABC):
 
         Shapes: r (...), plane of beta (W,) -> (...) each
         """
+
+    @abstractmethod
+    def indicator(self, flips: Tensor, beta: Tensor, first: bool) -> Tensor:
+        """A share of b from b ^ beta and a share of beta: beta, or [first] - beta where it is 1.
+
+        Shapes: flips uint8, beta (...) -> (...)
+        """
+
+    @abstractmethod
+    def weighed(self, flips: Tensor, beta: Tensor, weights: Tensor, first: bool) -> Tensor:
+        """Sums over K of weights (R, K) times what `indicator` gives of (K, ...); (R, ...)."""
+
+    @abstractmethod
+    def waves(
+        self, x: Tensor, turn: int, factors: Sequence[tuple[float, float]], dealt: Tensor
+    ) -> Tensor:
+        """Sums over k of c_k dealt[k - 1, 0] + s_k dealt[k - 1, 1]; (N,), (K, 2, N) -> (N,).
+
+        c_k = a_k cos(k w x) + b_k sin(k w x) and s_k = a_k sin(k w x) - b_k cos(k w x), rounded,
+        as `protocols.powers` computes them, with w = 2 pi turn / 2^64.
+
+        Args:
+            factors: a_k and b_k for k = 1 to K.
+        """
+
+    @abstractmethod
+    def deal_waves(self, r: Tensor, turn: int, count: int, scale: float) -> Tensor:
+        """cos(k w r) and sin(k w r) times `scale`, rounded; (N,) -> (count, 2, N)."""
 
     @abstractmethod
     def truncated(

@@ -1,8 +1,12 @@
 """Kernels in torch's own operators: they say what is computed, and run where nothing compiles."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from protocols.powers import BLOCK, wave_powers
 from protocols.ring.bits import pack, unpack
 from protocols.ring.kernels import Kernels
 from protocols.ring.trees import PlainTrees
@@ -30,6 +34,12 @@ class PlainKernels(Kernels):
             torch.mm(left, right, out=product)
         return out
 
+    def encoded(self, x: Tensor, factor: float, most: float) -> tuple[Tensor, int]:
+        whole = (x.to(torch.float64) * factor).round_()
+        # NaN fails every comparison, so it counts as bad.
+        bad = int((~(whole.abs() < most)).sum())
+        return whole.to(torch.int64), bad
+
     def order(
         self, shares: Tensor, x: Tensor, position: int, bits: int, first: bool
     ) -> tuple[Tensor, Tensor]:
@@ -37,6 +47,22 @@ class PlainKernels(Kernels):
         below = pack(shares >> chunk)
         not_above = pack(((shares << 1) | int(first)) >> chunk)
         return below, below ^ not_above
+
+    def orders(
+        self,
+        shares: Tensor,
+        x: Tensor,
+        numbers: Sequence[int],
+        position: int,
+        bits: int,
+        first: bool,
+    ) -> tuple[Tensor, Tensor]:
+        found = [self.order(shares, x - t if t else x, position, bits, first) for t in numbers]
+        less, equal = zip(*found, strict=True)
+        return torch.cat(less), torch.cat(equal)
+
+    def planes(self, x: Tensor, numbers: Sequence[int], position: int) -> Tensor:
+        return torch.stack([self.plane(x - t if t else x, position) for t in numbers])
 
     def plane(self, x: Tensor, position: int) -> Tensor:
         return pack(x >> position)
@@ -81,6 +107,36 @@ class PlainKernels(Kernels):
         beta = unpack(plane, r.numel()).view(r.shape).to(torch.int64)
         rho, wrap = self.deal_truncation(r, bits, spare)
         return beta, beta * rho, beta.to(torch.int32) * wrap
+
+    def indicator(self, flips: Tensor, beta: Tensor, first: bool) -> Tensor:
+        return torch.where(flips.bool(), int(first) - beta, beta)
+
+    def weighed(self, flips: Tensor, beta: Tensor, weights: Tensor, first: bool) -> Tensor:
+        total = beta.new_zeros(weights.shape[0], *beta.shape[1:])
+        for row, of_row in zip(total, weights.tolist(), strict=True):
+            for bits, hidden, weight in zip(flips, beta, of_row, strict=True):
+                row.add_(self.indicator(bits, hidden, first), alpha=weight)
+        return total
+
+    def waves(
+        self, x: Tensor, turn: int, factors: Sequence[tuple[float, float]], dealt: Tensor
+    ) -> Tensor:
+        total, waves = np.zeros((2, x.numel()), dtype=np.int64), dealt.numpy()
+        whole = np.empty((2, min(BLOCK, x.numel())), dtype=np.int64)
+        for begin, k, rows in wave_powers(x, turn, len(factors)):
+            block = slice(begin, begin + rows.shape[1])
+            factor = whole[:, : rows.shape[1]]
+            a, b = factors[k]
+            factor[...] = np.rint(rows[:2] * a + rows[1:] * b)
+            factor *= waves[k, :, block]
+            total[:, block] += factor
+        return torch.from_numpy(total[0] + total[1])
+
+    def deal_waves(self, r: Tensor, turn: int, count: int, scale: float) -> Tensor:
+        waves = np.empty((count, 2, r.numel()), dtype=np.int64)
+        for begin, k, rows in wave_powers(r, turn, count):
+            waves[k, :, begin : begin + rows.shape[1]] = np.rint(rows[:2] * scale)
+        return torch.from_numpy(waves)
 
     def truncated(
         self, x_hat: Tensor, rho: Tensor, wrap: Tensor, bits: int, first: bool, spare: int = 0

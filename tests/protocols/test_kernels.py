@@ -138,6 +138,54 @@ def test_tensors_that_do_not_lie_side_by_side(compiled: Kernels) -> None:
     same(compiled.deal_truncation(x, 20), PLAIN.deal_truncation(x, 20))
 
 
+@twins
+@given(n=LENGTHS, bits=st.integers(1, 6), position=st.integers(0, 57), seed=SEEDS)
+def test_chunks_of_several_differences(
+    n: int, bits: int, position: int, seed: int, compiled: Kernels
+) -> None:
+    shares = words((n,), seed, torch.int64 if bits == 6 else torch.int32)
+    x, numbers = words((n,), seed + 1), [0, 1 << 40, -3, 2**62]
+    asked = (shares, x, numbers, position, bits, True)
+    same(compiled.orders(*asked), PLAIN.orders(*asked))
+    same((compiled.planes(x, numbers, position),), (PLAIN.planes(x, numbers, position),))
+
+
+@twins
+@given(n=LENGTHS, seed=SEEDS, first=st.booleans())
+def test_indicators_and_their_sums(n: int, seed: int, first: bool, compiled: Kernels) -> None:
+    flips = words((3, n), seed).bitwise_and(1).to(torch.uint8)
+    beta, weights = words((3, n), seed + 1), words((2, 3), seed + 2)
+    same((compiled.indicator(flips, beta, first),), (PLAIN.indicator(flips, beta, first),))
+    asked = (flips, beta, weights, first)
+    same((compiled.weighed(*asked),), (PLAIN.weighed(*asked),))
+
+
+@twins
+@given(n=LENGTHS, count=st.integers(1, 20), turn=st.integers(1, 2**62), seed=SEEDS)
+def test_waves(n: int, count: int, turn: int, seed: int, compiled: Kernels) -> None:
+    """In every bit: what differs between two parties would be multiplied by uniform numbers."""
+    x, dealt = words((n,), seed), words((count, 2, n), seed + 1)
+    sizes = words((count, 2), seed + 2).double() * 2.0**-35
+    sizes[::3, 0], sizes[1::4, 1] = 0.0, 0.0
+    factors = [(float(a), float(b)) for a, b in sizes]
+    asked = (x, turn, factors, dealt)
+    same((compiled.waves(*asked),), (PLAIN.waves(*asked),))
+    scaled = (x, turn, count, 2.0**27)
+    same((compiled.deal_waves(*scaled),), (PLAIN.deal_waves(*scaled),))
+
+
+@twins
+@given(n=LENGTHS, bits=st.integers(0, 40), seed=SEEDS, half=st.booleans())
+def test_encoding(n: int, bits: int, seed: int, half: bool, compiled: Kernels) -> None:
+    x = words((n,), seed).double() * 2.0**-40
+    x[5::7], x[6::11] = float("nan"), float("-inf")
+    asked = (x.float() if half else x, 2.0**bits, 2.0**60)
+    (ours, bad), (theirs, as_bad) = compiled.encoded(*asked), PLAIN.encoded(*asked)
+    assert bad == as_bad
+    good = asked[0].double().abs() < 2.0 ** (60 - bits)
+    same((ours[good],), (theirs[good],))
+
+
 def test_no_compiler_is_one_line_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
