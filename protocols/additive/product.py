@@ -1,5 +1,6 @@
 """Bilinear operations on masked wires; the private-operand form for weights that one party owns."""
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from math import prod
 
@@ -44,14 +45,34 @@ async def product(op: Operator, operation: Bilinear, x: Wire, y: Wire) -> Share:
     """
     work = operation.work(x.shape, y.shape)
     (gamma,) = await op.material(Product(f"{op.label}/material", operation, x.mask, y.mask))
-    r_x, r_y = await op.mask(x.mask), await op.mask(y.mask)
     x_hat, y_hat = await opened(op, x), await opened(op, y)
+    rank, key, first = op.party.rank, op.party.key, op.party.first
 
     def kernel() -> Tensor:
-        right = y_hat - r_y if op.party.first else -r_y
-        return operation(x_hat, right) - operation(r_x, y_hat) + gamma
+        if isinstance(operation, Multiply) and x.shape == y.shape:
+            masks = zip(x.mask.slices(rank, key), y.mask.slices(rank, key), strict=True)
+            _multiply(x_hat, y_hat, masks, gamma, first)
+            return gamma
+        right = y.mask.share(rank, key)
+        torch.sub(y_hat, right, out=right) if first else right.neg_()
+        gamma.add_(operation(x_hat, right))
+        del right
+        return gamma.sub_(operation(x.mask.share(rank, key), y_hat))
 
+    # The masks are made only now, where they need no memory in which they wait.
     return Share(await op.run(2 * work, kernel), op.depth)
+
+
+def _multiply(
+    x_hat: Tensor, y_hat: Tensor, masks: Iterable[tuple[Tensor, Tensor]], z: Tensor, first: bool
+) -> None:
+    """z + x^ (e y^ - r_y) - r_x y^ in the place of z, slice by slice."""
+    flat, start = [t.reshape(-1) for t in (x_hat, y_hat, z)], 0
+    for r_x, r_y in masks:
+        x, y, out = (t[start : start + len(r_x)] for t in flat)
+        torch.sub(y, r_y, out=r_y) if first else r_y.neg_()
+        out.add_(r_y.mul_(x)).sub_(r_x.mul_(y))
+        start += len(r_x)
 
 
 def product_cost(operation: Bilinear, x: Shape, y: Shape) -> Cost:

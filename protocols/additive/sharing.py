@@ -2,7 +2,6 @@
 
 from math import prod
 
-import torch
 from torch import Tensor
 
 from protocols.correlations import Mask, Member
@@ -29,12 +28,10 @@ async def open_(
     Security: semi-honest; hides x from any set of parties that lacks one of the mask's holders
     """
     rank = op.party.rank
-    own = await op.mask(mask) if rank in mask.holders else None  # before the value is there
     share = await op.read(x.share)
     total = share.value
-    if own is not None:
-        total = await op.run(total.numel(), torch.add, total, own)
-        del own
+    if rank in mask.holders:
+        total = await op.run(total.numel(), mask.hide, total, op.party.key)
     if rank in senders:
         others = [peer for peer in receivers if peer != rank]
         op.post(others, "wire", total, offline=share.offline)
@@ -43,7 +40,7 @@ async def open_(
     for peer in senders:
         if peer != rank:
             (part,) = await op.take(peer, "wire", Member(x.shape))
-            total = await op.run(total.numel(), torch.add, total, part)
+            total = await op.run(total.numel(), part.add_, total)
     return Share(total, op.depth)
 
 

@@ -1,6 +1,6 @@
 """Names of masks, and the shapes and types of what is dealt."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import TypeAlias
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from protocols.label import Label
-from protocols.prg import Key
+from protocols.prg import SLICE_WORDS, Key, Stream
 from protocols.ring.bilinear import Shape
 from protocols.ring.bits import word_count
 
@@ -41,7 +41,20 @@ class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The part of party `rank`, whose key this is: uniform for holders, zero for others."""
         if rank not in self.holders:
             return torch.zeros(self.shape, dtype=torch.int64)
-        return key.stream(Label(self.label), "mask").words(self.shape)
+        return self._stream(key).words(self.shape)
+
+    def slices(self, rank: int, key: Key) -> Iterator[Tensor]:
+        """What `share` gives, as `Stream.slices` does."""
+        if rank not in self.holders:
+            return iter(self.share(rank, key).view(-1).split(SLICE_WORDS))
+        return self._stream(key).slices(prod(self.shape))
+
+    def hide(self, value: Tensor, key: Key, *, out: Tensor | None = None) -> Tensor:
+        """value + what `share` gives a holder, in one pass; `out` may be `value`."""
+        return self._stream(key).added(value, out=out)
+
+    def _stream(self, key: Key) -> Stream:
+        return key.stream(Label(self.label), "mask")
 
 
 class BitMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

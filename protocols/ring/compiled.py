@@ -47,11 +47,11 @@ class CompiledKernels(Kernels):
         self._deal_selection = _compiled(
             loops.deal_selection, (WORDS, WORDS, WORD, WORDS, WORDS, HALVES)
         )
-        self._truncated = _compiled(loops.truncated, (WORDS, WORDS, HALVES, WORD, WORD, WORDS))
+        self._truncated = _compiled(loops.truncated, (WORDS, WORDS, HALVES, WORD, WORD))
         self._select_truncated = _compiled(
-            loops.select_truncated, (BYTES, *(WORDS,) * 4, HALVES, WORD, WORDS)
+            loops.select_truncated, (BYTES, *(WORDS,) * 4, HALVES, WORD)
         )
-        self._select_exact = _compiled(loops.select_exact, (BYTES, *(WORDS,) * 5))
+        self._select_exact = _compiled(loops.select_exact, (BYTES, *(WORDS,) * 4))
 
     def products(self, x: Tensor, y: Tensor) -> Tensor:
         columns = y.transpose(1, 2)
@@ -110,24 +110,23 @@ class CompiledKernels(Kernels):
     def truncated(self, x_hat: Tensor, rho: Tensor, wrap: Tensor, bits: int, first: bool) -> Tensor:
         if wrap.dtype != torch.int32:  # more than 32 bits at once: hardly ever
             return self._plain.truncated(x_hat, rho, wrap, bits, first)
-        out = torch.empty(x_hat.shape, dtype=torch.int64)
-        self._truncated(_flat(x_hat), _flat(rho), _flat(wrap), bits, int(first), _flat(out))
-        return out
+        rho = rho.contiguous()
+        self._truncated(_flat(x_hat), _flat(rho), _flat(wrap), bits, int(first))
+        return rho
 
     def select(
         self, flips: Tensor, x_hat: Tensor, y: Tensor, material: list[Tensor], bits: int
     ) -> Tensor:
-        operands = [flips, x_hat, y, *material]
-        broadcast = any(t.numel() != y.numel() for t in operands)
+        broadcast = any(t.numel() != y.numel() for t in (flips, x_hat, *material))
         if broadcast or (bits and material[-1].dtype != torch.int32):
             return self._plain.select(flips, x_hat, y, material, bits)
-        out = torch.empty(material[1].shape, dtype=torch.int64)
-        arrays = [_flat(t) for t in operands]
+        rest = material[1].contiguous()
+        arrays = [_flat(t) for t in (flips, x_hat, y, material[0], rest, *material[2:])]
         if bits:
-            self._select_truncated(*arrays, bits, _flat(out))
+            self._select_truncated(*arrays, bits)
         else:
-            self._select_exact(*arrays, _flat(out))
-        return out
+            self._select_exact(*arrays)
+        return rest
 
 
 def _compiled(loop: Callable[..., None], *signatures: tuple[Any, ...]) -> Callable[..., None]:

@@ -168,10 +168,8 @@ def deal_selection(
             beta_wrap[begin + j] = (r[begin + j] >> TOP) & chosen
 
 
-def truncated(
-    x: Words, rho: Words, wrap: Halves, bits: np.uint64, first: np.uint64, out: Words
-) -> None:
-    """As `protocols.ring.plain.PlainKernels.truncated`; (N,)... -> (N,)."""
+def truncated(x: Words, rho: Words, wrap: Halves, bits: np.uint64, first: np.uint64) -> None:
+    """As `protocols.ring.plain.PlainKernels.truncated`, in the place of rho; (N,)... -> (N,)."""
     half, up = ONE << SHIFT_BITS, RING_BITS - bits
     lift = half >> bits
     for i in range(x.shape[0]):
@@ -179,7 +177,7 @@ def truncated(
         public = (shifted >> bits) - lift
         unwrapped = ONE - (shifted >> TOP)
         lifted = (np.uint64(wrap[i]) << up) * unwrapped
-        out[i] = lifted - rho[i] + public * first
+        rho[i] = lifted - rho[i] + public * first
 
 
 def select_truncated(
@@ -190,9 +188,8 @@ def select_truncated(
     beta_rho: Words,
     beta_wrap: Halves,
     bits: np.uint64,
-    out: Words,
 ) -> None:
-    """As `protocols.ring.plain.PlainKernels.select` with a shift; (N,)... -> (N,)."""
+    """As `protocols.ring.plain.PlainKernels.select` with a shift, in the place of beta_rho."""
     half, up = ONE << SHIFT_BITS, RING_BITS - bits
     lift = half >> bits
     for i in range(x.shape[0]):
@@ -200,14 +197,14 @@ def select_truncated(
         public = (shifted >> bits) - lift
         unwrapped = ONE - (shifted >> TOP)
         selected = public * beta[i] - beta_rho[i] + (np.uint64(beta_wrap[i]) << up) * unwrapped
-        out[i] = y[i] - selected if flips[i] else selected
+        beta_rho[i] = y[i] - selected if flips[i] else selected
 
 
-def select_exact(flips: Bytes, x: Words, y: Words, beta: Words, beta_r: Words, out: Words) -> None:
-    """As `protocols.ring.plain.PlainKernels.select` without a shift; (N,)... -> (N,)."""
+def select_exact(flips: Bytes, x: Words, y: Words, beta: Words, beta_r: Words) -> None:
+    """As `protocols.ring.plain.PlainKernels.select` without a shift, in the place of beta_r."""
     for i in range(x.shape[0]):
         selected = x[i] * beta[i] - beta_r[i]
-        out[i] = y[i] - selected if flips[i] else selected
+        beta_r[i] = y[i] - selected if flips[i] else selected
 
 
 def dots(x: Words, y: Words, out: Words) -> None:
