@@ -76,7 +76,7 @@ class Hand:
     def _expand(self, mask: Mask) -> Tensor:
         total = torch.zeros(mask.shape, dtype=torch.int64)
         for rank in mask.holders:
-            mask.hide(total, self.keys[rank], out=total)
+            mask.stream(self.keys[rank]).added(total, out=total)
         return total
 
 

@@ -124,7 +124,7 @@ class Stream:
         Args:
             out: contiguous; may be `value`.
         """
-        total = torch.empty(value.shape, dtype=value.dtype) if out is None else out
+        total = _empty(value.shape, value.dtype) if out is None else out
         source, target, start = value.reshape(-1), total.view(-1), 0
         for words in self.slices(value.numel(), value.dtype):
             stop = start + len(words)
@@ -142,3 +142,9 @@ class Stream:
             self._encryptor.update_into(source, view[start : start + len(source) + _BLOCK])
             start += len(source)
         return buffer[:size]
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """Like torch.empty, in numpy's memory: that asks for huge pages, which are there sooner."""
+    memory = np.empty(prod(shape) * dtype.itemsize, dtype=np.uint8)
+    return torch.from_numpy(memory).view(dtype).view(tuple(shape))

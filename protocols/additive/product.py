@@ -170,11 +170,11 @@ async def owned_product(
     rank = op.party.rank
     if rank == owner:
         x_hat, plain = await opened(op, x), await opened(op, w)
-        return Share(await op.run(work, lambda: multiply(x_hat, plain) - t), op.depth)
+        return Share(await op.run(work, lambda: multiply(x_hat, plain).sub_(t)), op.depth)
     if rank not in x.mask.holders:
         return Share(-t, offline=True)
     hidden, r = await opened(op, w), await op.mask(x.mask)
-    value = await op.run(work, lambda: -multiply(r, hidden) - t)
+    value = await op.run(work, lambda: multiply(r, hidden).add_(t).neg_())
     return Share(value, op.depth, offline=not op.depth)
 
 

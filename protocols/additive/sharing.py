@@ -31,7 +31,7 @@ async def open_(
     share = await op.read(x.share)
     total = share.value
     if rank in mask.holders:
-        total = await op.run(total.numel(), mask.hide, total, op.party.key)
+        total = await op.run(total.numel(), mask.stream(op.party.key).added, total)
     if rank in senders:
         others = [peer for peer in receivers if peer != rank]
         op.post(others, "wire", total, offline=share.offline)

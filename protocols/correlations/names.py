@@ -41,19 +41,16 @@ class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The part of party `rank`, whose key this is: uniform for holders, zero for others."""
         if rank not in self.holders:
             return torch.zeros(self.shape, dtype=torch.int64)
-        return self._stream(key).words(self.shape)
+        return self.stream(key).words(self.shape)
 
     def slices(self, rank: int, key: Key) -> Iterator[Tensor]:
         """What `share` gives, as `Stream.slices` does."""
         if rank not in self.holders:
             return iter(self.share(rank, key).view(-1).split(SLICE_WORDS))
-        return self._stream(key).slices(prod(self.shape))
+        return self.stream(key).slices(prod(self.shape))
 
-    def hide(self, value: Tensor, key: Key, *, out: Tensor | None = None) -> Tensor:
-        """value + what `share` gives a holder, in one pass; `out` may be `value`."""
-        return self._stream(key).added(value, out=out)
-
-    def _stream(self, key: Key) -> Stream:
+    def stream(self, key: Key) -> Stream:
+        """What `share` gives a holder, to be read piece by piece."""
         return key.stream(Label(self.label), "mask")
 
 
