@@ -24,7 +24,7 @@ SCALE_BITS = 22
 Rounding the weights of the shipped speech model to 20 bits moves its logits by 2e-3, to 22 bits by
 5e-4; its activations stay below 100."""
 
-_SLICE: Final = 1 << 15
+_SLICE: Final = 1 << 13
 """Numbers at a time, so that what is between real and encoded stays in the cache."""
 
 
