@@ -46,10 +46,11 @@ def encode(x: Tensor, scale_bits: int, *, limit: float | None = None) -> Tensor:
     """
     limit = bound(scale_bits) if limit is None else limit
     encoded, bad = torch.empty(x.shape, dtype=torch.int64), 0
-    parts = zip(x.detach().reshape(-1).split(_SLICE), encoded.view(-1).split(_SLICE), strict=True)
-    for real, place in parts:
-        whole = (real.to(torch.float64) * 2.0**scale_bits).round_()
-        place.copy_(whole)
+    real, flat = x.detach().reshape(-1), encoded.view(-1)
+    for start in range(0, len(real), _SLICE):
+        part = slice(start, start + _SLICE)
+        whole = (real[part].to(torch.float64) * 2.0**scale_bits).round_()
+        flat[part] = whole
         # NaN fails every comparison, so it counts as bad.
         bad += len(whole) - int((whole.abs_() < limit * 2.0**scale_bits).sum())
     if bad:

@@ -47,12 +47,12 @@ async def product(op: Operator, operation: Bilinear, x: Wire, y: Wire) -> Share:
     (gamma,) = await op.material(Product(f"{op.label}/material", operation, x.mask, y.mask))
     x_hat, y_hat = await opened(op, x), await opened(op, y)
     rank, key, first = op.party.rank, op.party.key, op.party.first
+    held = rank in x.mask.holders and rank in y.mask.holders
 
     def kernel() -> Tensor:
-        if isinstance(operation, Multiply) and x.shape == y.shape:
-            masks = zip(x.mask.slices(rank, key), y.mask.slices(rank, key), strict=True)
-            _multiply(x_hat, y_hat, masks, gamma, first)
-            return gamma
+        if isinstance(operation, Multiply) and x.shape == y.shape and held:
+            slices = [wire.mask.stream(key).slices(work) for wire in (x, y)]
+            return _multiply(x_hat, y_hat, zip(*slices, strict=True), gamma, first)
         right = y.mask.share(rank, key)
         torch.sub(y_hat, right, out=right) if first else right.neg_()
         gamma.add_(operation(x_hat, right))
@@ -64,15 +64,17 @@ async def product(op: Operator, operation: Bilinear, x: Wire, y: Wire) -> Share:
 
 
 def _multiply(
-    x_hat: Tensor, y_hat: Tensor, masks: Iterable[tuple[Tensor, Tensor]], z: Tensor, first: bool
-) -> None:
-    """z + x^ (e y^ - r_y) - r_x y^ in the place of z, slice by slice."""
-    flat, start = [t.reshape(-1) for t in (x_hat, y_hat, z)], 0
+    x_hat: Tensor, y_hat: Tensor, masks: Iterable[tuple[Tensor, ...]], z: Tensor, first: bool
+) -> Tensor:
+    """z + x^ (e y^ - r_y) - r_x y^ in the place of z, slice by slice; the masks' are spent."""
+    flat, start = [t.reshape(-1) for t in (x_hat, y_hat)], 0
     for r_x, r_y in masks:
-        x, y, out = (t[start : start + len(r_x)] for t in flat)
+        stop = start + len(r_x)
+        x, y = (t[start:stop] for t in flat)
         torch.sub(y, r_y, out=r_y) if first else r_y.neg_()
-        out.add_(r_y.mul_(x)).sub_(r_x.mul_(y))
-        start += len(r_x)
+        z.view(-1)[start:stop].add_(r_y.mul_(x)).sub_(r_x.mul_(y))
+        start = stop
+    return z
 
 
 def product_cost(operation: Bilinear, x: Shape, y: Shape) -> Cost:

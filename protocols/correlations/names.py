@@ -1,6 +1,6 @@
 """Names of masks, and the shapes and types of what is dealt."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import prod
 from typing import TypeAlias
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from protocols.label import Label
-from protocols.prg import SLICE_WORDS, Key, Stream
+from protocols.prg import Key, Stream
 from protocols.ring.bilinear import Shape
 from protocols.ring.bits import word_count
 
@@ -42,12 +42,6 @@ class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if rank not in self.holders:
             return torch.zeros(self.shape, dtype=torch.int64)
         return self.stream(key).words(self.shape)
-
-    def slices(self, rank: int, key: Key) -> Iterator[Tensor]:
-        """What `share` gives, as `Stream.slices` does."""
-        if rank not in self.holders:
-            return iter(self.share(rank, key).view(-1).split(SLICE_WORDS))
-        return self.stream(key).slices(prod(self.shape))
 
     def stream(self, key: Key) -> Stream:
         """What `share` gives a holder, to be read piece by piece."""

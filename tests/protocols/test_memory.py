@@ -1,7 +1,7 @@
 """Results lie where what they were made of was received, so that nothing is held twice.
 
-The resident memory of a process is measured by `python -m tools.bench protocols`; what it rests on is
-checked here, because it can be checked exactly.
+The resident memory of a process is measured by `python -m tools.bench protocols`; what it rests on
+is checked here, because it can be checked exactly.
 """
 
 from collections.abc import Callable
