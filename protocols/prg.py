@@ -146,5 +146,5 @@ class Stream:
 
 def _empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     """Like torch.empty, in numpy's memory: that asks for huge pages, which are there sooner."""
-    memory = np.empty(prod(shape) * dtype.itemsize, dtype=np.uint8)
-    return torch.from_numpy(memory).view(dtype).view(tuple(shape))
+    memory = np.empty(tuple(shape), dtype=np.int32 if dtype == torch.int32 else np.int64)
+    return torch.from_numpy(memory)
