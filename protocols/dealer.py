@@ -76,7 +76,7 @@ class Hand:
     def _expand(self, mask: Mask) -> Tensor:
         total = torch.zeros(mask.shape, dtype=torch.int64)
         for rank in mask.holders:
-            total += mask.share(rank, self.keys[rank])
+            mask.stream(self.keys[rank]).added(total, out=total)
         return mask.ring.reduced(total)
 
 

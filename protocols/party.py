@@ -168,7 +168,10 @@ class Operator:
             self.party.exchange.post(peer, tag, payload, depth=depth, offline=offline)
 
     async def take(self, peer: int, part: str, *members: Member) -> list[Tensor]:
-        """The tensors of one message, checked against the shapes that the protocol expects."""
+        """The tensors of one message, checked against the shapes that the protocol expects.
+
+        They lie where they were received and are the operator's own, to write to.
+        """
         what = f"{self.label} ({part})"
         message = await self.party.exchange.take(peer, self._tag(part, peer), what=what)
         expected = sum(member.size_bytes for member in members)
@@ -204,7 +207,10 @@ class Operator:
         return total
 
     async def material(self, request: Request) -> list[Tensor]:
-        """This party's shares of correlated randomness; corrections if it is the last party."""
+        """This party's shares of correlated randomness; corrections if it is the last party.
+
+        They are the operator's own: used once, and a result may take their place.
+        """
         if self.party.last:
             with self.party.working():
                 return await self.party.source.corrections(self, request)

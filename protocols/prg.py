@@ -13,7 +13,7 @@ outputs, can be computed. Shares are such outputs, sent to the adversary. They a
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import Literal, TypeAlias
 
@@ -25,10 +25,13 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from protocols.label import Label
 
-__all__ = ["Key", "Purpose", "Stream"]
+__all__ = ["SLICE_WORDS", "Key", "Purpose", "Stream"]
 
-_SLICE = 1 << 18
-"""Bytes per call to the cipher: stays in the second-level cache, where AES is fastest."""
+SLICE_WORDS = 1 << 15
+"""In one call to the cipher: stays in the second-level cache, where AES is fastest."""
+
+_SLICE = 8 * SLICE_WORDS
+"""Bytes."""
 
 _ZEROS = bytes(_SLICE)
 _BLOCK = 16
@@ -103,6 +106,32 @@ class Stream:
         buffer = self._encrypted((data[i : i + _SLICE] for i in range(0, size, _SLICE)), size)
         return torch.from_numpy(buffer).view(value.dtype).view(value.shape)
 
+    def slices(self, count: int, dtype: torch.dtype = torch.int64) -> Iterator[torch.Tensor]:
+        """The next `count` words, flat, `SLICE_WORDS` at a time; writable until the next ones take
+        their place."""
+        buffer = np.empty(min(count, SLICE_WORDS) * dtype.itemsize + _BLOCK, dtype=np.uint8)
+        words = torch.from_numpy(buffer[:-_BLOCK]).view(dtype)
+        for start in range(0, count, SLICE_WORDS):
+            part = words[: count - start]
+            self._encryptor.update_into(memoryview(_ZEROS)[: part.nbytes], buffer.data)
+            yield part
+
+    def added(
+        self, value: torch.Tensor, *, sign: int = 1, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """value + sign * words(value.shape, value.dtype), in one pass over memory.
+
+        Args:
+            out: contiguous; may be `value`.
+        """
+        total = _empty(value.shape, value.dtype) if out is None else out
+        source, target, start = value.reshape(-1), total.view(-1), 0
+        for words in self.slices(value.numel(), value.dtype):
+            stop = start + len(words)
+            torch.add(source[start:stop], words, alpha=sign, out=target[start:stop])
+            start = stop
+        return total
+
     def _encrypted(
         self, slices: Iterable[memoryview], size: int
     ) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
@@ -113,3 +142,9 @@ class Stream:
             self._encryptor.update_into(source, view[start : start + len(source) + _BLOCK])
             start += len(source)
         return buffer[:size]
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """Like torch.empty, in numpy's memory: that asks for huge pages, which are there sooner."""
+    memory = np.empty(tuple(shape), dtype=np.int32 if dtype == torch.int32 else np.int64)
+    return torch.from_numpy(memory)

@@ -1,5 +1,6 @@
 """Bilinear operations on masked wires; the private-operand form for weights that one party owns."""
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 from math import prod
@@ -45,14 +46,36 @@ async def product(op: Operator, operation: Bilinear, x: Wire, y: Wire) -> Share:
     """
     work = operation.work(x.shape, y.shape)
     (gamma,) = await op.material(Product(f"{op.label}/material", operation, x.mask, y.mask))
-    r_x, r_y = await op.mask(x.mask), await op.mask(y.mask)
     x_hat, y_hat = await opened(op, x), await opened(op, y)
+    rank, key, first = op.party.rank, op.party.key, op.party.first
+    held = rank in x.mask.holders and rank in y.mask.holders
 
     def kernel() -> Tensor:
-        right = y_hat - r_y if op.party.first else -r_y
-        return operation(x_hat, right) - operation(r_x, y_hat) + gamma
+        if isinstance(operation, Multiply) and x.shape == y.shape and held:
+            slices = [wire.mask.stream(key).slices(work) for wire in (x, y)]
+            return _multiply(x_hat, y_hat, zip(*slices, strict=True), gamma, first)
+        right = y.mask.share(rank, key)
+        torch.sub(y_hat, right, out=right) if first else right.neg_()
+        gamma.add_(operation(x_hat, right))
+        del right
+        return gamma.sub_(operation(x.mask.share(rank, key), y_hat))
 
+    # The masks are made only now, where they need no memory in which they wait.
     return Share(await op.run(2 * work, kernel), op.depth)
+
+
+def _multiply(
+    x_hat: Tensor, y_hat: Tensor, masks: Iterable[tuple[Tensor, ...]], z: Tensor, first: bool
+) -> Tensor:
+    """z + x^ (e y^ - r_y) - r_x y^ in the place of z, slice by slice; the masks' are spent."""
+    flat, start = [t.reshape(-1) for t in (x_hat, y_hat)], 0
+    for r_x, r_y in masks:
+        stop = start + len(r_x)
+        x, y = (t[start:stop] for t in flat)
+        torch.sub(y, r_y, out=r_y) if first else r_y.neg_()
+        z.view(-1)[start:stop].add_(r_y.mul_(x)).sub_(r_x.mul_(y))
+        start = stop
+    return z
 
 
 def product_cost(operation: Bilinear, x: Shape, y: Shape, ring: Ring = RING) -> Cost:
@@ -154,11 +177,11 @@ async def owned_product(
     rank = op.party.rank
     if rank == owner:
         x_hat, plain = await opened(op, x), await opened(op, w)
-        return Share(await op.run(work, lambda: multiply(x_hat, plain) - t), op.depth)
+        return Share(await op.run(work, lambda: multiply(x_hat, plain).sub_(t)), op.depth)
     if rank not in x.mask.holders:
         return Share(-t, offline=True)
     hidden, r = await opened(op, w), await op.mask(x.mask)
-    value = await op.run(work, lambda: -multiply(r, hidden) - t)
+    value = await op.run(work, lambda: multiply(r, hidden).add_(t).neg_())
     return Share(value, op.depth, offline=not op.depth)
 
 

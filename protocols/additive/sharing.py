@@ -2,7 +2,6 @@
 
 from math import prod
 
-import torch
 from torch import Tensor
 
 from protocols.correlations import Mask, Member
@@ -29,16 +28,15 @@ async def open_(
     Security: semi-honest; hides x from any set of parties that lacks one of the mask's holders
     """
     rank, ring = op.party.rank, mask.ring
-    own = await op.mask(mask) if rank in mask.holders else None  # before the value is there
     share = await op.read(x.share)
     total = share.value
-    if own is not None:
-        total = await op.run(total.numel(), torch.add, total, own)
-        del own
+    if rank in mask.holders:
+        total = await op.run(total.numel(), mask.stream(op.party.key).added, total)
     others = [peer for peer in receivers if peer != rank]
     if rank in senders and others:
         sent = await op.run(total.numel(), ring.sent, total)
         op.post(others, "wire", sent, offline=share.offline)
+        del sent
     if rank not in receivers:
         return None
     peers = [peer for peer in senders if peer != rank]

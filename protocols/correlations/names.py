@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from protocols.label import Label
-from protocols.prg import Key
+from protocols.prg import Key, Stream
 from protocols.ring.bilinear import Shape
 from protocols.ring.bits import word_count
 from protocols.ring.ring import Ring, RingBits
@@ -52,7 +52,11 @@ class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         if rank not in self.holders:
             return torch.zeros(self.shape, dtype=torch.int64)
-        return key.stream(Label(self.label), "mask").words(self.shape)
+        return self.stream(key).words(self.shape)
+
+    def stream(self, key: Key) -> Stream:
+        """What `share` gives a holder, to be read piece by piece."""
+        return key.stream(Label(self.label), "mask")
 
 
 class BitMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,7 +3,6 @@
 from typing import TypeAlias
 
 import msgspec
-import torch
 from torch import Tensor
 
 from protocols.correlations.comparison import Comparison, Selection
@@ -65,8 +64,7 @@ def correct(request: Request, masks: MaskSource, keys: list[Key], own: Key) -> l
             if member.binary:
                 value = stream.hidden(value)
             else:
-                share = stream.words(member.shape, member.dtype)
-                value = torch.sub(value, share, out=share)
+                value = stream.added(value, sign=-1)
         corrections.append(value if member.ring is None else member.ring.sent(value))
     return corrections
 

@@ -68,11 +68,11 @@ class CompiledKernels(Kernels):
         wave = (WORDS, WORD)
         self._waves = _compiled(wave_loops.waves, (*wave, FLOATS, STACK, WORDS))
         self._deal_waves = _compiled(wave_loops.deal_waves, (*wave, FLOAT, STACK))
-        self._truncated = _compiled(loops.truncated, (WORDS, WORDS, HALVES, *(WORD,) * 3, WORDS))
+        self._truncated = _compiled(loops.truncated, (WORDS, WORDS, HALVES, *(WORD,) * 3))
         self._select_truncated = _compiled(
-            loops.select_truncated, (BYTES, *(WORDS,) * 4, HALVES, WORD, WORD, WORDS)
+            loops.select_truncated, (BYTES, *(WORDS,) * 4, HALVES, WORD, WORD)
         )
-        self._select_exact = _compiled(loops.select_exact, (BYTES, *(WORDS,) * 5))
+        self._select_exact = _compiled(loops.select_exact, (BYTES, *(WORDS,) * 4))
         self._narrow = _compiled(loops.narrow, (WORDS, QUARTERS))
         self._widen = _compiled(loops.widen, (QUARTERS, WORDS))
         self._add_narrow = _compiled(loops.add_narrow, (WORDS, QUARTERS, WORDS))
@@ -206,9 +206,9 @@ class CompiledKernels(Kernels):
     ) -> Tensor:
         if wrap.dtype != torch.int32:  # more than 32 bits at once: hardly ever
             return self._plain.truncated(x_hat, rho, wrap, bits, first, spare)
-        out = torch.empty(x_hat.shape, dtype=torch.int64)
-        self._truncated(_flat(x_hat), _flat(rho), _flat(wrap), bits, spare, int(first), _flat(out))
-        return out
+        rho = rho.contiguous()
+        self._truncated(_flat(x_hat), _flat(rho), _flat(wrap), bits, spare, int(first))
+        return rho
 
     def select(
         self,
@@ -219,17 +219,16 @@ class CompiledKernels(Kernels):
         bits: int,
         spare: int = 0,
     ) -> Tensor:
-        operands = [flips, x_hat, y, *material]
-        broadcast = any(t.numel() != y.numel() for t in operands)
+        broadcast = any(t.numel() != y.numel() for t in (flips, x_hat, *material))
         if broadcast or (bits and material[-1].dtype != torch.int32):
             return self._plain.select(flips, x_hat, y, material, bits, spare)
-        out = torch.empty(material[1].shape, dtype=torch.int64)
-        arrays = [_flat(t) for t in operands]
+        rest = material[1].contiguous()
+        arrays = [_flat(t) for t in (flips, x_hat, y, material[0], rest, *material[2:])]
         if bits:
-            self._select_truncated(*arrays, bits, spare, _flat(out))
+            self._select_truncated(*arrays, bits, spare)
         else:
-            self._select_exact(*arrays, _flat(out))
-        return out
+            self._select_exact(*arrays)
+        return rest
 
     def narrow(self, x: Tensor) -> Tensor:
         out = torch.empty(NARROW_BYTES * x.numel(), dtype=torch.uint8)

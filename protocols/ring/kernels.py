@@ -148,6 +148,7 @@ class Kernels(ABC):
         See `protocols.additive.truncation`.
 
         Args:
+            rho: spent; the result may be in its place.
             wrap: int32 if bits <= 32, else int64.
         """
 
@@ -167,7 +168,8 @@ class Kernels(ABC):
             flips: zeros and ones, uint8; broadcasts with the others.
             x_hat: the wire; y is its truncation by `bits`, or with 0 what it opens.
             y: a share.
-            material: shares of beta and beta r, or beta, beta rho and beta wrap.
+            material: shares of beta and beta r, or beta, beta rho and beta wrap; the second is
+                spent: the result may be in its place.
         """
 
     @abstractmethod

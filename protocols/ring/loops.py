@@ -194,15 +194,9 @@ def deal_selection(
 
 
 def truncated(
-    x: Words,
-    rho: Words,
-    wrap: Halves,
-    bits: np.uint64,
-    spare: np.uint64,
-    first: np.uint64,
-    out: Words,
+    x: Words, rho: Words, wrap: Halves, bits: np.uint64, spare: np.uint64, first: np.uint64
 ) -> None:
-    """As `protocols.ring.plain.PlainKernels.truncated`; (N,)... -> (N,)."""
+    """As `protocols.ring.plain.PlainKernels.truncated`, in the place of rho; (N,)... -> (N,)."""
     bits += spare
     half, up = ONE << SHIFT_BITS, WORD_BITS - bits
     lift = half >> bits
@@ -211,7 +205,7 @@ def truncated(
         public = (shifted >> bits) - lift
         unwrapped = ONE - (shifted >> TOP)
         lifted = (np.uint64(wrap[i]) << up) * unwrapped
-        out[i] = lifted - rho[i] + public * first
+        rho[i] = lifted - rho[i] + public * first
 
 
 def select_truncated(
@@ -223,9 +217,8 @@ def select_truncated(
     beta_wrap: Halves,
     bits: np.uint64,
     spare: np.uint64,
-    out: Words,
 ) -> None:
-    """As `protocols.ring.plain.PlainKernels.select` with a shift; (N,)... -> (N,)."""
+    """As `protocols.ring.plain.PlainKernels.select` with a shift, in the place of beta_rho."""
     bits += spare
     half, up = ONE << SHIFT_BITS, WORD_BITS - bits
     lift = half >> bits
@@ -234,14 +227,14 @@ def select_truncated(
         public = (shifted >> bits) - lift
         unwrapped = ONE - (shifted >> TOP)
         selected = public * beta[i] - beta_rho[i] + (np.uint64(beta_wrap[i]) << up) * unwrapped
-        out[i] = y[i] - selected if flips[i] else selected
+        beta_rho[i] = y[i] - selected if flips[i] else selected
 
 
-def select_exact(flips: Bytes, x: Words, y: Words, beta: Words, beta_r: Words, out: Words) -> None:
-    """As `protocols.ring.plain.PlainKernels.select` without a shift; (N,)... -> (N,)."""
+def select_exact(flips: Bytes, x: Words, y: Words, beta: Words, beta_r: Words) -> None:
+    """As `protocols.ring.plain.PlainKernels.select` without a shift, in the place of beta_r."""
     for i in range(x.shape[0]):
         selected = x[i] * beta[i] - beta_r[i]
-        out[i] = y[i] - selected if flips[i] else selected
+        beta_r[i] = y[i] - selected if flips[i] else selected
 
 
 def narrow(x: Words, out: Quarters) -> None:

@@ -70,8 +70,9 @@ class Ring(msgspec.Struct, frozen=True):
         return kernels().widen(data).view(shape) if self.spare else data
 
     def added(self, x: Tensor, data: Tensor) -> Tensor:
-        """x and what travelled here for another tensor of its shape; nothing above `bits`."""
-        return kernels().add_narrow(x, data) if self.spare else x + data
+        """x and what travelled here for another tensor of its shape, which is spent; nothing above
+        `bits`."""
+        return kernels().add_narrow(x, data) if self.spare else data.add_(x)
 
     def reduced(self, x: Tensor) -> Tensor:
         """x without the bits above: from 0 to 2^bits - 1, where a word has more."""
