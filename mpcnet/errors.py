@@ -7,6 +7,7 @@
     ├── AppError               3   an app's own input: a recording, a model file
     ├── SecretError            4   a secret used as if it had values
     ├── UnsupportedOperator    4   torch asked for what no protocol computes
+    ├── Divergence            11   the parties do not run the same program
     └── Interrupted      130, 143  SIGINT or SIGTERM
 
 `exit_code` also knows the errors of the lower packages. No error holds a share, a mask, a seed, a
@@ -39,6 +40,7 @@ from transports.errors import (
 __all__ = [
     "AppError",
     "ConfigError",
+    "Divergence",
     "Interrupted",
     "MpcnetError",
     "SecretError",
@@ -119,6 +121,27 @@ class UnsupportedOperator(MpcnetError):
 
     def __str__(self) -> str:
         return f"{self.operator} does not work on secrets; supported: {self.alternative}"
+
+    @property
+    def peer_reason(self) -> str:
+        return str(self)
+
+
+class Divergence(MpcnetError):
+    """The parties do not run the same program: one waits for what another never does.
+
+    Attributes:
+        places: a clause for each party that says where it is.
+    """
+
+    exit_code = 11
+
+    def __init__(self, places: tuple[str, ...]) -> None:
+        super().__init__(places)
+        self.places = places
+
+    def __str__(self) -> str:
+        return f"the parties do not run the same program: {'; '.join(self.places)}"
 
     @property
     def peer_reason(self) -> str:

@@ -21,11 +21,14 @@ class Program:
 
     Attributes:
         error: the first that ended an operator.
+        mark: gives, for the path of each operator in turn, what stands for the program up to it;
+            see `Label.trail`. Unless a session sets it, tags depend on the path alone.
     """
 
     def __init__(self, party: Party) -> None:
         self.party = party
         self.error: BaseException | None = None
+        self.mark: Callable[[str], bytes] = _unmarked
         self._issued = 0
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -44,9 +47,9 @@ class Program:
 
     def next_label(self, name: str) -> Label:
         """The place of the next operator in the program; every party counts alike."""
-        label = Label(f"{self._issued}.{name}")
+        path = f"{self._issued}.{name}"
         self._issued += 1
-        return label
+        return Label(path, self.mark(path))
 
     def start(
         self,
@@ -74,3 +77,7 @@ class Program:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _unmarked(path: str) -> bytes:
+    return b""
