@@ -13,16 +13,14 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from mpcnet.child import Child, Failure, Watch
 from mpcnet.errors import MpcnetError, consequence
+from mpcnet.plan import DemoPlan
 from mpcnet.tables import render_toml
 from transports.errors import AddressError
 from transports.identity import create_identity, write_identity
-
-if TYPE_CHECKING:
-    from mpcnet.app import DemoPlan  # which imports torch
 
 __all__ = ["TRANSPORTS", "DemoFailed", "first_failure", "lay_out", "run_participants"]
 
@@ -101,6 +99,7 @@ def lay_out(
             "identity": None if plaintext else {"key": f"{name}.key", "certificate": f"{name}.crt"},
             "parties": entries[:-1],
             "dealer": entries[-1],
+            "protocol": dict(plan.protocol) or None,
             "link": {
                 "connect_timeout_s": _CONNECT_TIMEOUT_S,
                 "plaintext": plaintext,

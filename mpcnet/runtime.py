@@ -107,7 +107,8 @@ async def run_program(
             suite = suite_type(party, config.protocol.scale_bits)
             try:
                 session = Session(suite, [entry.name for entry in config.parties])
-                result = await session.run(lambda s: _whole(s, program))
+                result = await session.run(program)
+                await session.barrier()  # nobody leaves before everybody has what it came for
             finally:
                 await suite.close()
             if suite_type.needs_dealer:
@@ -165,12 +166,6 @@ async def _prepared_slot(
     store.sweep()
     terms = Terms(program=stored_program(config, app, settings), shapes=app.shapes(settings))
     return await agree(exchange, config.size, store, terms)
-
-
-async def _whole(session: Session, program: Callable[[Session], Awaitable[Any]]) -> Any:
-    result = await program(session)
-    await session.barrier()  # nobody leaves before everybody has what it came for
-    return result
 
 
 async def run_dealer(config: Config, events: Events) -> dict[str, Any]:

@@ -237,6 +237,8 @@ class Session:
 
     async def barrier(self) -> None:
         """Waits until every party has come to this place in the program."""
+        if not self._trail.finished:
+            self._trail.note("barrier")
         meeting = self._meet(Label(f"barrier/{self._meetings}", self._trail.digest).tag)
         self._meetings += 1
         if self._guards:
