@@ -10,6 +10,7 @@ import pytest
 from mpcnet.errors import (
     AppError,
     ConfigError,
+    Divergence,
     Interrupted,
     SecretError,
     UnsupportedOperator,
@@ -37,6 +38,7 @@ CODES = [
     (AppError("no recording"), 3),
     (SecretError("no values here"), 4),
     (UnsupportedOperator("aten.sort", "relu"), 4),
+    (Divergence(("anna is at a.py:1", "boris has finished")), 11),
     (AddressError("tcp://h:1", "port in use"), 5),
     (IdentityError("model", "wrong certificate"), 5),
     (HandshakeError("party model", "program", "a", "b"), 5),
