@@ -13,16 +13,17 @@ import hashlib
 import sys
 import sysconfig
 from collections import deque
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from mpcnet.tensor import SecretTensor
+from protocols.ring.bilinear import Shape
 
 __all__ = ["MOST_STEPS", "Record", "Step", "Trail", "place_of_error"]
 
@@ -32,6 +33,9 @@ MOST_STEPS: Final = 256
 _KEPT: Final = 1 << 14  # steps
 _MOST_COUNTED: Final = 1 << 16  # elements of a tensor of whole numbers whose values count
 _LONGEST: Final = 80  # characters of a name or a place
+
+_Raw: TypeAlias = tuple[str, tuple[Shape, ...], tuple[str, int], int, bytes]
+"""A step as it is kept, without the work of telling it: name, shapes, line, label, digest."""
 
 Word = Annotated[str, msgspec.Meta(max_length=_LONGEST, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
@@ -89,8 +93,8 @@ class Trail:
         self.finished = False
         self._digest = bytes(16)
         self._labels = 0
-        self._past: deque[Step] = deque(maxlen=_KEPT)  # all steps but the last
-        self._last = ("", "", 0)
+        self._past: deque[_Raw] = deque(maxlen=_KEPT)  # all steps but the last
+        self._last: _Raw = ("", (), ("", 0), 0, b"")
         self._depth = 0
         self._upcoming: tuple[str, tuple[object, ...]] | None = None
 
@@ -135,73 +139,73 @@ class Trail:
         """Where the program is now, with some steps from `start` on."""
         oldest = self.count - 1 - len(self._past)
         start = max(start, oldest, 0)
-        steps = [*self._past][start - oldest :] if self.count else []
-        if self.count > start:
-            steps.append(self._finished_step())
-        return Record(self.count, self.finished, start, steps[:MOST_STEPS])
+        kept = [*self._past, (*self._last[:4], self._digest)] if self.count else []
+        steps = kept[start - oldest :][:MOST_STEPS]
+        return Record(self.count, self.finished, start, [_step(raw) for raw in steps])
 
     def step_of(self, label: int) -> int:
         """The step that issued an operator, by the number of the operator; the last if unknown."""
         index = self.count - 1
-        if label < self._last[2]:
-            for step in reversed(self._past):
+        if label < self._last[3]:
+            for _, _, _, first, _ in reversed(self._past):
                 index -= 1
-                if step.label <= label:
+                if first <= label:
                     break
         return max(index, 0)
 
     def _take(self, name: str, facts: tuple[object, ...]) -> None:
         if self.count:
-            self._past.append(self._finished_step())
+            self._past.append((*self._last[:4], self._digest))
         self.count += 1
-        self._last = (f"{name}{_shapes(facts)}"[:_LONGEST], _place(), self._labels)
-        self._fold(f"{name} {_text(facts)}")
-
-    def _finished_step(self) -> Step:
-        name, place, label = self._last
-        return Step(name, place, self._digest[:8].hex(), label)
+        words, shapes = [name], list[Shape]()
+        _tell(facts, words, shapes)
+        self._last = (name, tuple(shapes), _place(), self._labels, b"")
+        self._fold(" ".join(words))
 
     def _fold(self, text: str) -> None:
         folded = hashlib.blake2b(text.encode(), digest_size=16, key=self._digest)
         self._digest = folded.digest()
 
 
-def _shapes(facts: tuple[object, ...]) -> str:
-    """Shapes of secrets. Nothing else: what is public by mistake must not go to peers."""
-    shapes = [
-        "x".join(map(str, leaf.shape if isinstance(leaf, SecretTensor) else leaf)) or "single"
-        for leaf in tree_leaves(facts, is_leaf=lambda leaf: isinstance(leaf, torch.Size))
-        if isinstance(leaf, SecretTensor | torch.Size)
-    ]
-    return f" {', '.join(shapes)}" if shapes else ""
+def _step(raw: _Raw) -> Step:
+    name, shapes, (file, line), label, digest = raw
+    told = ", ".join("x".join(map(str, shape)) or "single" for shape in shapes)
+    what = f"{name} {told}" if told else name
+    return Step(what[:_LONGEST], _shown(file, line) if file else "", digest[:8].hex(), label)
 
 
-def _text(fact: object) -> str:
-    """A public fact in words that are the same at all parties."""
+def _tell(fact: object, words: list[str], shapes: list[Shape]) -> None:
+    """Adds a public fact in words that are the same at all parties, and shapes of secrets."""
     if isinstance(fact, SecretTensor):
-        return f"secret{tuple(fact.shape)}"
-    if isinstance(fact, Tensor):
-        return _tensor_text(fact)
-    if isinstance(fact, float):
-        return f"{fact:.6e}"
-    if fact is None or isinstance(fact, bool | int | str | torch.dtype):
-        return str(fact)
-    if isinstance(fact, list | tuple):
-        return f"[{','.join(map(_text, fact))}]"
-    if isinstance(fact, dict):
-        return _text([(str(key), fact[key]) for key in sorted(fact, key=str)])
-    return type(fact).__name__  # a device, which may differ, and the like
+        shapes.append(tuple(fact.shape))
+        words.append(f"secret{tuple(fact.shape)}")
+    elif isinstance(fact, float):
+        words.append(f"{fact:.6e}")
+    elif fact is None or isinstance(fact, bool | int | str | torch.dtype):
+        words.append(str(fact))
+    elif isinstance(fact, torch.Size):
+        shapes.append(tuple(fact))
+        words.append(f"shape{tuple(fact)}")
+    elif isinstance(fact, list | tuple):
+        words.append("[")
+        for each in fact:
+            _tell(each, words, shapes)
+        words.append("]")
+    elif isinstance(fact, dict):
+        _tell([(str(key), fact[key]) for key in sorted(fact, key=str)], words, shapes)
+    elif isinstance(fact, Tensor):
+        words.append(_tensor_text(fact))
+    else:
+        words.append(type(fact).__name__)  # a device, which may differ, and the like
 
 
 def _tensor_text(tensor: Tensor) -> str:
     shape = f"{tensor.dtype}{tuple(tensor.shape)}"
     plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.device.type == "cpu"
-    if not plain or tensor.numel() > _MOST_COUNTED:
+    if not plain or tensor.numel() > _MOST_COUNTED or tensor.is_complex():
         return shape
     if tensor.is_floating_point():
         return shape if tensor.dim() else f"{tensor.item():.6e}"
-    if tensor.is_complex():
-        return shape
     values = tensor.detach().contiguous().numpy().tobytes()
     return f"{shape}{hashlib.blake2b(values, digest_size=16).hexdigest()}"
 
@@ -224,15 +228,17 @@ _BELOW: Final = (
 """Files whose lines are no lines of a program."""
 
 
-def _place() -> str:
-    """The innermost line of the program that runs now."""
-    frame: Any = sys._getframe(2)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith(_BELOW):
-            return _shown(file, frame.f_lineno)
+@lru_cache(maxsize=4096)
+def _is_below(file: str) -> bool:
+    return file.startswith(_BELOW)
+
+
+def _place() -> tuple[str, int]:
+    """File and number of the innermost line of the program that runs now."""
+    frame = sys._getframe(2)
+    while not (found := not _is_below(frame.f_code.co_filename)) and frame.f_back is not None:
         frame = frame.f_back
-    return ""
+    return (frame.f_code.co_filename, frame.f_lineno) if found else ("", 0)
 
 
 def place_of_error(error: BaseException) -> str:
@@ -240,7 +246,7 @@ def place_of_error(error: BaseException) -> str:
     place, trace = "", error.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        if not file.startswith(_BELOW):
+        if not _is_below(file):
             place = _shown(file, trace.tb_lineno)
         trace = trace.tb_next
     return place
