@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from mpcnet.errors import ConfigError
+from mpcnet.log import default_logging
 from mpcnet.lookout import PATIENCE_S
 from mpcnet.names import NAMES
 from mpcnet.runtime import SUITES
@@ -237,6 +238,7 @@ def local(
             parse_profile(network)
     except ProfileError as error:
         raise ConfigError("", "network", f"{network!r} is no network: {error.why}") from None
+    default_logging()
     return LocalParties(names, suite, scale_bits, network, patience_s)
 
 
