@@ -54,7 +54,7 @@ class Session:
         self._trail = Trail()
         self._lookout = Lookout(suite.party, self.names, self._trail, patience_s)
         self._guards = 0
-        suite.mark = self._trail.mark
+        suite.mark, suite.locate = self._trail.mark, self._trail.place_of
 
     def __repr__(self) -> str:
         return f"Session(party={self.names[self.rank]!r}, parties={self.names})"

@@ -153,6 +153,12 @@ class Trail:
                     break
         return max(index, 0)
 
+    def place_of(self, label: int) -> str:
+        """The line that asked for an operator, by the operator's number."""
+        index = self.step_of(label)
+        steps = self.record(index).steps
+        return steps[0].place if steps else ""
+
     def _take(self, name: str, facts: tuple[object, ...]) -> None:
         if self.count:
             self._past.append((*self._last[:4], self._digest))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 from protocols.label import Label
@@ -23,12 +24,15 @@ class Program:
         error: the first that ended an operator.
         mark: gives, for the path of each operator in turn, what stands for the program up to it;
             see `Label.trail`. Unless a session sets it, tags depend on the path alone.
+        locate: gives the line of the program that asked for an operator, by the operator's number,
+            or ""; an operator's error gets it as a note.
     """
 
     def __init__(self, party: Party) -> None:
         self.party = party
         self.error: BaseException | None = None
         self.mark: Callable[[str], bytes] = _unmarked
+        self.locate: Callable[[int], str] = _nowhere
         self._issued = 0
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -62,13 +66,15 @@ class Program:
         operator = self.party.operator(label)
         task: asyncio.Task[T] = asyncio.ensure_future(protocol(operator, *args, **kwargs))
         self._tasks.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(partial(self._finished, label))
         return task
 
-    def _finished(self, task: "asyncio.Task[T]") -> None:
+    def _finished(self, label: Label, task: "asyncio.Task[T]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and self.error is None:
             self.error = error
+            if line := self.locate(int(label.path.partition(".")[0])):
+                error.add_note(f"{label}, asked for at {line}")
             self.party.exchange.fail(error)
 
     async def close(self) -> None:
@@ -81,3 +87,7 @@ class Program:
 
 def _unmarked(path: str) -> bytes:
     return b""
+
+
+def _nowhere(operator: int) -> str:
+    return ""

@@ -14,6 +14,7 @@ from mpcnet import Session
 from mpcnet.errors import Divergence, SecretError
 from mpcnet.lookout import apart
 from mpcnet.trail import Record, Step, Trail
+from protocols.errors import EncodingError
 from transports import PeerAborted
 
 Program = Callable[[Session], Awaitable[Any]]
@@ -124,6 +125,18 @@ async def test_peers_learn_the_line_that_misused_a_secret() -> None:
     line = program.__code__.co_firstlineno + 3
     with pytest.raises(PeerAborted, match=f"party boris stopped: SecretError at {FAR}{line}"):
         raise ends[0]
+
+
+async def test_an_operator_that_fails_says_which_line_asked_for_it() -> None:
+    async def program(session: Session) -> None:
+        bad = torch.tensor([1e12]) if session.rank == 0 else None
+        x = session.share(bad, owner=0, shape=(1,))
+        await (x * x).reveal()
+
+    with pytest.raises(EncodingError) as caught:
+        await mpcnet.local(2).run(program)
+    line = program.__code__.co_firstlineno + 2
+    assert caught.value.__notes__[0] == f"0.input, asked for at {FAR}{line}"
 
 
 # --- trails ---------------------------------------------------------------------------------------
