@@ -5,6 +5,8 @@
     y = model(x)                            ordinary PyTorch, on secrets
     await y.reveal(to="clinic")             only the clinic learns the result
 
+    mpcnet.run(program, parties=3)          `async def program(session)`, at three parties of here
+
 The names load when they are first used, so that `mpcnet --help` does not wait for torch.
 """
 
@@ -15,10 +17,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mpcnet.app import App, DemoPlan
     from mpcnet.calibration import Calibration, calibrate
+    from mpcnet.current import private, reveal, share
+    from mpcnet.parties import local, run
     from mpcnet.session import Session
     from mpcnet.tensor import SecretTensor
 
-__all__ = ["App", "Calibration", "DemoPlan", "SecretTensor", "Session", "calibrate"]
+__all__ = [
+    "App",
+    "Calibration",
+    "DemoPlan",
+    "SecretTensor",
+    "Session",
+    "calibrate",
+    "local",
+    "private",
+    "reveal",
+    "run",
+    "share",
+]
 
 __distribution__ = "mpcnet"
 __version__ = "0.1.0"
@@ -30,6 +46,11 @@ _HOMES = {
     "SecretTensor": "mpcnet.tensor",
     "Session": "mpcnet.session",
     "calibrate": "mpcnet.calibration",
+    "local": "mpcnet.parties",
+    "private": "mpcnet.current",
+    "reveal": "mpcnet.current",
+    "run": "mpcnet.parties",
+    "share": "mpcnet.current",
 }
 
 

@@ -10,7 +10,8 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -140,12 +141,26 @@ def participate(
         structlog.contextvars.bound_contextvars(session=config.session, participant=config.name),
         display,
     ):
-        result = loop.run(lambda: part(config, watch))
+        with _printed(watch) if arguments.events else nullcontext():
+            result = loop.run(lambda: part(config, watch))
         display.event(config.name, "result", {"result": result})
     if arguments.json:
         report.print_json(result)
     elif not arguments.events:
         show(report.summary(result))
+
+
+@contextmanager
+def _printed(watch: Events) -> Iterator[None]:
+    """Within it, what anybody prints becomes events: standard output is for those."""
+    from mpcnet.report import PrintedLines
+
+    lines = PrintedLines(lambda line: watch("printed", {"line": line}))
+    with redirect_stdout(lines):
+        try:
+            yield
+        finally:
+            lines.rest()
 
 
 def demo_command(arguments: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@
     ├── UnsupportedOperator    4   torch asked for what no protocol computes
     ├── RangeError             4   a model's values do not fit the ring
     ├── CalibrationError       4   a calibration of another model, ring or scale
+    ├── Divergence            11   the parties do not run the same program
     └── Interrupted      130, 143  SIGINT or SIGTERM
 
 `exit_code` also knows the errors of the lower packages. No error holds a share, a mask, a seed, a
@@ -43,6 +44,7 @@ __all__ = [
     "AppError",
     "CalibrationError",
     "ConfigError",
+    "Divergence",
     "Interrupted",
     "MpcnetError",
     "RangeError",
@@ -162,6 +164,27 @@ class CalibrationError(MpcnetError):
     """A calibration that is not of this model, or not for this session's ring and scale."""
 
     exit_code = 4
+
+
+class Divergence(MpcnetError):
+    """The parties do not run the same program: one waits for what another never does.
+
+    Attributes:
+        places: a clause for each party that says where it is.
+    """
+
+    exit_code = 11
+
+    def __init__(self, places: tuple[str, ...]) -> None:
+        super().__init__(places)
+        self.places = places
+
+    def __str__(self) -> str:
+        return f"the parties do not run the same program: {'; '.join(self.places)}"
+
+    @property
+    def peer_reason(self) -> str:
+        return str(self)
 
 
 class Interrupted(MpcnetError):

@@ -110,7 +110,8 @@ async def run_program(
             suite = await open_suite(config, party, live=not isinstance(source, StoredSource))
             try:
                 session = Session(suite, [entry.name for entry in config.parties])
-                result = await session.run(lambda s: _whole(s, program))
+                result = await session.run(program)
+                await session.barrier()  # nobody leaves before everybody has what it came for
             finally:
                 await suite.close()
             if needs_dealer:
@@ -182,12 +183,6 @@ async def _prepared_slot(
     store.sweep()
     terms = Terms(program=stored_program(config, app, settings), shapes=app.shapes(settings))
     return await agree(exchange, config.size, store, terms)
-
-
-async def _whole(session: Session, program: Callable[[Session], Awaitable[Any]]) -> Any:
-    result = await program(session)
-    await session.barrier()  # nobody leaves before everybody has what it came for
-    return result
 
 
 async def run_dealer(config: Config, events: Events) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A session: one program, run together by all parties."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -9,15 +10,19 @@ import structlog
 import torch
 from torch import Tensor
 
-from mpcnet.errors import SecretError
+from mpcnet.current import CURRENT
+from mpcnet.errors import MpcnetError, SecretError, UnsupportedOperator
+from mpcnet.lookout import PATIENCE_S, Lookout
 from mpcnet.operators import dispatch
 from mpcnet.tensor import SecretTensor
-from protocols.errors import MessageError
+from mpcnet.trail import Trail, place_of_error
+from protocols.errors import MessageError, ProtocolError
 from protocols.fixedpoint import decode
 from protocols.label import Label
 from protocols.party import Operator
 from protocols.shares import Sharing
 from protocols.suite import Suite
+from transports import TransportError
 
 if TYPE_CHECKING:
     from mpcnet.calibration import Calibration  # which runs a session
@@ -43,13 +48,19 @@ class Session:
         rounds: messages on the longest chain behind anything revealed to this party so far.
     """
 
-    def __init__(self, suite: Suite, names: Sequence[str]) -> None:
+    def __init__(
+        self, suite: Suite, names: Sequence[str], *, patience_s: float = PATIENCE_S
+    ) -> None:
         self.suite = suite
         self.names = tuple(names)
         self.rank = suite.party.rank
         self.rounds = 0
         self._announcements = 0
         self._meetings = 0
+        self._trail = Trail()
+        self._lookout = Lookout(suite.party, self.names, self._trail, patience_s)
+        self._guards = 0
+        suite.mark, suite.locate = self._trail.mark, self._trail.place_of
 
     def __repr__(self) -> str:
         return f"Session(party={self.names[self.rank]!r}, parties={self.names})"
@@ -77,20 +88,37 @@ class Session:
         Raises:
             The first error, wherever it came from. All peers are told.
         """
-        exchange = self.suite.party.exchange
-        running = asyncio.ensure_future(program(self))
-        over = asyncio.ensure_future(exchange.closed())
+        self._lookout.begin()
+        token = CURRENT.set(self)
         try:
-            await asyncio.wait([running, over], return_when=asyncio.FIRST_COMPLETED)
+            running = asyncio.ensure_future(program(self))
+        finally:
+            CURRENT.reset(token)
+        result = await self._guarded(running)
+        self._lookout.finish()
+        return result
+
+    async def _guarded(self, running: "asyncio.Future[T]") -> T:
+        """What comes of it, unless a peer or an operator fails first, or parties go apart."""
+        exchange = self.suite.party.exchange
+        over = asyncio.ensure_future(exchange.closed())
+        watch = asyncio.ensure_future(self._lookout.watch())
+        self._guards += 1
+        try:
+            tasks = (running, over, watch)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if running.done() and (error := running.exception()) is not None:
-                exchange.fail(error)
+                exchange.fail(error, at=_place_to_tell(error))
+            elif watch.done():
+                exchange.fail(watch.exception() or watch.result())
             if exchange.error is not None:
                 raise exchange.error
             return running.result()
         finally:
-            for task in (running, over):
+            self._guards -= 1
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(running, over, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- values in and out --------------------------------------------------------------------
 
@@ -110,8 +138,9 @@ class Session:
             if not isinstance(value, Tensor):
                 raise SecretError("give the shape: only the owner of a tensor can read it off")
             shape = value.shape
-        sharing = self.suite.input(value, self.rank_of(owner), tuple(shape))
-        return self.wrap(sharing)
+        rank = self.rank_of(owner)
+        with self._step("share", rank, torch.Size(shape)):
+            return self.wrap(self.suite.input(value, rank, tuple(shape)))
 
     def private(self, model: M, *, owner: int | str, calibration: "Calibration | None" = None) -> M:
         """The model with its weights and buffers hidden: architecture public, values the owner's.
@@ -170,7 +199,11 @@ class Session:
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """What torch asks to be done with secrets, looked up in the table of operators."""
-        return dispatch(func, args, kwargs)
+        self._trail.begin(func.overloadpacket.__name__, str(func), args, kwargs)
+        try:
+            return dispatch(func, args, kwargs)
+        finally:
+            self._trail.end()
 
     def wrap(self, sharing: Sharing) -> SecretTensor:
         """The tensor around a sharing."""
@@ -183,7 +216,9 @@ class Session:
         if to is None:
             to = self.names
         ranks = [self.rank_of(p) for p in ([to] if isinstance(to, int | str) else to)]
-        return self.suite.issue("reveal", self._reveal, x.sharing, tuple(sorted(set(ranks))))
+        ranks = sorted(set(ranks))
+        with self._step("reveal", x, ranks):
+            return self.suite.issue("reveal", self._reveal, x.sharing, tuple(ranks))
 
     async def _reveal(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor:
         value = await self.suite.reveal(op, x, to)
@@ -202,6 +237,7 @@ class Session:
             type: what is expected; a message that does not fit is refused.
         """
         rank = self.rank_of(owner)
+        self._trail.note("announce", rank)
         tag = Label(f"announcement/{self._announcements}").tag
         self._announcements += 1
         party = self.suite.party
@@ -228,10 +264,33 @@ class Session:
 
     async def barrier(self) -> None:
         """Waits until every party has come to this place in the program."""
-        tag = Label(f"barrier/{self._meetings}").tag
+        if not self._trail.finished:
+            self._trail.note("barrier")
+        meeting = self._meet(Label(f"barrier/{self._meetings}", self._trail.digest).tag)
         self._meetings += 1
+        if self._guards:
+            await meeting
+        else:
+            await self._guarded(asyncio.ensure_future(meeting))
+
+    async def _meet(self, tag: bytes) -> None:
         party = self.suite.party
         for peer in party.peers:
             party.exchange.post(peer, tag, b"", offline=True)
         for peer in party.peers:
             await party.exchange.take(peer, tag, what="the other parties to be ready")
+
+    @contextmanager
+    def _step(self, name: str, *facts: object) -> Iterator[None]:
+        self._trail.begin(name, *facts)
+        try:
+            yield
+        finally:
+            self._trail.end()
+
+
+def _place_to_tell(error: BaseException) -> str:
+    """The program's line, for peers, where it is the program that is wrong and not an input."""
+    told = isinstance(error, MpcnetError | TransportError | ProtocolError)
+    misused = isinstance(error, SecretError | UnsupportedOperator)
+    return place_of_error(error) if misused or not told else ""

@@ -1,25 +1,23 @@
 """n parties and a dealer in one event loop over mem://, for tests of everything above."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from mpcnet.parties import Gathering
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
-from protocols.dealer import Dealer
-from protocols.device import Device
 from protocols.party import Party
 from protocols.ring.ring import RING, Ring
 from protocols.suite import Suite
 from tests.transports.pairs import local_exchanges
-from transports import Exchange, PeerAborted
+from transports import Exchange
 
 T = TypeVar("T")
 
 Program = Callable[[Session], Awaitable[T]]
 
-NAMES = ("anna", "boris", "clara", "dmitri", "elena")
+NAMES = ("anna", "boris", "clara", "dmitri", "elena")  # tests give them others
 
 
 class PointSuite(AdditiveSuite):
@@ -60,62 +58,20 @@ async def run_on(
     ring: Ring = RING,
 ) -> Outcome:
     """The same over links that are open already; the last exchange is the dealer's."""
-    n = len(exchanges) - 1
-    devices = [Device(exchange.holding) for exchange in exchanges]
+    gathering = Gathering(exchanges, NAMES[: len(exchanges) - 1], suite, scale_bits, ring)
     try:
-        dealer = asyncio.create_task(Dealer(exchanges[n], n, devices[n]).serve())
-        parties = [
-            asyncio.create_task(
-                _party(exchanges[rank], n, devices[rank], program, suite, scale_bits, ring)
-            )
-            for rank in range(n)
-        ]
-        try:
-            ended = await asyncio.gather(*parties, return_exceptions=True)
-            _raise_cause(ended)
-            await dealer
-        finally:
-            for task in (dealer, *parties):
-                task.cancel()
-            await asyncio.gather(dealer, *parties, return_exceptions=True)
+        await gathering.open()
+        results = await gathering.run(program)
+    except BaseException as error:
+        gathering.fail(error)
+        raise
     finally:
-        for device in devices:
-            device.close()
-    return _outcome(ended, exchanges)
+        await gathering.close()
+    return _outcome(results, max(session.rounds for session in gathering.sessions), exchanges)
 
 
-def _raise_cause(ended: list[Any]) -> None:
-    """The error that explains the others, which only say that a peer stopped."""
-    errors = [e for e in ended if isinstance(e, BaseException)]
-    for error in sorted(errors, key=lambda e: isinstance(e, PeerAborted)):
-        raise error
-
-
-async def _party(
-    exchange: Exchange,
-    n: int,
-    device: Device,
-    program: Program[T],
-    suite_type: type[Suite],
-    scale_bits: int | None,
-    ring: Ring,
-) -> tuple[T, int]:
-    party = Party(exchange, exchange.rank, n, device)
-    await party.join()
-    suite = suite_type(party, scale_bits, ring)
-    try:
-        session = Session(suite, NAMES[:n])
-        result = await session.run(program)
-        await session.barrier()
-        return result, session.rounds
-    finally:
-        await suite.close()
-        if exchange.error is None:
-            party.leave()
-
-
-def _outcome(done: list[tuple[Any, int]], exchanges: list[Exchange]) -> Outcome:
-    outcome = Outcome([result for result, _ in done], max(rounds for _, rounds in done))
+def _outcome(results: list[Any], rounds: int, exchanges: list[Exchange]) -> Outcome:
+    outcome = Outcome(results, rounds)
     for exchange in exchanges:
         for peer, stats in exchange.stats.items():
             link = (exchange.rank, peer)

@@ -41,6 +41,7 @@ from mpcnet.options import (
     prepare_options,
     relay_options,
     run_options,
+    script_options,
     stock_options,
 )
 from mpcnet.runtime import load_settings, program_digest, run_dealer, run_party
@@ -183,6 +184,7 @@ def parser_of(words: list[str]) -> argparse.ArgumentParser:
         "dealer": run_options,
         "prepare": prepare_options,
         "stock": stock_options,
+        "run": script_options,
     }
     if command == "demo":
         parser = argparse.ArgumentParser(parents=[demo_options(), common_options()])
