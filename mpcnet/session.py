@@ -8,6 +8,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from mpcnet.dtypes import check_dtype, checked
 from mpcnet.errors import SecretError
 from mpcnet.operators import dispatch
 from mpcnet.tensor import SecretTensor
@@ -94,18 +95,29 @@ class Session:
         *,
         owner: int | str,
         shape: Sequence[int] | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> SecretTensor:
         """A secret that `owner` knows; everybody else gives None and the shape, which is public.
 
         Nothing is sent before something is computed with it. The owner may give an awaitable: the
         program then runs ahead and prepares all correlated randomness before the value is known.
+
+        Args:
+            dtype: public, like the shape: float32 (fixed point, whatever the tensor has), int8 to
+                int64 for integers below 2^60, or bool. All parties give the same.
+
+        Raises:
+            SecretError: no shape, or a dtype that secrets do not have, or that the value has not.
         """
+        whole = check_dtype(dtype)
+        if whole and value is not None:
+            value = checked(value, dtype)
         if shape is None:
             if not isinstance(value, Tensor):
                 raise SecretError("give the shape: only the owner of a tensor can read it off")
             shape = value.shape
-        sharing = self.suite.input(value, self.rank_of(owner), tuple(shape))
-        return self.wrap(sharing)
+        sharing = self.suite.input(value, self.rank_of(owner), tuple(shape), whole=whole)
+        return self.wrap(sharing, dtype)
 
     def private(self, model: M, *, owner: int | str) -> M:
         """The model with its weights and buffers hidden: architecture public, values the owner's.
@@ -136,8 +148,10 @@ class Session:
         """A public tensor in the form of a secret, to be joined with secrets."""
         if isinstance(value, SecretTensor):
             return value
-        zero = self.suite.zero(tuple(value.shape))
-        return self.wrap(self.suite.add_public(zero, value, shape=tuple(value.shape)))
+        whole = not value.is_floating_point()
+        zero = self.suite.zero(tuple(value.shape), 0 if whole else None)
+        sharing = self.suite.add_public(zero, value, shape=tuple(value.shape))
+        return self.wrap(sharing, value.dtype if whole else torch.float32)
 
     def dispatch(
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -145,9 +159,9 @@ class Session:
         """What torch asks to be done with secrets, looked up in the table of operators."""
         return dispatch(func, args, kwargs)
 
-    def wrap(self, sharing: Sharing) -> SecretTensor:
-        """The tensor around a sharing."""
-        return SecretTensor(self, sharing)
+    def wrap(self, sharing: Sharing, dtype: torch.dtype = torch.float32) -> SecretTensor:
+        """The tensor around a sharing; one of integers or booleans has scale 0."""
+        return SecretTensor(self, sharing, dtype=dtype)
 
     def reveal(
         self, x: SecretTensor, to: int | str | Sequence[int | str] | None = None
@@ -156,14 +170,17 @@ class Session:
         if to is None:
             to = self.names
         ranks = [self.rank_of(p) for p in ([to] if isinstance(to, int | str) else to)]
-        return self.suite.issue("reveal", self._reveal, x.sharing, tuple(sorted(set(ranks))))
+        places = tuple(sorted(set(ranks)))
+        return self.suite.issue("reveal", self._reveal, x.sharing, places, x.dtype)
 
-    async def _reveal(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor:
+    async def _reveal(
+        self, op: Operator, x: Sharing, to: tuple[int, ...], dtype: torch.dtype
+    ) -> Tensor:
         value = await self.suite.reveal(op, x, to)
         if value is None:
-            return torch.empty(0)
+            return torch.empty(0, dtype=dtype)
         self.rounds = max(self.rounds, op.depth)
-        return decode(value, x.scale_bits)
+        return decode(value, x.scale_bits) if dtype.is_floating_point else value.to(dtype)
 
     # --- keeping together ---------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class Home(Protocol):
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any: ...
 
-    def wrap(self, sharing: Sharing) -> "SecretTensor": ...
+    def wrap(self, sharing: Sharing, dtype: torch.dtype = torch.float32) -> "SecretTensor": ...
 
     def constant(self, value: Tensor) -> "SecretTensor": ...
 
@@ -46,9 +46,12 @@ class Home(Protocol):
 class SecretTensor(Tensor):
     """The torch-like handle on a secret.
 
-    It has a shape, a dtype (float32) and no storage: the values exist only as shares. Operators on
-    it return at once and run in the background, so build the whole expression first and await only
-    what you reveal. Dispatch sits below autograd and `torch.nn`, so unmodified modules work on it.
+    It has a shape, a dtype and no storage: the values exist only as shares. float32 stands for
+    fixed-point numbers; int8 to int64 for integers, whose number of bits says how many a comparison
+    looks at (they do not wrap there: a value beyond them gives a wrong result); bool for 0 or 1.
+    Operators on it return at once and run in the background, so build the whole expression first
+    and await only what you reveal. Dispatch sits below autograd and `torch.nn`, so unmodified
+    modules work on it.
 
     Attributes:
         session: the session that it lives in; secrets of two sessions do not mix.
@@ -68,12 +71,16 @@ class SecretTensor(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def __new__(
-        cls, session: Home, sharing: Sharing | Callable[[], Sharing], shape: Shape | None = None
+        cls,
+        session: Home,
+        sharing: Sharing | Callable[[], Sharing],
+        shape: Shape | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> "SecretTensor":
         """Of a sharing, or of one that is made when it is first asked for; then give its shape."""
         size = shape or () if callable(sharing) else sharing.shape
         tensor: SecretTensor = torch.Tensor._make_wrapper_subclass(
-            cls, size, dtype=torch.float32, device=torch.device("cpu")
+            cls, size, dtype=dtype, device=torch.device("cpu")
         )
         tensor.session = session
         tensor._sharing = sharing
@@ -82,7 +89,11 @@ class SecretTensor(Tensor):
         return tensor
 
     def __init__(
-        self, session: Home, sharing: Sharing | Callable[[], Sharing], shape: Shape | None = None
+        self,
+        session: Home,
+        sharing: Sharing | Callable[[], Sharing],
+        shape: Shape | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
 
@@ -111,18 +122,18 @@ class SecretTensor(Tensor):
         """Lets the named parties learn the value; everybody by default.
 
         Every party must call it, at the same place in the program. Returns at once; await the
-        result: the plain float32 tensor at the parties in `to`, one of shape (0,) at others.
+        result: the plain tensor of its dtype at the parties in `to`, one of shape (0,) at others.
         """
         return self.session.reveal(self, to)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
-        scheme = self.session.scheme
-        return f"SecretTensor(shape={tuple(self.shape)}, scheme={scheme})"
+        kind = "" if self.dtype == torch.float32 else f", dtype={self.dtype}"
+        return f"SecretTensor(shape={tuple(self.shape)}{kind}, scheme={self.session.scheme})"
 
     def __bool__(self) -> NoReturn:
         raise SecretError(
             "Python cannot branch on a secret: compute both sides and select by a comparison "
-            "(x > 0 gives 1.0 or 0.0), or reveal the condition first"
+            "(torch.where, or a product with x > 0), or reveal the condition first"
         )
 
     def _hidden(self, *args: object, **kwargs: object) -> NoReturn:

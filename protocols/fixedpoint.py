@@ -10,11 +10,14 @@ from torch import Tensor
 
 from protocols.errors import EncodingError
 
-__all__ = ["RING_BITS", "SCALE_BITS", "VALUE_BITS", "bound", "decode", "encode"]
+__all__ = ["INTEGER_BITS", "RING_BITS", "SCALE_BITS", "VALUE_BITS", "bound", "decode", "encode"]
 
 RING_BITS = 64
 VALUE_BITS = 62
 """Magnitudes stay below 2^62: the slack that truncation with the wrap bit asks for."""
+
+INTEGER_BITS = 60
+"""Secret integers, and differences that are compared, stay below 2^60: ten chunks."""
 
 SCALE_BITS = 22
 """Default fractional bits f: steps of 2.4e-7, values below 262 144, comparisons of 40 bits.
@@ -40,6 +43,11 @@ def encode(x: Tensor, scale_bits: int, *, limit: float | None = None) -> Tensor:
         EncodingError: some values are not finite, or too large once they are rounded.
     """
     limit = bound(scale_bits) if limit is None else limit
+    if not scale_bits and not x.is_floating_point():  # exact, beyond the 53 bits of a float64
+        whole, most = x.detach().to(torch.int64), int(limit)
+        if bad := int(((whole >= most) | (whole <= -most)).sum()):
+            raise EncodingError(bad, limit, scale_bits)
+        return whole
     whole = (x.detach().to(torch.float64) * 2.0**scale_bits).round_()
     # NaN fails every comparison, so it counts as bad.
     bad = int((~(whole.abs() < limit * 2.0**scale_bits)).sum())

@@ -11,25 +11,22 @@ truncation is put off until something needs it, because a comparison does it on 
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from protocols.correlations.elementary import SampleKind
 from protocols.errors import EncodingError, InputShapeError, OwnershipError, ShapeError
-from protocols.fixedpoint import SCALE_BITS, VALUE_BITS, bound, encode
+from protocols.fixedpoint import INTEGER_BITS, SCALE_BITS, VALUE_BITS, bound, encode
+from protocols.owned import Owned
 from protocols.party import Operator, Party
 from protocols.ring.bilinear import Bilinear, Multiply, Shape, broadcast_shape
-from protocols.scheme import Scheme
 from protocols.shares import Bits, Share, Sharing
 
-__all__ = ["Real", "Suite"]
-
-Real: TypeAlias = Callable[[Tensor], Tensor]
+__all__ = ["Suite"]
 
 
-class Suite(Scheme):
+class Suite(Owned):
     """The operations on secrets, at one party.
 
     Args:
@@ -47,10 +44,20 @@ class Suite(Scheme):
 
     # --- where values enter and leave ---------------------------------------------------------
 
-    def input(self, value: Tensor | Awaitable[Tensor] | None, owner: int, shape: Shape) -> Sharing:
+    def input(
+        self,
+        value: Tensor | Awaitable[Tensor] | None,
+        owner: int,
+        shape: Shape,
+        *,
+        whole: bool = False,
+    ) -> Sharing:
         """A real tensor that party `owner` knows; others give None and the public shape.
 
         The owner may give an awaitable instead: the program runs ahead up to where it is needed.
+
+        Args:
+            whole: integers below 2^60, at scale 0.
 
         Raises (at the owner, or when the value is read):
             OwnershipError, ShapeError, EncodingError.
@@ -59,23 +66,30 @@ class Suite(Scheme):
         if mine != (value is not None):
             what = "gave no value" if mine else f"gave a value that party {owner} owns"
             raise OwnershipError(f"party {self.party.rank} {what}")
-        share = self.issue("input", self._input, value, owner, shape)
-        return Sharing(shape, self.scale_bits, share, owner)
+        scale = 0 if whole else self.scale_bits
+        share = self.issue("input", self._input, value, owner, shape, scale)
+        return Sharing(shape, scale, share, owner)
 
     async def _input(
-        self, op: Operator, value: Tensor | Awaitable[Tensor] | None, owner: int, shape: Shape
+        self,
+        op: Operator,
+        value: Tensor | Awaitable[Tensor] | None,
+        owner: int,
+        shape: Shape,
+        scale: int,
     ) -> Share:
         if value is None:
             return await self._zero(op, shape)
-        return Share(await self._encoded(op, value, shape))
+        return Share(await self._encoded(op, value, shape, scale))
 
     async def _encoded(
-        self, op: Operator, value: Tensor | Awaitable[Tensor], shape: Shape
+        self, op: Operator, value: Tensor | Awaitable[Tensor], shape: Shape, scale: int
     ) -> Tensor:
         real = value if isinstance(value, Tensor) else await value
         if tuple(real.shape) != shape:
             raise InputShapeError(str(op.label), tuple(real.shape), shape)
-        return await op.run(real.numel(), encode, real, self.scale_bits)
+        limit = None if scale else 2.0**INTEGER_BITS
+        return await op.run(real.numel(), encode, real, scale, limit=limit)
 
     def zero(self, shape: Shape, scale_bits: int | None = None) -> Sharing:
         """A sharing of zeros that everybody knows; add a public tensor to make it a constant."""
@@ -160,7 +174,7 @@ class Suite(Scheme):
             limit = float(2 ** (VALUE_BITS - 2 * self.scale_bits))
             factor, added = encode(value, 0, limit=limit), 0
         else:
-            x = self.rescale(x)
+            x = self._at_most_f(x)  # whole numbers need no lift: the factor brings the scale
             added = self.scale_bits + self._spare_bits(value)
             factor = encode(value, added, limit=bound(self.scale_bits))
         shapes = (tuple(factor.shape), x.shape) if public_first else (x.shape, tuple(factor.shape))
@@ -255,12 +269,12 @@ class Suite(Scheme):
             intervals: thresholds ascend, and the bits but the last are [t_k <= x < t_(k+1)].
         """
         scale = x.scale_bits
-        high = min(VALUE_BITS, VALUE_BITS - 2 * self.scale_bits + scale)
+        high = min(VALUE_BITS, VALUE_BITS - 2 * self.scale_bits + scale) if scale else INTEGER_BITS
         if peak is not None:
             high = min(high, max(math.ceil(math.log2(peak)) + scale, 1))
         low = min(max(scale - self.scale_bits, 0), high - 1)
         whole = tuple(round(t * 2.0**scale) for t in thresholds)
-        if any(abs(t) >= bound(self.scale_bits) for t in thresholds):
+        if scale and any(abs(t) >= bound(self.scale_bits) for t in thresholds):
             raise EncodingError(1, bound(self.scale_bits), self.scale_bits)
         key = (low, high, int(intervals), *whole)
         if key not in x.compared:
@@ -370,26 +384,6 @@ class Suite(Scheme):
         """
         scale = 0 if kind == "bernoulli" else self.scale_bits
         return Sharing(shape, scale, self._sample(shape, kind, scale, parameter))
-
-    def known(self, name: str, function: Real, x: Sharing, shape: Shape | None = None) -> Sharing:
-        """A function that the one owner of x computes alone, of real numbers (float64), at scale f.
-
-        Raises (at the owner, when the value is read):
-            EncodingError.
-        """
-        mine, shape = self.party.rank == x.owner, x.shape if shape is None else shape
-        share = self.issue(name, self._known, function, x, shape, mine)
-        return Sharing(shape, self.scale_bits, share, x.owner, x.ahead)
-
-    async def _known(
-        self, op: Operator, function: Real, x: Sharing, shape: Shape, mine: bool
-    ) -> Share:
-        if not mine:
-            return await self._zero(op, shape)
-        share = await op.read(x.share)
-        real = share.value.to(torch.float64) * 2.0**-x.scale_bits
-        value = await op.run(real.numel(), lambda: encode(function(real), self.scale_bits))
-        return Share(value, op.depth, share.offline)
 
 
 def _round(x: Tensor, bits: int) -> Tensor:

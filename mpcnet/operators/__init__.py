@@ -3,7 +3,7 @@
 Modules of this package fill the table by family; importing the package fills it.
 """
 
-from mpcnet.operators import arithmetic, comparison, extremes, functions, linear, shape
+from mpcnet.operators import arithmetic, comparison, extremes, functions, integers, linear, shape
 from mpcnet.operators.table import dispatch, supported
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "dispatch",
     "extremes",
     "functions",
+    "integers",
     "linear",
     "shape",
     "supported",

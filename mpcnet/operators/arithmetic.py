@@ -1,16 +1,20 @@
-"""Addition, multiplication, means."""
+"""Addition, multiplication, means; of integers without a truncation."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mpcnet.dtypes import promoted
+from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.shape import share_wise
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
+from protocols.functions.integers import times
+from protocols.functions.logic import either
 from protocols.ring.bilinear import Multiply, broadcast_shape
 
-__all__ = ["add", "multiply", "scale"]
+__all__ = ["add", "multiply", "scale", "subtract"]
 
 aten = torch.ops.aten
 
@@ -22,12 +26,12 @@ def _add(func: torch._ops.OpOverload, x: Any, y: Any, alpha: int | float = 1) ->
 
 @operator(aten.sub.Tensor, aten.sub.Scalar)
 def _sub(func: torch._ops.OpOverload, x: Any, y: Any, alpha: int | float = 1) -> SecretTensor:
-    return add(x, scale(y, -alpha))
+    return subtract(x, y, alpha)
 
 
 @operator(aten.rsub.Scalar, aten.rsub.Tensor)
 def _rsub(func: torch._ops.OpOverload, x: Any, y: Any, alpha: int | float = 1) -> SecretTensor:
-    return add(y, scale(x, -alpha))
+    return subtract(y, x, alpha)
 
 
 @operator(aten.mul.Tensor, aten.mul.Scalar)
@@ -48,11 +52,24 @@ def add(x: Any, y: Any) -> SecretTensor:
     session = secrets((x, y))[0].session
     if not isinstance(x, SecretTensor):
         x, y = y, x
+    suite, dtype = session.suite, promoted(x, y)
+    if dtype is torch.bool:
+        return session.wrap(either(suite, x.sharing, session.constant(lift(y)).sharing), dtype)
     shape = broadcast_shape(tuple(x.shape), _shape(y))
-    if not isinstance(y, SecretTensor):
-        return session.wrap(session.suite.add_public(x.sharing, lift(y), shape=shape))
-    total = session.suite.linear("add", torch.add, x.sharing, y.sharing, shape=shape)
-    return session.wrap(total)
+    if isinstance(y, SecretTensor):
+        total = suite.linear("add", torch.add, x.sharing, y.sharing, shape=shape)
+        return session.wrap(total, dtype)
+    value, sharing = lift(y), x.sharing
+    if value.is_floating_point() and sharing.scale_bits < suite.scale_bits:
+        sharing = suite.rescale(sharing)  # at scale 0 a half would be lost
+    return session.wrap(suite.add_public(sharing, value, shape=shape), dtype)
+
+
+def subtract(x: Any, y: Any, alpha: int | float = 1) -> SecretTensor:
+    """x - alpha y with broadcasting, at least one of them secret."""
+    if promoted(x, y) is torch.bool:
+        raise UnsupportedOperator("sub", "booleans: use logical_xor, or ~ to negate")
+    return add(x, scale(y, -alpha))
 
 
 def multiply(x: Any, y: Any) -> SecretTensor:
@@ -60,9 +77,12 @@ def multiply(x: Any, y: Any) -> SecretTensor:
     session = secrets((x, y))[0].session
     if not isinstance(x, SecretTensor):
         x, y = y, x
+    suite, dtype = session.suite, promoted(x, y)
     if isinstance(y, SecretTensor):
-        return session.wrap(session.suite.product(Multiply(), x.sharing, y.sharing))
-    return session.wrap(session.suite.multiply_public(Multiply(), x.sharing, lift(y)))
+        return session.wrap(suite.product(Multiply(), x.sharing, y.sharing), dtype)
+    if not dtype.is_floating_point:
+        return session.wrap(times(suite, x.sharing, lift(y)), dtype)
+    return session.wrap(suite.multiply_public(Multiply(), x.sharing, lift(y)), dtype)
 
 
 def scale(x: Any, factor: int | float) -> Any:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from mpcnet.dtypes import promoted
 from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.arithmetic import add, scale
 from mpcnet.operators.table import operator, secrets
@@ -63,16 +64,17 @@ def _convolution(
 def bilinear(operation: Bilinear, x: Any, y: Any) -> SecretTensor:
     """operation(x, y), at least one of them secret."""
     session = secrets((x, y))[0].session
-    suite = session.suite
+    suite, dtype = session.suite, promoted(x, y)
     if isinstance(operation, MatrixProduct) and isinstance(y, SecretTensor):
         # A linear layer multiplies by weight.t(); the weight itself is what crossed the network.
         if y.transpose_of is not None:
             operation, y = MatrixProduct(transposed=True), y.transpose_of
     if isinstance(x, SecretTensor) and isinstance(y, SecretTensor):
-        return session.wrap(suite.product(operation, x.sharing, y.sharing))
+        return session.wrap(suite.product(operation, x.sharing, y.sharing), dtype)
     if isinstance(x, SecretTensor):
-        return session.wrap(suite.multiply_public(operation, x.sharing, y))
-    return session.wrap(suite.multiply_public(operation, y.sharing, x, public_first=True))
+        return session.wrap(suite.multiply_public(operation, x.sharing, y), dtype)
+    product = suite.multiply_public(operation, y.sharing, x, public_first=True)
+    return session.wrap(product, dtype)
 
 
 def _either(x: Any, y: Any, operation: Bilinear) -> Any:

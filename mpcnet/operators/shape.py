@@ -73,7 +73,7 @@ def share_wise(func: torch._ops.OpOverload, *args: Any, **kwargs: Any) -> Any:
     what torch says it is, from a run without data.
     """
     kwargs.pop("memory_format", None)
-    kwargs.pop("dtype", None)
+    asked = kwargs.pop("dtype", None)
     session = secrets((args, kwargs))[0].session
     leaves, spec = tree_flatten((args, kwargs))
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, SecretTensor)]
@@ -92,20 +92,24 @@ def share_wise(func: torch._ops.OpOverload, *args: Any, **kwargs: Any) -> Any:
         arguments, keywords = tree_unflatten(filled, spec)
         return target(*arguments, **keywords)
 
-    shapes = kernel(*(torch.empty(x.shape, dtype=torch.int64, device="meta") for x in sharings))
+    kinds = [leaves[i].dtype for i in places]
+    metas = [
+        torch.empty(x.shape, dtype=k, device="meta") for x, k in zip(sharings, kinds, strict=True)
+    ]
+    shapes = kernel(*metas)
     name = func.overloadpacket.__name__
     if isinstance(shapes, Tensor):
         shape = tuple(shapes.shape)
         whole = session.suite.linear(
             name, lambda *v: kernel(*v).contiguous(), *sharings, shape=shape
         )
-        return session.wrap(whole)
+        return session.wrap(whole, asked or shapes.dtype)
 
     def part(index: int, shape: tuple[int, ...]) -> SecretTensor:
         one = session.suite.linear(
             name, lambda *v: kernel(*v)[index].contiguous(), *sharings, shape=shape
         )
-        return session.wrap(one)
+        return session.wrap(one, shapes[index].dtype)
 
     return [part(i, tuple(x.shape)) for i, x in enumerate(shapes)]
 

@@ -83,6 +83,8 @@ def _in_place(
     if reshapes:
         with torch._C._DisableTorchDispatch():  # only the handle's own shape is meant now
             func(*args, **kwargs)
+    if result.dtype != target.dtype and not target.dtype.is_floating_point:
+        raise SecretError(f"{packet} would put {result.dtype} into a secret of {target.dtype}")
     if result.shape != target.shape:
         raise SecretError(f"{packet} would change the shape of its target")
     target.sharing, target.transpose_of, target.aliased = result.sharing, None, aliased

@@ -14,12 +14,13 @@ from torch import Tensor
 from protocols.correlations import BitMask, Member, Sample
 from protocols.correlations.elementary import SampleKind
 from protocols.fixedpoint import VALUE_BITS
+from protocols.owned import Real
 from protocols.party import Operator
 from protocols.powers import wave_powers
 from protocols.prg import Key
 from protocols.ring.bilinear import Bilinear, Shape
 from protocols.shares import Bits, Share, Sharing
-from protocols.suite import Real, Suite
+from protocols.suite import Suite
 
 __all__ = ["ClearSuite"]
 
@@ -30,12 +31,17 @@ class ClearSuite(Suite):
     needs_dealer = False
 
     async def _input(
-        self, op: Operator, value: Tensor | Awaitable[Tensor] | None, owner: int, shape: Shape
+        self,
+        op: Operator,
+        value: Tensor | Awaitable[Tensor] | None,
+        owner: int,
+        shape: Shape,
+        scale: int,
     ) -> Share:
         if value is None:
             (plain,) = await op.take(owner, "input", Member(shape))
             return Share(plain, op.depth)
-        plain = await self._encoded(op, value, shape)
+        plain = await self._encoded(op, value, shape, scale)
         op.post(op.party.peers, "input", plain)
         return Share(plain)
 
@@ -64,6 +70,18 @@ class ClearSuite(Suite):
 
     def _truncate(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
         return self._local("truncate", x, lambda v: v >> bits)
+
+    def _floor(self, x: Sharing, offset: int, bits: int) -> "asyncio.Future[Share]":
+        return self._local("floor", x, lambda v: (v + offset) >> bits)
+
+    def _bits(self, x: Sharing, count: int) -> Bits:
+        def run(v: Tensor) -> Tensor:
+            return torch.stack([(v >> k) & 1 for k in range(count)]).to(torch.uint8)
+
+        shape = (count, *x.shape)
+        label = self.next_label("bits")
+        masked = self.start(label, self._apply_to, x, run)
+        return Bits(shape, BitMask(f"{label}/bits", shape), masked)
 
     def _compare(
         self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int, intervals: bool
