@@ -108,17 +108,20 @@ class UnsupportedOperator(MpcnetError):
     Attributes:
         operator: as ATen spells it.
         alternative: what is supported in its place.
+        module: the place in a model that asked for it, "" outside of one, None while unknown.
     """
 
     exit_code = 4
 
-    def __init__(self, operator: str, alternative: str) -> None:
-        super().__init__(operator, alternative)
+    def __init__(self, operator: str, alternative: str, module: str | None = None) -> None:
+        super().__init__(operator, alternative, module)
         self.operator = operator
         self.alternative = alternative
+        self.module = module
 
     def __str__(self) -> str:
-        return f"{self.operator} does not work on secrets; supported: {self.alternative}"
+        place = f" (asked for by the module {self.module})" if self.module else ""
+        return f"{self.operator}{place} does not work on secrets; supported: {self.alternative}"
 
     @property
     def peer_reason(self) -> str:

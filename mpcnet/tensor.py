@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from mpcnet.errors import SecretError
+from mpcnet.storage import Rearrange, Storage
 from protocols.ring.bilinear import Shape
 from protocols.shares import Sharing
 from protocols.suite import Suite
@@ -61,8 +62,17 @@ class SecretTensor(Tensor):
     session: Home
     _sharing: Sharing | Callable[[], Sharing]
 
-    aliased: bool
-    """Whether a view was taken of it, or it is one: then it must not change in place."""
+    memory: "Storage | None"
+    """What it shares with its views, and with what it is a view of, once there are such."""
+
+    path: tuple[Rearrange, ...]
+    """The views that lead from the storage to it."""
+
+    version: int
+    """Of the storage, when its own sharing was up to date."""
+
+    barred: Tensor | None
+    """Public places (bool) where it is minus infinity, which no protocol holds: for softmax."""
 
     transpose_of: "SecretTensor | None"
     """The matrix that it is the transpose of: products then use the one that was hidden before."""
@@ -84,7 +94,8 @@ class SecretTensor(Tensor):
         )
         tensor.session = session
         tensor._sharing = sharing
-        tensor.aliased = False
+        tensor.memory, tensor.path, tensor.version = None, (), 0
+        tensor.barred = None
         tensor.transpose_of = None
         return tensor
 
@@ -99,6 +110,9 @@ class SecretTensor(Tensor):
 
     @property
     def sharing(self) -> Sharing:
+        if self.memory is not None and self.memory.version != self.version:
+            self._sharing = self.memory.read(self.session.suite, self.path, tuple(self.shape))
+            self.version = self.memory.version
         if callable(self._sharing):
             self._sharing = self._sharing()
         return self._sharing
@@ -106,6 +120,29 @@ class SecretTensor(Tensor):
     @sharing.setter
     def sharing(self, sharing: Sharing) -> None:
         self._sharing = sharing
+
+    def view_by(self, view: "SecretTensor", *rearrange: Rearrange) -> None:
+        """Lets `view`, which `rearrange` made of this, share its storage from now on."""
+        if self.memory is None:
+            self.memory = Storage(self.sharing)
+        view.memory, view.path = self.memory, (*self.path, *rearrange)
+        view.version = self.memory.version
+
+    def write(self, sharing: Sharing) -> None:
+        """Puts other values into it, and into the storage where it has one.
+
+        Raises:
+            SecretError: it holds an element of the storage more than once.
+        """
+        if self.memory is not None:
+            self.memory.write(self.path, sharing)
+            self.version = self.memory.version
+        self._sharing, self.transpose_of = sharing, None
+
+    def become(self, view: "SecretTensor") -> None:
+        """Takes the values, the storage and the path of a view of this: `t_`, `squeeze_`."""
+        self._sharing, self.transpose_of = view._sharing, view.transpose_of
+        self.memory, self.path, self.version = view.memory, view.path, view.version
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -124,6 +161,10 @@ class SecretTensor(Tensor):
         Every party must call it, at the same place in the program. Returns at once; await the
         result: the plain tensor of its dtype at the parties in `to`, one of shape (0,) at others.
         """
+        if self.barred is not None:
+            raise SecretError(
+                "a secret masked with minus infinity has no value there: softmax first"
+            )
         return self.session.reveal(self, to)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]

@@ -3,17 +3,43 @@
 Modules of this package fill the table by family; importing the package fills it.
 """
 
-from mpcnet.operators import arithmetic, comparison, extremes, functions, integers, linear, shape
+from mpcnet.operators import (
+    arithmetic,
+    attention,
+    comparison,
+    composite,
+    extremes,
+    functions,
+    indexing,
+    integers,
+    linear,
+    loss,
+    normalization,
+    placement,
+    pooling,
+    reduction,
+    resampling,
+    shape,
+)
 from mpcnet.operators.table import dispatch, supported
 
 __all__ = [
     "arithmetic",
+    "attention",
     "comparison",
+    "composite",
     "dispatch",
     "extremes",
     "functions",
+    "indexing",
     "integers",
     "linear",
+    "loss",
+    "normalization",
+    "placement",
+    "pooling",
+    "reduction",
+    "resampling",
     "shape",
     "supported",
 ]

@@ -1,5 +1,6 @@
-"""Addition, multiplication, means; of integers without a truncation."""
+"""Addition and multiplication; of integers without a truncation."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,7 +8,6 @@ from torch import Tensor
 
 from mpcnet.dtypes import promoted
 from mpcnet.errors import UnsupportedOperator
-from mpcnet.operators.shape import share_wise
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
 from protocols.functions.integers import times
@@ -39,14 +39,6 @@ def _mul(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
     return multiply(x, y)
 
 
-@operator(aten.mean.default, aten.mean.dim)
-def _mean(func: torch._ops.OpOverload, x: SecretTensor, *args: Any, **kwargs: Any) -> SecretTensor:
-    sums = aten.sum.dim_IntList if args else aten.sum.default
-    total: SecretTensor = share_wise(sums, x, *args, **kwargs)
-    count = x.numel() // max(total.numel(), 1)
-    return multiply(total, 1.0 / count)
-
-
 def add(x: Any, y: Any) -> SecretTensor:
     """x + y with broadcasting, at least one of them secret."""
     session = secrets((x, y))[0].session
@@ -59,10 +51,12 @@ def add(x: Any, y: Any) -> SecretTensor:
     if isinstance(y, SecretTensor):
         total = suite.linear("add", torch.add, x.sharing, y.sharing, shape=shape)
         return session.wrap(total, dtype)
-    value, sharing = lift(y), x.sharing
-    if value.is_floating_point() and sharing.scale_bits < suite.scale_bits:
+    y, sharing = lift(y), x.sharing
+    if y.is_floating_point() and bool((infinite := y == -math.inf).any()):
+        return _masked(add(x, y.masked_fill(infinite, 0)), infinite)
+    if y.is_floating_point() and sharing.scale_bits < suite.scale_bits:
         sharing = suite.rescale(sharing)  # at scale 0 a half would be lost
-    return session.wrap(suite.add_public(sharing, value, shape=shape), dtype)
+    return session.wrap(suite.add_public(sharing, y, shape=shape), dtype)
 
 
 def subtract(x: Any, y: Any, alpha: int | float = 1) -> SecretTensor:
@@ -83,6 +77,12 @@ def multiply(x: Any, y: Any) -> SecretTensor:
     if not dtype.is_floating_point:
         return session.wrap(times(suite, x.sharing, lift(y)), dtype)
     return session.wrap(suite.multiply_public(Multiply(), x.sharing, lift(y)), dtype)
+
+
+def _masked(x: SecretTensor, mask: Tensor) -> SecretTensor:
+    """x, minus infinity where the public mask is set: only softmax takes it."""
+    x.barred = mask.expand(x.shape).clone()
+    return x
 
 
 def scale(x: Any, factor: int | float) -> Any:

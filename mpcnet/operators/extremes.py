@@ -15,7 +15,6 @@ from protocols.functions.extremes import Tournament, maximum, minimum, negated
 from protocols.functions.layout import reshaped
 from protocols.functions.order import Ranking
 from protocols.functions.piecewise import absolute, clamp, leaky_relu, sign
-from protocols.functions.pooling import MaxPool
 from protocols.ring.bilinear import Shape
 from protocols.shares import Sharing
 from protocols.suite import Suite
@@ -212,29 +211,3 @@ def _ordered(
     size = tuple(shape)
     values = x.session.wrap(reshaped(suite, ranking.values(first), size), x.dtype)
     return values, _places(x, lambda: reshaped(suite, ranking.places(first), size), size)
-
-
-# --- windows -------------------------------------------------------------------------------------
-
-
-@operator(aten.max_pool2d_with_indices.default)
-def _max_pool(
-    func: Overload,
-    x: SecretTensor,
-    kernel: list[int],
-    stride: list[int] | None = None,
-    padding: list[int] | int = 0,
-    dilation: list[int] | int = 1,
-    ceil_mode: bool = False,
-) -> tuple[SecretTensor, SecretTensor]:
-    """Values, and their places, which are found when they are first used."""
-    side, step = _both(kernel), _both(stride or kernel)
-    pad, spread = _both(padding), _both(dilation)
-    pool = MaxPool(x.session.suite, x.sharing, side, step, pad, spread, ceil_mode)
-    values = x.session.wrap(pool.values)
-    return values, _places(x, pool.places, tuple(values.shape))
-
-
-def _both(value: list[int] | int) -> list[int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return values * 2 if len(values) == 1 else values

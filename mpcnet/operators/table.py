@@ -1,5 +1,6 @@
 """The table itself: registration, dispatch, operators in place, and loud refusal of the rest."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -8,9 +9,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from mpcnet.errors import SecretError, UnsupportedOperator
+from mpcnet.operators.advice import advice, running_module
 from mpcnet.tensor import SecretTensor
 
-__all__ = ["Handler", "dispatch", "lift", "operator", "secrets", "supported"]
+__all__ = ["Handler", "assign", "dispatch", "lift", "operator", "secrets", "supported"]
 
 Handler = Callable[..., Any]
 
@@ -43,11 +45,23 @@ def dispatch(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[st
 
     Raises:
         UnsupportedOperator: no handler, or none for these arguments.
-        SecretError: the operator would need the values, or would change a view in place.
+        SecretError: the operator would need the values, or cannot be done in place.
     """
+    try:
+        return _handled(func, args, kwargs)
+    except UnsupportedOperator as error:
+        if error.module is not None:
+            raise
+        raise UnsupportedOperator(error.operator, error.alternative, running_module()) from None
+
+
+def _handled(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     handler = _TABLE.get(func)
     if handler is not None:
-        return handler(func, *args, **kwargs)
+        _check_infinities(func, args, kwargs)
+        return _called(handler, func, args, kwargs)
+    if func._can_decompose():  # asked for by a handler, or in inference mode: below autograd
+        return func.decompose(*args, **kwargs)
     if func._schema.is_mutable:
         return _in_place(func, args, kwargs)
     name = func.overloadpacket.__name__
@@ -55,12 +69,36 @@ def dispatch(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[st
         raise SecretError(
             f"{name} needs the values of a secret: await x.reveal(to=...) and use the plain tensor"
         )
-    raise UnsupportedOperator(str(func), _nearest(name))
+    raise UnsupportedOperator(str(func), advice(name, supported()))
 
 
-def _nearest(name: str) -> str:
-    known = sorted({overload.overloadpacket.__name__ for overload in _TABLE})
-    return "supported operators: " + ", ".join(known)
+def _called(
+    handler: Handler, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """The handler's result; arguments that it does not have are refused by name."""
+    try:
+        return handler(func, *args, **kwargs)
+    except TypeError:
+        try:
+            inspect.signature(handler).bind(func, *args, **kwargs)
+        except TypeError as error:
+            raise UnsupportedOperator(str(func), f"the same without this: {error}") from None
+        raise
+
+
+_MASKED = {"_softmax", "_log_softmax", "_safe_softmax", "detach", "alias"}
+"""Operators that take a secret which is minus infinity at public places."""
+
+
+def _check_infinities(
+    func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    leaves = tree_leaves((args, kwargs))
+    if any(isinstance(x, SecretTensor) and x.barred is not None for x in leaves):
+        if func.overloadpacket.__name__ not in _MASKED:
+            raise UnsupportedOperator(
+                str(func), "softmax and log_softmax of a secret masked with minus infinity"
+            )
 
 
 def _in_place(
@@ -68,26 +106,54 @@ def _in_place(
 ) -> SecretTensor:
     """x.op_(...) as x.op(...) put into x: handles are ours, the protocol knows values only."""
     packet = func.overloadpacket.__name__
-    functional = getattr(torch.ops.aten, packet.removesuffix("_"), None)
-    plain = getattr(functional, func._overloadname, None) if packet.endswith("_") else None
+    plain = _functional(func)
     target = args[0]
-    if plain not in _TABLE or not isinstance(target, SecretTensor):
-        raise UnsupportedOperator(str(func), "use the operator that returns a new tensor")
-    reshapes, aliased = torch.Tag.inplace_view in func.tags, target.aliased
-    if aliased and not reshapes:
+    if plain is None:
+        name = packet.removesuffix("_")
+        raise UnsupportedOperator(str(func), advice(name, supported()))
+    if not isinstance(target, SecretTensor):
         raise SecretError(
-            f"{packet} would change a secret in place that views share; use the operator that "
-            f"returns a new tensor (inplace=False)"
+            f"{packet} would put a secret into a public tensor: make the target secret first "
+            f"(session.constant(target)), or join tensors with torch.cat, torch.stack or "
+            f"torch.where; a recurrent module with public weights needs its state as a secret, "
+            f"module(x, session.constant(torch.zeros(...)))"
         )
-    result: SecretTensor = _TABLE[plain](plain, *args, **kwargs)
-    if reshapes:
+    if torch.Tag.inplace_view in func.tags:
+        result: SecretTensor = _TABLE[plain](plain, *args, **kwargs)
         with torch._C._DisableTorchDispatch():  # only the handle's own shape is meant now
             func(*args, **kwargs)
-    if result.dtype != target.dtype and not target.dtype.is_floating_point:
-        raise SecretError(f"{packet} would put {result.dtype} into a secret of {target.dtype}")
-    if result.shape != target.shape:
-        raise SecretError(f"{packet} would change the shape of its target")
-    target.sharing, target.transpose_of, target.aliased = result.sharing, None, aliased
+        target.become(result)
+        return target
+    return assign(target, _TABLE[plain](plain, *args, **kwargs), packet)
+
+
+def _functional(func: torch._ops.OpOverload) -> torch._ops.OpOverload | None:
+    """The operator of the table that takes the same arguments and returns a new tensor."""
+    packet = getattr(torch.ops.aten, func.overloadpacket.__name__.removesuffix("_"), None)
+    if packet is None or not func.overloadpacket.__name__.endswith("_"):
+        return None
+    wanted = [(each.name, str(each.type)) for each in func._schema.arguments]
+    for name in packet.overloads():
+        plain = getattr(packet, name)
+        if [(each.name, str(each.type)) for each in plain._schema.arguments] == wanted:
+            if plain in _TABLE:
+                return plain  # type: ignore[no-any-return]
+    return None
+
+
+def assign(target: SecretTensor, value: SecretTensor, what: str) -> SecretTensor:
+    """Puts a value into a secret, and so into all that shares its storage.
+
+    Raises:
+        SecretError: the shapes differ, or the target holds an element more than once.
+    """
+    if value.shape != target.shape:
+        raise SecretError(f"{what} would change the shape of its target")
+    if value.dtype != target.dtype and not target.dtype.is_floating_point:
+        raise SecretError(f"{what} would put {value.dtype} into a secret of {target.dtype}")
+    if value.barred is not None:
+        raise UnsupportedOperator(what, "masked_fill, which returns a new tensor, then softmax")
+    target.write(value.sharing)
     return target
 
 
