@@ -14,6 +14,7 @@ from mpcnet.operators import dispatch
 from mpcnet.tensor import SecretTensor
 from protocols.errors import MessageError
 from protocols.fixedpoint import decode
+from protocols.functions import sampling
 from protocols.label import Label
 from protocols.party import Operator
 from protocols.shares import Sharing
@@ -152,6 +153,31 @@ class Session:
         zero = self.suite.zero(tuple(value.shape), 0 if whole else None)
         sharing = self.suite.add_public(zero, value, shape=tuple(value.shape))
         return self.wrap(sharing, value.dtype if whole else torch.float32)
+
+    # --- random numbers that no party knows -----------------------------------------------------
+
+    def rand(self, *shape: int) -> SecretTensor:
+        """Uniform in [0, 1), drawn by the dealer, like all of these; no round, no message."""
+        return self.wrap(sampling.uniform(self.suite, shape))
+
+    def randn(self, *shape: int) -> SecretTensor:
+        """Standard normal."""
+        return self.wrap(sampling.normal(self.suite, shape))
+
+    def bernoulli(self, odds: float, shape: Sequence[int]) -> SecretTensor:
+        """True with these odds."""
+        return self.wrap(sampling.bernoulli(self.suite, tuple(shape), odds), torch.bool)
+
+    def randint(
+        self, low: int, high: int, shape: Sequence[int], dtype: torch.dtype = torch.int64
+    ) -> SecretTensor:
+        """Integers from low to high - 1, of which there are 2^32 at most."""
+        check_dtype(dtype)
+        return self.wrap(sampling.whole(self.suite, tuple(shape), low, high), dtype)
+
+    def randperm(self, n: int) -> SecretTensor:
+        """0 to n - 1 in an order that nobody knows."""
+        return self.wrap(sampling.permutation(self.suite, (n,)), torch.int64)
 
     def dispatch(
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -379,10 +379,11 @@ class Suite(Owned):
         """Random numbers that no party knows.
 
         Args:
-            kind: "bernoulli" (1 with the odds `parameter`, at scale 0), "uniform" in [0, 1) or
-                standard "normal", both at scale f.
+            kind: "bernoulli" (1 with the odds `parameter`), "whole" from 0 to below `parameter`, or
+                a "permutation" along the last dimension, at scale 0; "uniform" in [0, 1) or
+                standard "normal", at scale f.
         """
-        scale = 0 if kind == "bernoulli" else self.scale_bits
+        scale = self.scale_bits if kind in ("uniform", "normal") else 0
         return Sharing(shape, scale, self._sample(shape, kind, scale, parameter))
 
 

@@ -19,6 +19,7 @@ from mpcnet.operators import (
     pooling,
     reduction,
     resampling,
+    sampling,
     shape,
 )
 from mpcnet.operators.table import dispatch, supported
@@ -40,6 +41,7 @@ __all__ = [
     "pooling",
     "reduction",
     "resampling",
+    "sampling",
     "shape",
     "supported",
 ]
