@@ -18,7 +18,7 @@ from torch import Tensor
 from protocols.correlations.elementary import SampleKind
 from protocols.errors import EncodingError, InputShapeError, OwnershipError, ShapeError
 from protocols.fixedpoint import INTEGER_BITS, SCALE_BITS, VALUE_BITS, bound, encode
-from protocols.owned import Owned
+from protocols.owned import Owned, rungs
 from protocols.party import Operator, Party
 from protocols.ring.bilinear import Bilinear, Multiply, Shape, broadcast_shape
 from protocols.shares import Bits, Share, Sharing
@@ -90,14 +90,6 @@ class Suite(Owned):
             raise InputShapeError(str(op.label), tuple(real.shape), shape)
         limit = None if scale else 2.0**INTEGER_BITS
         return await op.run(real.numel(), encode, real, scale, limit=limit)
-
-    def zero(self, shape: Shape, scale_bits: int | None = None) -> Sharing:
-        """A sharing of zeros that everybody knows; add a public tensor to make it a constant."""
-        share = self.issue("zero", self._zero, shape)
-        return Sharing(shape, self.scale_bits if scale_bits is None else scale_bits, share)
-
-    async def _zero(self, op: Operator, shape: Shape) -> Share:
-        return Share(torch.zeros(shape, dtype=torch.int64), offline=True)
 
     # --- local operations ---------------------------------------------------------------------
 
@@ -213,6 +205,8 @@ class Suite(Owned):
         shape = broadcast_shape(s.shape, x.shape)
         bits = 0 if scale_bits is None else x.scale_bits - scale_bits
         scale = s.scale_bits + x.scale_bits - bits
+        if s.owner is not None and s.owner == x.owner:
+            return self._owned_product(s, x, bits)
         if not bits:
             return Sharing(shape, scale, self._product(Multiply(), s, x))
         return Sharing(shape, scale, self._truncated_product(s, x, bits))
@@ -278,16 +272,24 @@ class Suite(Owned):
             raise EncodingError(1, bound(self.scale_bits), self.scale_bits)
         key = (low, high, int(intervals), *whole)
         if key not in x.compared:
-            x.compared[key] = self._compare(x, whole, low, high, intervals)
+            x.compared[key] = (
+                self._compare(x, whole, low, high, intervals)
+                if x.owner is None
+                else self._owned_steps(x, whole, low, intervals)
+            )
         return x.compared[key]
 
     def indicator(self, b: Bits) -> Sharing:
         """The bits as numbers, 1 or 0, at scale 0."""
+        if b.owner is not None:
+            return self._owned_indicator(b)
         return Sharing(b.shape, 0, self._indicator(b))
 
     def select(self, b: Bits, x: Sharing) -> Sharing:
         """x where b, 0 elsewhere, at the scale of x; shapes broadcast, x has no more dimensions
         than b, but for one in front."""
+        if b.owner is not None:
+            return self._owned_select(b, x)
         return Sharing(broadcast_shape(b.shape, x.shape), x.scale_bits, self._select(b, x))
 
     def relu(self, x: Sharing) -> Sharing:
@@ -304,9 +306,6 @@ class Suite(Owned):
 
         For a product at scale 2f the truncated value is judged: one above -2^-f may count as 0.
         """
-        if x.owner is not None:
-            scale = -x.scale_bits
-            return self._apply("negative", _sign_bit, x, shape=x.shape, added_bits=scale)
         return self.indicator(self.below(x))
 
     def ladder(self, x: Sharing, top: int, count: int, *, mirrored: bool = False) -> Bits:
@@ -320,7 +319,10 @@ class Suite(Owned):
         """
         high = top + x.scale_bits
         floor = max(min(x.scale_bits - self.scale_bits, high - 3 * count - 3), 0)
-        return self._ladder(x, floor, high, count, count * (2 if mirrored else 1))
+        planes = count * (2 if mirrored else 1)
+        if x.owner is not None:
+            return self._owned_steps(x, rungs(floor, high, count, planes), floor, False)
+        return self._ladder(x, floor, high, count, planes)
 
     # --- functions of one wire, without a round of their own ------------------------------------
 
@@ -331,7 +333,11 @@ class Suite(Owned):
         wrong unit vector, or none.
         """
         digits = max(classes - 1, 1).bit_length()
-        hot = Sharing((1 << digits, *x.shape), 0, self._one_hot(x, digits))
+        shape = (1 << digits, *x.shape)
+        if x.owner is not None:
+            hot = self._owned_one_hot(x, digits)
+        else:
+            hot = Sharing(shape, 0, self._one_hot(x, digits))
         if classes == 1 << digits:
             return hot
         return self._apply("classes", lambda v: v[:classes], hot, shape=(classes, *x.shape))
@@ -389,7 +395,3 @@ class Suite(Owned):
 
 def _round(x: Tensor, bits: int) -> Tensor:
     return (x + (1 << (bits - 1))) >> bits
-
-
-def _sign_bit(x: Tensor) -> Tensor:
-    return (x < 0).to(torch.int64)

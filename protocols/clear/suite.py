@@ -14,7 +14,7 @@ from torch import Tensor
 from protocols.correlations import BitMask, Member, Sample
 from protocols.correlations.elementary import SampleKind
 from protocols.fixedpoint import VALUE_BITS
-from protocols.owned import Real
+from protocols.owned import Real, judged, rungs, unit_vectors
 from protocols.party import Operator
 from protocols.powers import wave_powers
 from protocols.prg import Key
@@ -87,10 +87,7 @@ class ClearSuite(Suite):
         self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int, intervals: bool
     ) -> Bits:
         def run(v: Tensor) -> Tensor:
-            below = torch.stack([(v - t) >> low < 0 for t in thresholds]).to(torch.uint8)
-            if intervals:
-                below = torch.cat([below[:-1] ^ below[1:], below[-1:]])
-            return below
+            return judged(v, thresholds, low, intervals)
 
         shape = (len(thresholds), *x.shape)
         label = self.next_label("compare")
@@ -116,17 +113,10 @@ class ClearSuite(Suite):
         return 1 - value if b.negated else value
 
     def _one_hot(self, x: Sharing, digits: int) -> "asyncio.Future[Share]":
-        def run(v: Tensor) -> Tensor:
-            digit = (v >> x.scale_bits) & ((1 << digits) - 1)
-            hot = torch.zeros(1 << digits, *v.shape, dtype=torch.int64)
-            return hot.scatter_(0, digit.unsqueeze(0), 1)
-
-        return self._local("one_hot", x, run)
+        return self._local("one_hot", x, lambda v: unit_vectors(v, x.scale_bits, digits))
 
     def _ladder(self, x: Sharing, floor: int, high: int, count: int, planes: int) -> Bits:
-        powers = tuple(1 << (high - 3 * k) for k in range(1, count + 1))
-        mirrored = tuple((1 << floor) - power for power in powers) if planes > count else ()
-        return self._compare(x, powers + mirrored, floor, high, False)
+        return self._compare(x, rungs(floor, high, count, planes), floor, high, False)
 
     def _truncated_product(self, s: Sharing, x: Sharing, bits: int) -> "asyncio.Future[Share]":
         async def run(op: Operator) -> Share:

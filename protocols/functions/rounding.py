@@ -67,15 +67,6 @@ def truncated(suite: Suite, x: Sharing) -> Sharing:
     Reveals:  nothing
     """
     x = suite.rescale(x)
-    if x.owner is not None:
-        f = x.scale_bits
-        return suite._apply(
-            "trunc",
-            lambda v: v.div(1 << f, rounding_mode="trunc"),
-            x,
-            shape=x.shape,
-            added_bits=-f,
-        )
     low = shifted(suite, x, 0, x.scale_bits)
     high = shifted(suite, x, (1 << x.scale_bits) - 1, x.scale_bits)
     apart = suite.linear("sub", torch.sub, high, low, shape=x.shape)
