@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpcnet.app import App, DemoPlan
+    from mpcnet.folding import fold
     from mpcnet.session import Session
     from mpcnet.tensor import SecretTensor
 
-__all__ = ["App", "DemoPlan", "SecretTensor", "Session"]
+__all__ = ["App", "DemoPlan", "SecretTensor", "Session", "fold"]
 
 __distribution__ = "mpcnet"
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ _HOMES = {
     "DemoPlan": "mpcnet.app",
     "SecretTensor": "mpcnet.tensor",
     "Session": "mpcnet.session",
+    "fold": "mpcnet.folding",
 }
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from mpcnet.errors import SecretError
+from mpcnet.recurrent import RECURRENT, with_secret_state
 from mpcnet.storage import Rearrange, Storage
 from protocols.ring.bilinear import Shape
 from protocols.shares import Sharing
@@ -77,9 +78,6 @@ class SecretTensor(Tensor):
     transpose_of: "SecretTensor | None"
     """The matrix that it is the transpose of: products then use the one that was hidden before."""
 
-    # torch's own default would re-wrap results; everything happens in __torch_dispatch__.
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
-
     def __new__(
         cls,
         session: Home,
@@ -143,6 +141,21 @@ class SecretTensor(Tensor):
         """Takes the values, the storage and the path of a view of this: `t_`, `squeeze_`."""
         self._sharing, self.transpose_of = view._sharing, view.transpose_of
         self.memory, self.path, self.version = view.memory, view.path, view.version
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Nearly everything happens below, in `__torch_dispatch__`."""
+        if func in RECURRENT:
+            secret = next(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, cls))
+            args = with_secret_state(func, args, secret.session.constant)
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from protocols.correlations.elementary import SampleKind
-from protocols.errors import EncodingError, InputShapeError, OwnershipError, ShapeError
+from protocols.errors import InputShapeError, OwnershipError, ShapeError, ThresholdError
 from protocols.fixedpoint import INTEGER_BITS, SCALE_BITS, VALUE_BITS, bound, encode
 from protocols.owned import Owned, rungs
 from protocols.party import Operator, Party
@@ -269,7 +269,7 @@ class Suite(Owned):
         low = min(max(scale - self.scale_bits, 0), high - 1)
         whole = tuple(round(t * 2.0**scale) for t in thresholds)
         if scale and any(abs(t) >= bound(self.scale_bits) for t in thresholds):
-            raise EncodingError(1, bound(self.scale_bits), self.scale_bits)
+            raise ThresholdError(1, bound(self.scale_bits), self.scale_bits)
         key = (low, high, int(intervals), *whole)
         if key not in x.compared:
             x.compared[key] = (

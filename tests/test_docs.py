@@ -33,7 +33,6 @@ from apps.speech.program import SpeechSettings
 from mpcnet import Session
 from mpcnet.app import load_app
 from mpcnet.config import Config, load_config
-from mpcnet.operators import supported
 from mpcnet.options import (
     common_options,
     demo_options,
@@ -340,12 +339,6 @@ def test_the_relays_replies_and_limits_are_all_there() -> None:
 
 
 # --- words ----------------------------------------------------------------------------------------
-
-
-def test_the_list_of_operators_is_complete() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    listed = text.partition("<!-- operators -->")[2].partition("<!-- /operators -->")[0]
-    assert set(re.findall(r"`(\w+)`", listed)) == {name.split(".")[1] for name in supported()}
 
 
 def slugs(file: Path) -> set[str]:

@@ -42,7 +42,7 @@ def converted(x: SecretTensor, dtype: torch.dtype) -> SecretTensor:
     check_dtype(dtype)
     if dtype is torch.bool:
         return boolean(x)
-    if x.dtype.is_floating_point:
+    if x.sharing.scale_bits:
         return session.wrap(rounding.truncated(suite, x.sharing), dtype)
     return session.wrap(x.sharing, dtype)
 
@@ -63,7 +63,7 @@ _ROUNDED: dict[Overload, Callable[[Suite, Sharing], Sharing]] = {
 
 @operator(*_ROUNDED)
 def _rounded(func: Overload, x: SecretTensor) -> SecretTensor:
-    if not x.dtype.is_floating_point:
+    if not x.sharing.scale_bits and func is not aten.frac.default:
         return x
     return x.session.wrap(_ROUNDED[func](x.session.suite, x.sharing))
 

@@ -37,16 +37,6 @@ def _layer_norm(
     return _affine(centred * scale, weight, bias), mean, scale
 
 
-@operator(aten._fused_rms_norm.default)
-def _rms_norm(
-    func: Overload, x: Tensor, shape: list[int], weight: Tensor | None, eps: float | None
-) -> tuple[Tensor, Tensor]:
-    dims = list(range(x.dim() - len(shape), x.dim()))
-    eps = torch.finfo(torch.float32).eps if eps is None else eps
-    scale = ((x * x).mean(dims, keepdim=True) + eps).rsqrt()
-    return _affine(x * scale, weight, None), scale
-
-
 @operator(aten.native_group_norm.default)
 def _group_norm(
     func: Overload,

@@ -21,7 +21,7 @@ Overload = torch._ops.OpOverload
 Sizes = list[int] | int
 
 
-@operator(aten.avg_pool2d.default, aten.avg_pool3d.default, aten.avg_pool1d.default)
+@operator(aten.avg_pool2d.default, aten.avg_pool3d.default)
 def _avg_pool(
     func: Overload,
     x: SecretTensor,
@@ -33,13 +33,12 @@ def _avg_pool(
     divisor_override: int | None = None,
 ) -> Tensor:
     """Sums of windows, locally, times what torch divides each by: public, so no round."""
-    dims = {aten.avg_pool1d: 1, aten.avg_pool2d: 2, aten.avg_pool3d: 3}[func.overloadpacket]
+    dims = 2 if func is aten.avg_pool2d.default else 3
     sides, pads = _each(kernel, dims), _each(padding, dims)
     steps = _each(stride, dims) if stride else sides
-    given = {} if dims == 1 else {"divisor_override": divisor_override}
     size = x.shape[-dims:]
     ones = torch.ones(1, 1, *size, dtype=torch.float64)
-    weights = func(ones, sides, steps, pads, ceil_mode, count_include_pad, **given)
+    weights = func(ones, sides, steps, pads, ceil_mode, count_include_pad, divisor_override)
     edges = []
     for i, count in enumerate(weights.shape[2:]):
         begin = torch.arange(count) * steps[i] - pads[i]
@@ -102,7 +101,7 @@ def _max_pool(
     pads, spread = _each(padding, dims), _each(dilation, dims)
     pool = MaxPool(x.session.suite, x.sharing, sides, steps, pads, spread, ceil_mode)
     values = x.session.wrap(pool.values)
-    return values, SecretTensor(x.session, pool.places, tuple(values.shape))
+    return values, SecretTensor(x.session, pool.places, tuple(values.shape), torch.int64)
 
 
 @operator(aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default)
@@ -124,7 +123,9 @@ def _adaptive_max_pool(
     game = Tournament.play(suite, gathered(suite, flat, len(lead), places), len(lead) + 1)
     shape = (*lead, *output)
     spots = places.expand(*lead, *places.shape)
-    where = SecretTensor(session, lambda: reshaped(suite, game.place(suite, spots), shape), shape)
+    where = SecretTensor(
+        session, lambda: reshaped(suite, game.place(suite, spots), shape), shape, torch.int64
+    )
     return session.wrap(reshaped(suite, game.winner, shape)), where
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from mpcnet.operators.table import operator, secrets
+from mpcnet.errors import UnsupportedOperator
+from mpcnet.operators.table import kept, operator, secrets
 from mpcnet.tensor import SecretTensor
 
 __all__ = ["rearranged", "share_wise"]
@@ -115,7 +116,7 @@ def share_wise(func: Overload, *args: Any, **kwargs: Any) -> Any:
     kwargs.pop("memory_format", None)
     asked = kwargs.pop("dtype", None)
     session = secrets((args, kwargs))[0].session
-    leaves, spec = tree_flatten((args, kwargs))
+    leaves, spec = tree_flatten(kept((args, kwargs)))
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, SecretTensor)]
     if func in _JOINED:
         places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
@@ -131,6 +132,8 @@ def share_wise(func: Overload, *args: Any, **kwargs: Any) -> Any:
         return target(*arguments, **keywords)
 
     kinds = [leaves[i].dtype for i in places]
+    if asked and not asked.is_floating_point and any(kind.is_floating_point for kind in kinds):
+        raise UnsupportedOperator(f"{func} to {asked}", "results of a floating-point type")
     metas = [
         torch.empty(x.shape, dtype=k, device="meta") for x, k in zip(sharings, kinds, strict=True)
     ]
@@ -141,7 +144,7 @@ def share_wise(func: Overload, *args: Any, **kwargs: Any) -> Any:
         whole = session.suite.linear(
             name, lambda *v: kernel(*v).contiguous(), *sharings, shape=shape
         )
-        return session.wrap(whole, asked or shapes.dtype)
+        return session.wrap(whole, _kind(asked or shapes.dtype))
 
     def part(index: int, shape: tuple[int, ...]) -> SecretTensor:
         one = session.suite.linear(
@@ -150,6 +153,10 @@ def share_wise(func: Overload, *args: Any, **kwargs: Any) -> Any:
         return session.wrap(one, shapes[index].dtype)
 
     return [part(i, tuple(x.shape)) for i, x in enumerate(shapes)]
+
+
+def _kind(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype.is_floating_point else dtype
 
 
 _PLAIN = {

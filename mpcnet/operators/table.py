@@ -6,17 +6,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from mpcnet.errors import SecretError, UnsupportedOperator
 from mpcnet.operators.advice import advice, running_module
 from mpcnet.tensor import SecretTensor
 
-__all__ = ["Handler", "assign", "dispatch", "lift", "operator", "secrets", "supported"]
+__all__ = ["Handler", "assign", "dispatch", "kept", "lift", "operator", "secrets", "supported"]
 
 Handler = Callable[..., Any]
 
 _TABLE: dict[torch._ops.OpOverload, Handler] = {}
+
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+"""What torch makes of others above us by itself, but not for handlers and in inference mode."""
 
 _VALUES = {"_local_scalar_dense", "item", "equal", "is_nonzero", "nonzero"}
 """Operators that would need the values of a secret in the clear."""
@@ -60,8 +63,8 @@ def _handled(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[st
     if handler is not None:
         _check_infinities(func, args, kwargs)
         return _called(handler, func, args, kwargs)
-    if func._can_decompose():  # asked for by a handler, or in inference mode: below autograd
-        return func.decompose(*args, **kwargs)
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func._name, _COMPOSITE):
+        return func._op_dk(_COMPOSITE, *args, **kwargs)
     if func._schema.is_mutable:
         return _in_place(func, args, kwargs)
     name = func.overloadpacket.__name__
@@ -93,12 +96,13 @@ _MASKED = {"_softmax", "_log_softmax", "_safe_softmax", "detach", "alias"}
 def _check_infinities(
     func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    leaves = tree_leaves((args, kwargs))
-    if any(isinstance(x, SecretTensor) and x.barred is not None for x in leaves):
-        if func.overloadpacket.__name__ not in _MASKED:
-            raise UnsupportedOperator(
-                str(func), "softmax and log_softmax of a secret masked with minus infinity"
-            )
+    for each in (*args, *kwargs.values()):
+        for x in each if isinstance(each, list | tuple) else (each,):
+            if isinstance(x, SecretTensor) and x.barred is not None:
+                if func.overloadpacket.__name__ not in _MASKED:
+                    raise UnsupportedOperator(
+                        str(func), "softmax of a secret masked with minus infinity, first of all"
+                    )
 
 
 def _in_place(
@@ -115,8 +119,7 @@ def _in_place(
         raise SecretError(
             f"{packet} would put a secret into a public tensor: make the target secret first "
             f"(session.constant(target)), or join tensors with torch.cat, torch.stack or "
-            f"torch.where; a recurrent module with public weights needs its state as a secret, "
-            f"module(x, session.constant(torch.zeros(...)))"
+            f"torch.where"
         )
     if torch.Tag.inplace_view in func.tags:
         result: SecretTensor = _TABLE[plain](plain, *args, **kwargs)
@@ -155,6 +158,16 @@ def assign(target: SecretTensor, value: SecretTensor, what: str) -> SecretTensor
         raise UnsupportedOperator(what, "masked_fill, which returns a new tensor, then softmax")
     target.write(value.sharing)
     return target
+
+
+def kept(arguments: Any) -> Any:
+    """Arguments for a kernel that runs later: whoever called may change public tensors by then."""
+    return tree_map(_copied, arguments)
+
+
+def _copied(leaf: Any) -> Any:
+    public = isinstance(leaf, Tensor) and not isinstance(leaf, SecretTensor)
+    return leaf.clone() if public else leaf
 
 
 def secrets(arguments: object) -> list[SecretTensor]:

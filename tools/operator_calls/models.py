@@ -61,7 +61,7 @@ def heads(x: Tensor, **options: Any) -> Tensor:
     return output if weights is None else torch.cat([output.flatten(), weights.flatten()])
 
 
-LAYERS = recurrent()["LSTM"]
+CELLS = [fixed(nn.LSTMCell(3, 4)), fixed(nn.GRUCell(3, 4)), fixed(nn.RNNCell(3, 4))]
 
 MODELS: list[Call] = [
     signed("scaled_dot_product_attention", attention, (2, 2, 3, 4), (2, 2, 5, 4)),
@@ -81,5 +81,11 @@ MODELS: list[Call] = [
         (2, 3, 4),
     ),
     *[signed(name, module, (2, 3, 4)) for name, module in transformers().items()],
-    signed("LSTM", lambda x: LAYERS(x)[0], (2, 3, 3)),
+    *[
+        signed(name, lambda x, layers=module: layers(x)[0], (2, 3, 3))
+        for name, module in recurrent().items()
+    ],
+    signed("LSTMCell", lambda x: CELLS[0](x)[0], (2, 3)),
+    signed("GRUCell", lambda x: CELLS[1](x), (2, 3)),
+    signed("RNNCell", lambda x: CELLS[2](x), (2, 3)),
 ]

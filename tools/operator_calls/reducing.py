@@ -36,6 +36,17 @@ REDUCING: list[Call] = [
         signed(f"x.norm({p}, 1)", partial(torch.norm, p=p, dim=1), CUBE)
         for p in (0, 1, 2, 3, 4, INFINITY, -INFINITY)
     ],
+    signed("aten.norm(x, 1)", lambda x: torch.ops.aten.norm.Scalar(x, 1), CUBE),
+    signed(
+        "aten.norm(x, 1, float32)",
+        lambda x: torch.ops.aten.norm.ScalarOpt_dtype(x, 1, dtype=torch.float32),
+        CUBE,
+    ),
+    signed(
+        "aten.norm(x, 1, (0, 1), float32)",
+        lambda x: torch.ops.aten.norm.ScalarOpt_dim_dtype(x, 1, [0, 1], False, dtype=torch.float32),
+        CUBE,
+    ),
     signed("linalg.vector_norm(x)", torch.linalg.vector_norm, CUBE),
     signed("linalg.matrix_norm(x)", torch.linalg.matrix_norm, CUBE),
     signed("x.norm()", lambda x: x.norm(), CUBE),
@@ -100,5 +111,12 @@ REDUCING: list[Call] = [
     ),
     signed("linalg.matrix_power(x, 3)", lambda x: torch.linalg.matrix_power(x, 3), (3, 3)),
     signed("bilinear(x, y, z)", torch.nn.functional.bilinear, (2, 3), (2, 4), (5, 3, 4)),
+    signed(
+        "aten._trilinear(x, y, z)",
+        lambda x, y, z: torch.ops.aten._trilinear(x, y, z, [1], [0], [2], [1]),
+        (2, 4),
+        (3, 4),
+        (2, 3),
+    ),
     signed("trace(x)", torch.trace, (3, 4)),
 ]
