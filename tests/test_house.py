@@ -166,7 +166,7 @@ def test_the_ground_floor_loads_no_tensors() -> None:
 
 
 def test_the_public_face_is_small() -> None:
-    assert sorted(mpcnet.__all__) == ["App", "DemoPlan", "SecretTensor", "Session"]
+    assert sorted(mpcnet.__all__) == ["App", "DemoPlan", "SecretTensor", "Session", "fold"]
 
 
 # --- packaging ------------------------------------------------------------------------------------
