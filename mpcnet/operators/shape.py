@@ -70,7 +70,8 @@ def _view(func: Overload, x: SecretTensor, *args: Any, **kwargs: Any) -> Any:
     if not isinstance(results, list):
         x.view_by(results, kernel)
         if _is_transpose(func, x, *args):
-            results.transpose_of = x
+            # By a handle of its own: x may be transposed in place.
+            results.transpose_of = _detach(func, x)
         return results
     for i, result in enumerate(results):
         x.view_by(result, _part(kernel, i))

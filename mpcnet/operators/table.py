@@ -72,7 +72,7 @@ def _handled(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[st
         raise SecretError(
             f"{name} needs the values of a secret: await x.reveal(to=...) and use the plain tensor"
         )
-    raise UnsupportedOperator(str(func), advice(name, supported()))
+    raise UnsupportedOperator(str(func), advice(f"{name}.{func._overloadname}", supported()))
 
 
 def _called(
@@ -113,7 +113,7 @@ def _in_place(
     plain = _functional(func)
     target = args[0]
     if plain is None:
-        name = packet.removesuffix("_")
+        name = f"{packet.removesuffix('_')}.{func._overloadname}"
         raise UnsupportedOperator(str(func), advice(name, supported()))
     if not isinstance(target, SecretTensor):
         raise SecretError(
