@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mpcnet.app import App, DemoPlan
     from mpcnet.calibration import Calibration, calibrate
     from mpcnet.current import private, reveal, share
+    from mpcnet.folding import fold
     from mpcnet.parties import local, run
     from mpcnet.session import Session
     from mpcnet.tensor import SecretTensor
@@ -29,6 +30,7 @@ __all__ = [
     "SecretTensor",
     "Session",
     "calibrate",
+    "fold",
     "local",
     "private",
     "reveal",
@@ -46,6 +48,7 @@ _HOMES = {
     "SecretTensor": "mpcnet.tensor",
     "Session": "mpcnet.session",
     "calibrate": "mpcnet.calibration",
+    "fold": "mpcnet.folding",
     "local": "mpcnet.parties",
     "private": "mpcnet.current",
     "reveal": "mpcnet.current",

@@ -42,9 +42,10 @@ def share(
     *,
     owner: int | str,
     shape: Sequence[int] | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> SecretTensor:
     """See `Session.share`."""
-    return current_session().share(value, owner=owner, shape=shape)
+    return current_session().share(value, owner=owner, shape=shape, dtype=dtype)
 
 
 def private(model: M, *, owner: int | str) -> M:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mpcnet.current import CURRENT
+from mpcnet.dtypes import check_dtype, checked
 from mpcnet.errors import MpcnetError, SecretError, UnsupportedOperator
 from mpcnet.lookout import PATIENCE_S, Lookout
 from mpcnet.operators import dispatch
@@ -18,6 +19,7 @@ from mpcnet.tensor import SecretTensor
 from mpcnet.trail import Trail, place_of_error
 from protocols.errors import MessageError, ProtocolError
 from protocols.fixedpoint import decode
+from protocols.functions import sampling
 from protocols.label import Label
 from protocols.party import Operator
 from protocols.shares import Sharing
@@ -128,19 +130,31 @@ class Session:
         *,
         owner: int | str,
         shape: Sequence[int] | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> SecretTensor:
         """A secret that `owner` knows; everybody else gives None and the shape, which is public.
 
         Nothing is sent before something is computed with it. The owner may give an awaitable: the
         program then runs ahead and prepares all correlated randomness before the value is known.
+
+        Args:
+            dtype: public, like the shape: float32 (fixed point, whatever the tensor has), int8 to
+                int64 for integers below 2^60 (in a ring of 48 bits 2^44), or bool. All parties give
+                the same.
+
+        Raises:
+            SecretError: no shape, or a dtype that secrets do not have, or that the value has not.
         """
+        whole = check_dtype(dtype)
+        if whole and value is not None:
+            value = checked(value, dtype)
         if shape is None:
             if not isinstance(value, Tensor):
                 raise SecretError("give the shape: only the owner of a tensor can read it off")
             shape = value.shape
         rank = self.rank_of(owner)
-        with self._step("share", rank, torch.Size(shape)):
-            return self.wrap(self.suite.input(value, rank, tuple(shape)))
+        with self._step("share", rank, torch.Size(shape), dtype):
+            return self.wrap(self.suite.input(value, rank, tuple(shape), whole=whole), dtype)
 
     def private(self, model: M, *, owner: int | str, calibration: "Calibration | None" = None) -> M:
         """The model with its weights and buffers hidden: architecture public, values the owner's.
@@ -190,10 +204,42 @@ class Session:
         """A public tensor in the form of a secret, to be joined with secrets."""
         if isinstance(value, SecretTensor):
             return value
-        zero = self.suite.zero(tuple(value.shape))
-        secret = self.wrap(self.suite.add_public(zero, value, shape=tuple(value.shape)))
+        whole = not value.is_floating_point()
+        zero = self.suite.zero(tuple(value.shape), 0 if whole else None)
+        sharing = self.suite.add_public(zero, value, shape=tuple(value.shape))
+        secret = self.wrap(sharing, value.dtype if whole else torch.float32)
         secret.content.plain = value.detach().clone()
         return secret
+
+    # --- random numbers that no party knows -----------------------------------------------------
+
+    def rand(self, *shape: int) -> SecretTensor:
+        """Uniform in [0, 1), drawn by the dealer, like all of these; no round, no message."""
+        with self._step("rand", torch.Size(shape)):
+            return self.wrap(sampling.uniform(self.suite, shape))
+
+    def randn(self, *shape: int) -> SecretTensor:
+        """Standard normal."""
+        with self._step("randn", torch.Size(shape)):
+            return self.wrap(sampling.normal(self.suite, shape))
+
+    def bernoulli(self, odds: float, shape: Sequence[int]) -> SecretTensor:
+        """True with these odds."""
+        with self._step("bernoulli", odds, torch.Size(shape)):
+            return self.wrap(sampling.bernoulli(self.suite, tuple(shape), odds), torch.bool)
+
+    def randint(
+        self, low: int, high: int, shape: Sequence[int], dtype: torch.dtype = torch.int64
+    ) -> SecretTensor:
+        """Integers from low to high - 1, of which there are 2^32 at most."""
+        check_dtype(dtype)
+        with self._step("randint", low, high, torch.Size(shape), dtype):
+            return self.wrap(sampling.whole(self.suite, tuple(shape), low, high), dtype)
+
+    def randperm(self, n: int) -> SecretTensor:
+        """0 to n - 1 in an order that nobody knows."""
+        with self._step("randperm", n):
+            return self.wrap(sampling.permutation(self.suite, (n,)), torch.int64)
 
     def dispatch(
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -205,9 +251,9 @@ class Session:
         finally:
             self._trail.end()
 
-    def wrap(self, sharing: Sharing) -> SecretTensor:
-        """The tensor around a sharing."""
-        return SecretTensor(self, sharing)
+    def wrap(self, sharing: Sharing, dtype: torch.dtype = torch.float32) -> SecretTensor:
+        """The tensor around a sharing; one of integers or booleans has scale 0."""
+        return SecretTensor(self, sharing, dtype=dtype)
 
     def reveal(
         self, x: SecretTensor, to: int | str | Sequence[int | str] | None = None
@@ -218,14 +264,16 @@ class Session:
         ranks = [self.rank_of(p) for p in ([to] if isinstance(to, int | str) else to)]
         ranks = sorted(set(ranks))
         with self._step("reveal", x, ranks):
-            return self.suite.issue("reveal", self._reveal, x.sharing, tuple(ranks))
+            return self.suite.issue("reveal", self._reveal, x.sharing, tuple(ranks), x.dtype)
 
-    async def _reveal(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor:
+    async def _reveal(
+        self, op: Operator, x: Sharing, to: tuple[int, ...], dtype: torch.dtype
+    ) -> Tensor:
         value = await self.suite.reveal(op, x, to)
         if value is None:
-            return torch.empty(0)
+            return torch.empty(0, dtype=dtype)
         self.rounds = max(self.rounds, op.depth)
-        return decode(value, x.scale_bits)
+        return decode(value, x.scale_bits) if dtype.is_floating_point else value.to(dtype)
 
     # --- keeping together ---------------------------------------------------------------------
 

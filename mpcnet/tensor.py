@@ -37,7 +37,7 @@ class Home(Protocol):
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any: ...
 
-    def wrap(self, sharing: Sharing) -> "SecretTensor": ...
+    def wrap(self, sharing: Sharing, dtype: torch.dtype = torch.float32) -> "SecretTensor": ...
 
     def constant(self, value: Tensor) -> "SecretTensor": ...
 
@@ -110,9 +110,12 @@ class Content:
 class SecretTensor(Tensor):
     """The torch-like handle on a secret.
 
-    It has a shape, a dtype (float32) and no storage: the values exist only as shares. Operators on
-    it return at once and run in the background, so build the whole expression first and await only
-    what you reveal. Dispatch sits below autograd and `torch.nn`, so unmodified modules work on it.
+    It has a shape, a dtype and no storage: the values exist only as shares. float32 stands for
+    fixed-point numbers; int8 to int64 for integers, whose number of bits says how many a comparison
+    looks at (they do not wrap there: a value beyond them gives a wrong result); bool for 0 or 1.
+    Operators on it return at once and run in the background, so build the whole expression first
+    and await only what you reveal. Dispatch sits below autograd and `torch.nn`, so unmodified
+    modules work on it.
 
     Attributes:
         session: the session that it lives in; secrets of two sessions do not mix.
@@ -130,12 +133,13 @@ class SecretTensor(Tensor):
         session: Home,
         made: Sharing | Callable[[], Sharing] | Content,
         shape: Shape | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> "SecretTensor":
         """Of a sharing, or of one that is made when it is first asked for; then give its shape."""
         content = made if isinstance(made, Content) else Content(made)
         size = content.sharing.shape if shape is None else shape
         tensor: SecretTensor = torch.Tensor._make_wrapper_subclass(
-            cls, size, dtype=torch.float32, device=torch.device("cpu")
+            cls, size, dtype=dtype, device=torch.device("cpu")
         )
         tensor.session = session
         tensor.content = content
@@ -147,6 +151,7 @@ class SecretTensor(Tensor):
         session: Home,
         made: Sharing | Callable[[], Sharing] | Content,
         shape: Shape | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
 
@@ -184,7 +189,7 @@ class SecretTensor(Tensor):
         """Lets the named parties learn the value; everybody by default.
 
         Every party must call it, at the same place in the program. Returns at once; await the
-        result: the plain float32 tensor at the parties in `to`, one of shape (0,) at others.
+        result: the plain tensor of its dtype at the parties in `to`, one of shape (0,) at others.
         """
         if self.barred is not None:
             raise SecretError(
@@ -193,13 +198,13 @@ class SecretTensor(Tensor):
         return self.session.reveal(self, to)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
-        scheme = self.session.scheme
-        return f"SecretTensor(shape={tuple(self.shape)}, scheme={scheme})"
+        kind = "" if self.dtype == torch.float32 else f", dtype={self.dtype}"
+        return f"SecretTensor(shape={tuple(self.shape)}{kind}, scheme={self.session.scheme})"
 
     def __bool__(self) -> NoReturn:
         raise SecretError(
             "Python cannot branch on a secret: compute both sides and select by a comparison "
-            "(x > 0 gives 1.0 or 0.0), or reveal the condition first"
+            "(torch.where, or a product with x > 0), or reveal the condition first"
         )
 
     def _hidden(self, *args: object, **kwargs: object) -> NoReturn:

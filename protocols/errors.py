@@ -2,6 +2,7 @@
 
     ProtocolError
     ├── EncodingError      a number does not fit the fixed-point range
+    │   └── ThresholdError     a public number that values are compared with does not
     ├── ShapeError         operands do not fit each other
     │   └── InputShapeError    an input is not of the shape declared for it
     ├── PartiesError       a protocol is not made for so many parties
@@ -21,6 +22,7 @@ __all__ = [
     "ProtocolError",
     "RequestError",
     "ShapeError",
+    "ThresholdError",
 ]
 
 
@@ -56,6 +58,22 @@ class EncodingError(ProtocolError):
     def peer_reason(self) -> str:
         """Which numbers, and how many, are nobody else's business."""
         return "a number does not fit the fixed-point range; its owner knows more"
+
+
+class ThresholdError(EncodingError):
+    """A function compares with a public number that values at this scale never reach."""
+
+    def __str__(self) -> str:
+        return (
+            f"a function compares with a number that is not below {self.bound:g} in magnitude, "
+            f"where {self.scale_bits} fractional bits let values end: choose a scale_bits of 28 or "
+            f"less, or for your own comparison a smaller number"
+        )
+
+    @property
+    def peer_reason(self) -> str:
+        """The number is public, and so is the scale."""
+        return str(self)
 
 
 class ShapeError(ProtocolError):

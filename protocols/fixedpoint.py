@@ -39,7 +39,11 @@ def encode(x: Tensor, scale_bits: int, *, limit: float | None = None) -> Tensor:
     """
     limit = bound(scale_bits) if limit is None else limit
     factor = 2.0**scale_bits
-    whole, bad = kernels().encoded(x.detach(), factor, limit * factor)
+    if not scale_bits and not x.is_floating_point():  # exact, beyond the 53 bits of a float64
+        whole, most = x.detach().to(torch.int64), int(limit)
+        bad = int(((whole >= most) | (whole <= -most)).sum())
+    else:
+        whole, bad = kernels().encoded(x.detach(), factor, limit * factor)
     if bad:
         raise EncodingError(bad, limit, scale_bits)
     return whole

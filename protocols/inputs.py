@@ -3,17 +3,16 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
 
 from protocols.correlations.elementary import SampleKind
 from protocols.errors import InputShapeError, OwnershipError, ShapeError
 from protocols.fixedpoint import bound, encode
+from protocols.owned import Owned
 from protocols.party import Operator, Party
 from protocols.ring.bilinear import Shape
 from protocols.ring.ring import RING, Ring
 from protocols.scales import of_real
-from protocols.scheme import Scheme
 from protocols.shares import Share, Sharing
 
 __all__ = ["Given", "Inputs", "Real"]
@@ -22,7 +21,7 @@ Real: TypeAlias = Callable[[Tensor], Tensor]
 Given: TypeAlias = Tensor | Awaitable[Tensor] | None
 
 
-class Inputs(Scheme):
+class Inputs(Owned):
     """What a suite computes with, and in which ring and scale.
 
     Args:
@@ -51,10 +50,13 @@ class Inputs(Scheme):
         """What all values stay below in magnitude, so that their products fit the ring."""
         return bound(self.scale_bits, self.ring)
 
-    def input(self, value: Given, owner: int, shape: Shape) -> Sharing:
+    def input(self, value: Given, owner: int, shape: Shape, *, whole: bool = False) -> Sharing:
         """A real tensor that party `owner` knows; others give None and the public shape.
 
         The owner may give an awaitable instead: the program runs ahead up to where it is needed.
+
+        Args:
+            whole: integers below 2^60 (2^44 in a ring of 48 bits), at scale 0.
 
         Raises (at the owner, or when the value is read):
             OwnershipError, ShapeError, EncodingError.
@@ -63,38 +65,35 @@ class Inputs(Scheme):
         if mine != (value is not None):
             what = "gave no value" if mine else f"gave a value that party {owner} owns"
             raise OwnershipError(f"party {self.party.rank} {what}")
-        share = self.issue("input", self._input, value, owner, shape)
-        return Sharing(shape, self.scale_bits, share, owner)
+        scale = 0 if whole else self.scale_bits
+        share = self.issue("input", self._input, value, owner, shape, scale)
+        return Sharing(shape, scale, share, owner)
 
-    async def _input(self, op: Operator, value: Given, owner: int, shape: Shape) -> Share:
+    async def _input(
+        self, op: Operator, value: Given, owner: int, shape: Shape, scale: int
+    ) -> Share:
         if value is None:
             return await self._zero(op, shape)
-        return Share(await self._encoded(op, value, shape))
+        return Share(await self._encoded(op, value, shape, scale))
 
     async def _encoded(
-        self, op: Operator, value: Tensor | Awaitable[Tensor], shape: Shape
+        self, op: Operator, value: Tensor | Awaitable[Tensor], shape: Shape, scale: int
     ) -> Tensor:
         real = value if isinstance(value, Tensor) else await value
         if tuple(real.shape) != shape:
             raise InputShapeError(str(op.label), tuple(real.shape), shape)
-        return await op.run(real.numel(), encode, real, self.scale_bits, limit=self.input_limit)
-
-    def zero(self, shape: Shape, scale_bits: int | None = None) -> Sharing:
-        """A sharing of zeros that everybody knows; add a public tensor to make it a constant."""
-        share = self.issue("zero", self._zero, shape)
-        return Sharing(shape, self.scale_bits if scale_bits is None else scale_bits, share)
-
-    async def _zero(self, op: Operator, shape: Shape) -> Share:
-        return Share(torch.zeros(shape, dtype=torch.int64), offline=True)
+        limit = self.input_limit if scale else 2.0**self.ring.integer_bits
+        return await op.run(real.numel(), encode, real, scale, limit=limit)
 
     def sample(self, shape: Shape, kind: SampleKind, parameter: float = 0.0) -> Sharing:
         """Random numbers that no party knows.
 
         Args:
-            kind: "bernoulli" (1 with the odds `parameter`, at scale 0), "uniform" in [0, 1) or
-                standard "normal", both at scale f.
+            kind: "bernoulli" (1 with the odds `parameter`), "whole" from 0 to below `parameter`, or
+                a "permutation" along the last dimension, at scale 0; "uniform" in [0, 1) or
+                standard "normal", at scale f.
         """
-        scale = 0 if kind == "bernoulli" else self.scale_bits
+        scale = self.scale_bits if kind in ("uniform", "normal") else 0
         return Sharing(shape, scale, self._sample(shape, kind, scale, parameter))
 
     def known(self, name: str, function: Real, x: Sharing, shape: Shape | None = None) -> Sharing:

@@ -48,12 +48,16 @@ class Bits:
         mask: the name of beta, which is the dealer's alone.
         masked: zeros and ones (planes, ...), uint8, the same at all parties.
         negated: whether b is one where b ^ beta is beta.
+        owner: the one party that knows b, if there is one; then `masked` is b itself there, zeros
+        at
+            others, and the mask is a name only.
     """
 
     shape: Shape
     mask: BitMask
     masked: "Future[Share]"
     negated: bool = False
+    owner: int | None = None
 
     def __invert__(self) -> "Bits":
         return replace(self, negated=not self.negated)

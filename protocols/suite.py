@@ -15,9 +15,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from protocols.errors import EncodingError, ShapeError
+from protocols.errors import ShapeError, ThresholdError
 from protocols.fixedpoint import encode
 from protocols.inputs import Inputs, Real
+from protocols.owned import rungs
 from protocols.party import Operator
 from protocols.ring.bilinear import Bilinear, Multiply, Shape, broadcast_shape
 from protocols.scales import lifted, rounded
@@ -106,7 +107,7 @@ class Suite(Inputs):
         if whole:
             factor, added = encode(value, 0, limit=self.limit), 0
         else:
-            x = self.rescale(x)
+            x = self._at_most_f(x)  # whole numbers need no lift: the factor brings the scale
             added = self.scale_bits + self._spare_bits(value)
             factor = encode(value, added, limit=self.limit)
         shapes = (tuple(factor.shape), x.shape) if public_first else (x.shape, tuple(factor.shape))
@@ -145,6 +146,8 @@ class Suite(Inputs):
         shape = broadcast_shape(s.shape, x.shape)
         bits = 0 if scale_bits is None else x.scale_bits - scale_bits
         scale = s.scale_bits + x.scale_bits - bits
+        if s.owner is not None and s.owner == x.owner:
+            return self._owned_product(s, x, bits)
         if not bits:
             return Sharing(shape, scale, self._product(Multiply(), s, x))
         return Sharing(shape, scale, self._truncated_product(s, x, bits))
@@ -202,29 +205,39 @@ class Suite(Inputs):
         """
         scale = x.scale_bits
         top = self.ring.value_bits
-        high = min(top, top - 2 * self.scale_bits + scale)
+        high = min(top, top - 2 * self.scale_bits + scale) if scale else self.ring.integer_bits
         if peak is not None:
             high = min(high, max(math.ceil(math.log2(peak)) + scale, 1))
         low = min(max(scale - self.scale_bits, 0), high - 1)
         whole = tuple(round(t * 2.0**scale) for t in thresholds)
-        if any(abs(t) >= self.limit for t in thresholds):
-            raise EncodingError(1, self.limit, self.scale_bits)
+        if scale and any(abs(t) >= self.limit for t in thresholds):
+            raise ThresholdError(1, self.limit, self.scale_bits)
         key = (low, high, int(intervals), *whole)
         if key not in x.compared:
-            x.compared[key] = self._compare(x, whole, low, high, intervals)
+            x.compared[key] = (
+                self._compare(x, whole, low, high, intervals)
+                if x.owner is None
+                else self._owned_steps(x, whole, low, intervals)
+            )
         return x.compared[key]
 
     def indicator(self, b: Bits) -> Sharing:
         """The bits as numbers, 1 or 0, at scale 0."""
+        if b.owner is not None:
+            return self._owned_indicator(b)
         return Sharing(b.shape, 0, self._indicator(b))
 
     def weighed(self, b: Bits, weights: Tensor) -> Sharing:
         """Sums of the bits with whole weights, at scale 0; (K, ...), (R, K) -> (R, ...)."""
+        if b.owner is not None:
+            return self._owned_weighed(b, weights)
         return Sharing((len(weights), *b.shape[1:]), 0, self._weighed(b, weights))
 
     def select(self, b: Bits, x: Sharing) -> Sharing:
         """x where b, 0 elsewhere, at the scale of x; shapes broadcast, x has no more dimensions
         than b, but for one in front."""
+        if b.owner is not None:
+            return self._owned_select(b, x)
         return Sharing(broadcast_shape(b.shape, x.shape), x.scale_bits, self._select(b, x))
 
     def selected(self, b: Bits, x: Sharing) -> Sharing:
@@ -245,9 +258,6 @@ class Suite(Inputs):
 
         For a product at scale 2f the truncated value is judged: one above -2^-f may count as 0.
         """
-        if x.owner is not None:
-            scale = -x.scale_bits
-            return self._apply("negative", _sign_bit, x, shape=x.shape, added_bits=scale)
         return self.indicator(self.below(x))
 
     def ladder(self, x: Sharing, top: int, count: int, *, mirrored: bool = False) -> Bits:
@@ -261,7 +271,10 @@ class Suite(Inputs):
         """
         high = top + x.scale_bits
         floor = max(min(x.scale_bits - self.scale_bits, high - 3 * count - 3), 0)
-        return self._ladder(x, floor, high, count, count * (2 if mirrored else 1))
+        planes = count * (2 if mirrored else 1)
+        if x.owner is not None:
+            return self._owned_steps(x, rungs(floor, high, count, planes), floor, False)
+        return self._ladder(x, floor, high, count, planes)
 
     # --- functions of one wire, without a round of their own ------------------------------------
 
@@ -272,7 +285,11 @@ class Suite(Inputs):
         wrong unit vector, or none.
         """
         digits = max(classes - 1, 1).bit_length()
-        hot = Sharing((1 << digits, *x.shape), 0, self._one_hot(x, digits))
+        shape = (1 << digits, *x.shape)
+        if x.owner is not None:
+            hot = self._owned_one_hot(x, digits)
+        else:
+            hot = Sharing(shape, 0, self._one_hot(x, digits))
         if classes == 1 << digits:
             return hot
         return self._apply("classes", lambda v: v[:classes], hot, shape=(classes, *x.shape))
@@ -321,7 +338,3 @@ class Suite(Inputs):
     def wave_bits(self) -> int:
         """Fractional bits of `waves`: truncated by 32 at the most, which is cheap to deal."""
         return min(self.scale_bits + 32, self.ring.value_bits - 6)
-
-
-def _sign_bit(x: Tensor) -> Tensor:
-    return (x < 0).to(torch.int64)

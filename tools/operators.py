@@ -52,7 +52,10 @@ once (`expand`) cannot be changed: both are errors.
 **Minus infinity** is for masks only: `masked_fill(mask, -inf)` and `x + mask` with a public mask go
 into `softmax`, where the places come out as 0. Any other operator refuses them.
 
-**Comparisons** give 1.0 and 0.0, not truth values. Indices are public.
+**Comparisons** give secret booleans, which are the numbers 1 and 0 in what follows. Secret integers
+and booleans are shared with `dtype=`; the dtype says how many bits a comparison looks at. Indices
+may be secret in `x[i]`, `index_select`, `gather`, `take`, `embedding`, `scatter`, `scatter_add` and
+`index_add`, into tables of up to 4096 entries, at a word dealt for each entry and place.
 
 | operator | measured in | operands | rounds | bytes | error |
 |---|---|---|--:|--:|--:|
@@ -130,7 +133,7 @@ async def _measured(
     measured.rounds = session.rounds - 1  # the last one is the result's own opening
     measured.sent = stats.online_payload_sent - before - 8 * value.numel()
     if value.numel():
-        measured.error = float((value - expected).abs().max())
+        measured.error = float((value.double() - expected.double()).abs().max())
     return measured
 
 

@@ -12,6 +12,8 @@ from mpcnet.operators import (
     decomposed,
     extremes,
     functions,
+    indexing,
+    integers,
     linear,
     loss,
     normalization,
@@ -19,6 +21,7 @@ from mpcnet.operators import (
     pooling,
     reduction,
     resampling,
+    sampling,
     shape,
 )
 from mpcnet.operators.table import dispatch, supported
@@ -33,6 +36,8 @@ __all__ = [
     "dispatch",
     "extremes",
     "functions",
+    "indexing",
+    "integers",
     "linear",
     "loss",
     "normalization",
@@ -40,6 +45,7 @@ __all__ = [
     "pooling",
     "reduction",
     "resampling",
+    "sampling",
     "shape",
     "supported",
 ]

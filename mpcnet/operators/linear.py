@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from mpcnet.dtypes import promoted
 from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.arithmetic import add, scale
 from mpcnet.operators.table import operator, secrets
@@ -69,7 +70,7 @@ def _convolution(
 def bilinear(operation: Bilinear, x: Any, y: Any) -> SecretTensor:
     """operation(x, y), at least one of them secret."""
     session = secrets((x, y))[0].session
-    suite = session.suite
+    suite, dtype = session.suite, promoted(x, y)
     if isinstance(operation, MatrixProduct):
         # What crossed the network, or will, is the matrix that this is the transpose of.
         (x, first), (y, second) = _untransposed(x), _untransposed(y)
@@ -80,10 +81,11 @@ def bilinear(operation: Bilinear, x: Any, y: Any) -> SecretTensor:
         elif x.content.known is not None:
             x = x.content.known
     if isinstance(x, SecretTensor) and isinstance(y, SecretTensor):
-        return session.wrap(suite.product(operation, x.sharing, y.sharing))
+        return session.wrap(suite.product(operation, x.sharing, y.sharing), dtype)
     if isinstance(x, SecretTensor):
-        return session.wrap(suite.multiply_public(operation, x.sharing, y))
-    return session.wrap(suite.multiply_public(operation, y.sharing, x, public_first=True))
+        return session.wrap(suite.multiply_public(operation, x.sharing, y), dtype)
+    product = suite.multiply_public(operation, y.sharing, x, public_first=True)
+    return session.wrap(product, dtype)
 
 
 def _untransposed(x: Any) -> tuple[Any, bool]:

@@ -1,6 +1,7 @@
 """Picking and placing at public indices, writing, and tensors made in the likeness of a secret."""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from mpcnet.errors import SecretError, UnsupportedOperator
 from mpcnet.operators.arithmetic import scale
+from mpcnet.operators.indexing import picked, placed
 from mpcnet.operators.table import kept, lift, operator, secrets
 from mpcnet.tensor import SecretTensor
 from protocols.functions.extremes import Tournament
@@ -19,7 +21,13 @@ aten = torch.ops.aten
 
 Overload = torch._ops.OpOverload
 
-_PICKED = (aten.index.Tensor, aten.gather.default, aten.take.default)
+_PICKED = (
+    aten.index.Tensor,
+    aten.index_select.default,
+    aten.gather.default,
+    aten.take.default,
+    aten.embedding.default,
+)
 _PLACED: dict[Overload, tuple[int, int]] = {
     aten.index_add.default: (0, 3),
     aten.index_copy.default: (0, 3),
@@ -42,15 +50,11 @@ _PLACED: dict[Overload, tuple[int, int]] = {
 }
 """Where the target and the values stand among the arguments; all others are public."""
 
-_INDEX = (
-    "a public index; a secret one needs a product with its one-hot form (see docs/operators.md)"
-)
-
 
 @operator(*_PICKED)
 def _pick(func: Overload, x: Any, *args: Any, **kwargs: Any) -> SecretTensor:
-    if not isinstance(x, SecretTensor) or secrets((args, kwargs)):
-        raise UnsupportedOperator(str(func), _INDEX)
+    if secrets((args, kwargs)):
+        return picked(func, x, *args, **kwargs)
     args, kwargs = kept((args, kwargs))
     return _moved(func, lambda v: func(v, *args, **kwargs), x)
 
@@ -67,7 +71,7 @@ def _masked_select(func: Overload, x: Any, mask: Tensor) -> SecretTensor:
 
 @operator(*_PLACED)
 def _placed(func: Overload, *args: Any, **kwargs: Any) -> SecretTensor:
-    if func is aten.scatter.src and isinstance(args[2], SecretTensor):
+    if func is aten.scatter.src and len(args) == 4 and isinstance(args[2], SecretTensor):
         return _spread(func, *args, **kwargs)
     return _place(func, *args, **kwargs)
 
@@ -78,7 +82,7 @@ def _spread(
     """What autograd asks for where a maximum stood: down its tournament, into zeros."""
     known = x.content.known if isinstance(x, SecretTensor) else x
     if not isinstance(places.content.trace, Tournament) or known is None or bool(known.any()):
-        raise UnsupportedOperator(str(func), _INDEX)
+        return _place(func, x, dim, places, y)
     session = places.session
     grad = session.constant(y).sharing
     return session.wrap(places.content.trace.spread(session.suite, grad))
@@ -94,7 +98,7 @@ def _place(func: Overload, *args: Any, **kwargs: Any) -> SecretTensor:
         filled.insert(source, kwargs.pop(name))
     rest = [each for i, each in enumerate(filled) if i not in (target, source)]
     if secrets((rest, kwargs)):
-        raise UnsupportedOperator(str(func), _INDEX)
+        return placed(func, *filled, **kwargs)
     _check_reduction(func, filled, kwargs)
     if "alpha" in kwargs:
         filled[source] = scale(filled[source], kwargs.pop("alpha"))
@@ -156,11 +160,12 @@ def _writing(func: Overload) -> Callable[..., Tensor]:
 def _moved(func: Overload, kernel: Callable[..., Tensor], *xs: SecretTensor) -> SecretTensor:
     """A kernel that only moves and adds; a run on small zeros tells the shape and what is wrong."""
     session = xs[0].session
+    dtype = reduce(torch.promote_types, [x.dtype for x in xs])
     shape = tuple(kernel(*(torch.zeros(x.shape, dtype=torch.int64) for x in xs)).shape)
     name = func.overloadpacket.__name__
     sharings = [x.sharing for x in xs]
     whole = session.suite.linear(name, lambda *v: kernel(*v).contiguous(), *sharings, shape=shape)
-    return session.wrap(whole)
+    return session.wrap(whole, dtype)
 
 
 # --- by a condition, public or secret ------------------------------------------------------------
@@ -237,8 +242,11 @@ def _filled(
     """
     dtype = options.get("dtype")
     if value or (dtype is not None and not dtype.is_floating_point):
-        return torch.full(tuple(size), value, dtype=dtype or torch.float32)
-    return x.session.wrap(x.session.suite.zero(tuple(size)))
+        return torch.full(tuple(size), value, dtype=dtype or x.dtype)
+    kind = dtype or x.dtype
+    scale_bits = None if kind.is_floating_point else 0
+    zero = x.session.suite.zero(tuple(size), scale_bits)
+    return x.session.wrap(zero, torch.float32 if kind.is_floating_point else kind)
 
 
 @operator(aten.zero.default)

@@ -180,7 +180,7 @@ def _max_pool(
     pads, spread = _each(padding, dims), _each(dilation, dims)
     pool = MaxPool(x.session.suite, x.sharing, sides, steps, pads, spread, ceil_mode)
     values = x.session.wrap(pool.values)
-    places = SecretTensor(x.session, pool.places, tuple(values.shape))
+    places = SecretTensor(x.session, pool.places, tuple(values.shape), torch.int64)
     if x.requires_grad:
         places.content.trace = pool
     return values, places
@@ -205,7 +205,9 @@ def _adaptive_max_pool(
     game = Tournament.play(suite, gathered(suite, flat, len(lead), places), len(lead) + 1)
     shape = (*lead, *output)
     spots = places.expand(*lead, *places.shape)
-    where = SecretTensor(session, lambda: reshaped(suite, game.place(suite, spots), shape), shape)
+    where = SecretTensor(
+        session, lambda: reshaped(suite, game.place(suite, spots), shape), shape, torch.int64
+    )
     return session.wrap(reshaped(suite, game.winner, shape)), where
 
 

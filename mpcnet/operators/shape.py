@@ -48,7 +48,6 @@ _COPIES = (
     aten.cat.default,
     aten.stack.default,
     aten.block_diag.default,
-    aten.index_select.default,
     aten.diagonal_copy.default,
     aten.diag_embed.default,
     aten.tril.default,
@@ -97,7 +96,7 @@ def _part(kernel: Callable[[Tensor], Any], index: int) -> Callable[[Tensor], Ten
 @operator(aten.detach.default, aten.alias.default)
 def _detach(func: Overload, x: SecretTensor) -> SecretTensor:
     """The same content, with all that was opened of it, apart from autograd's graph."""
-    result = SecretTensor(x.session, x.content, tuple(x.shape))
+    result = SecretTensor(x.session, x.content, tuple(x.shape), x.dtype)
     result.barred = x.barred
     return result
 
@@ -122,9 +121,7 @@ def share_wise(func: Overload, *args: Any, **kwargs: Any) -> Any:
     what torch says it is, from a run without data.
     """
     kwargs.pop("memory_format", None)
-    dtype = kwargs.pop("dtype", None)
-    if dtype is not None and not dtype.is_floating_point:
-        raise UnsupportedOperator(f"{func} to {dtype}", "results of a floating-point type")
+    asked = kwargs.pop("dtype", None)
     session = secrets((args, kwargs))[0].session
     leaves, spec = tree_flatten(kept((args, kwargs)))
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, SecretTensor)]
@@ -141,22 +138,32 @@ def share_wise(func: Overload, *args: Any, **kwargs: Any) -> Any:
         arguments, keywords = tree_unflatten(filled, spec)
         return target(*arguments, **keywords)
 
-    shapes = kernel(*(torch.empty(x.shape, dtype=torch.int64, device="meta") for x in sharings))
+    kinds = [leaves[i].dtype for i in places]
+    if asked and not asked.is_floating_point and any(kind.is_floating_point for kind in kinds):
+        raise UnsupportedOperator(f"{func} to {asked}", "results of a floating-point type")
+    metas = [
+        torch.empty(x.shape, dtype=k, device="meta") for x, k in zip(sharings, kinds, strict=True)
+    ]
+    shapes = kernel(*metas)
     name = func.overloadpacket.__name__
     if isinstance(shapes, Tensor):
         shape = tuple(shapes.shape)
         whole = session.suite.linear(
             name, lambda *v: kernel(*v).contiguous(), *sharings, shape=shape
         )
-        return session.wrap(whole)
+        return session.wrap(whole, _kind(asked or shapes.dtype))
 
     def part(index: int, shape: tuple[int, ...]) -> SecretTensor:
         one = session.suite.linear(
             name, lambda *v: kernel(*v)[index].contiguous(), *sharings, shape=shape
         )
-        return session.wrap(one)
+        return session.wrap(one, shapes[index].dtype)
 
     return [part(i, tuple(x.shape)) for i, x in enumerate(shapes)]
+
+
+def _kind(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype.is_floating_point else dtype
 
 
 _PLAIN = {

@@ -156,6 +156,8 @@ def assign(target: SecretTensor, value: SecretTensor, what: str) -> SecretTensor
     """
     if value.shape != target.shape:
         raise SecretError(f"{what} would change the shape of its target")
+    if value.dtype != target.dtype and not target.dtype.is_floating_point:
+        raise SecretError(f"{what} would put {value.dtype} into a secret of {target.dtype}")
     if value.barred is not None:
         raise UnsupportedOperator(what, "masked_fill, which returns a new tensor, then softmax")
     target.content.replace(value.content)

@@ -27,6 +27,7 @@ __all__ = [
     "select",
     "select_cost",
     "weighed",
+    "xor_open",
 ]
 
 
@@ -38,6 +39,7 @@ async def compare(
     high: int,
     mask: BitMask,
     intervals: bool = False,
+    carry: bool = False,
 ) -> Share:
     """b ^ beta, public to all, with b = [x < t] for each public t; judged from bit `low` upwards.
 
@@ -49,6 +51,7 @@ async def compare(
     The comparison is `protocols.chunks`. The tables of r serve all the numbers, since looking one
     up is local; every bit that is opened has a mask of its own. With `intervals`, thresholds ascend
     and b_k is the XOR of two neighbours' bits, [t_k <= x < t_(k+1)]; the last remains [x < t].
+    With `carry`, b is the borrow alone, [window of y^ < window of r].
 
     Shapes:   x (...), K numbers -> (K, ...) zeros and ones, uint8
     Domain:   -2^high <= x - t <= 2^high - 2^low (what is rounded up must not pass the window).
@@ -59,7 +62,7 @@ async def compare(
     Reveals:  nothing: every opened bit is masked by a bit of the dealer's
     Security: semi-honest, all but one party
     """
-    request = Comparison(f"{op.label}/material", x.mask, low, high, mask, intervals)
+    request = Comparison(f"{op.label}/material", x.mask, low, high, mask, intervals, carry)
     widths = chunk_bits(high - low)
     count = len(widths)
     material = await op.material(request)
@@ -77,15 +80,15 @@ async def compare(
 
     def join_chunks(masked: Tensor) -> Tensor:
         below = combine(masked[:count], masked[count:], mixed, pure, first)
-        if first:
+        if first and not carry:
             below = below ^ kernels().planes(x_hat, thresholds, high).view(-1)
         if intervals:
             planes = below.view(len(thresholds), -1)
             below = torch.cat([planes[:-1] ^ planes[1:], planes[-1:]]).flatten()
         return below ^ top
 
-    masked = await _xor_open(op, "chunks", await op.run(8 * work, open_chunks))
-    plane = await _xor_open(op, "sign", await op.run(work, join_chunks, masked))
+    masked = await xor_open(op, "chunks", await op.run(8 * work, open_chunks))
+    plane = await xor_open(op, "sign", await op.run(work, join_chunks, masked))
     bits = await op.run(work, unpack, plane.view(len(thresholds), -1), n)
     return Share(bits.view(len(thresholds), *x.shape), op.depth)
 
@@ -189,7 +192,8 @@ async def _flips(op: Operator, b: Bits) -> Tensor:
     return masked ^ 1 if b.negated else masked
 
 
-async def _xor_open(op: Operator, part: str, share: Tensor) -> Tensor:
+async def xor_open(op: Operator, part: str, share: Tensor) -> Tensor:
+    """The XOR of all parties' words, which must be masked by then."""
     for (other,) in await op.broadcast(part, share):
         share = share ^ other
     return share

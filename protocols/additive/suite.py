@@ -6,6 +6,7 @@ from torch import Tensor
 
 from protocols.additive.choice import Comparing, check_comparison
 from protocols.additive.comparison import compare, indicator, select, weighed
+from protocols.additive.digits import bits, floor
 from protocols.additive.elementary import exponential, mantissa, one_hot, sample, waves
 from protocols.additive.ladder import ladder
 from protocols.additive.points import compare_by_points
@@ -100,6 +101,18 @@ class AdditiveSuite(Suite):
 
     def _truncate(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
         return self.issue("truncate", truncate, self.wire(x), bits)
+
+    def _floor(self, x: Sharing, offset: int, bits: int) -> "asyncio.Future[Share]":
+        wire, label = self.wire(x), self.next_label("carry")
+        mask = BitMask(f"{label}/bits", (1, *x.shape))
+        masked = self.start(label, compare, wire, (-offset,), 0, bits, mask, carry=True)
+        return self.issue("floor", floor, wire, offset, bits, Bits(x.shape, mask, masked))
+
+    def _bits(self, x: Sharing, count: int) -> Bits:
+        twice = self._apply("double", lambda v: v << 1, x, shape=x.shape)
+        wire, label = self.wire(twice), self.next_label("bits")
+        mask = BitMask(f"{label}/bits", (count, *x.shape))
+        return Bits(mask.shape, mask, self.start(label, bits, wire, mask))
 
     def _compare(
         self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int, intervals: bool

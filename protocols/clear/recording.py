@@ -59,9 +59,10 @@ class RecordingSuite(ClearSuite):
         self._place = place
         self._only: Bits | None = None
 
-    def input(self, value: Given, owner: int, shape: Shape) -> Sharing:
-        x = super().input(value, owner, shape)
-        self._watch("input", x, self.ring.value_bits - 2 * self.scale_bits + x.scale_bits)
+    def input(self, value: Given, owner: int, shape: Shape, *, whole: bool = False) -> Sharing:
+        x = super().input(value, owner, shape, whole=whole)
+        real = self.ring.value_bits - 2 * self.scale_bits + x.scale_bits
+        self._watch("input", x, self.ring.integer_bits if whole else real)
         return x
 
     @property
@@ -84,6 +85,10 @@ class RecordingSuite(ClearSuite):
     def _truncate(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
         self._watch("truncate", x, self.ring.value_bits)
         return super()._truncate(x, bits)
+
+    def _floor(self, x: Sharing, offset: int, bits: int) -> "asyncio.Future[Share]":
+        self._watch("truncate", x, self.ring.value_bits, (-offset,))
+        return super()._floor(x, offset, bits)
 
     def _truncated_product(self, s: Sharing, x: Sharing, bits: int) -> "asyncio.Future[Share]":
         self._watch("truncate", x, self.ring.value_bits)

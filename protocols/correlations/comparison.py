@@ -33,6 +33,7 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
     Attributes:
         intervals: whether a plane, but the last, is the XOR of two neighbours, where bit `high` of
             r cancels.
+        carry: whether only the borrow out of the window is wanted: beta without bit `high` of r.
     """
 
     label: str
@@ -41,6 +42,7 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
     high: int
     bits: BitMask
     intervals: bool = False
+    carry: bool = False
 
     def __post_init__(self) -> None:
         window = self.high - self.low
@@ -84,8 +86,9 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
         yield from mask_products(
             own.words((len(widths), columns)), own.words((len(widths) - 1, columns))
         )
-        planes, sign = masks(self.bits).clone(), kernels().plane(r, self.high)
-        planes[-1 if self.intervals else 0 :] ^= sign
+        planes = masks(self.bits).clone()
+        if not self.carry:
+            planes[-1 if self.intervals else 0 :] ^= kernels().plane(r, self.high)
         yield planes.flatten()
 
 

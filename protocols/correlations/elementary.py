@@ -23,6 +23,7 @@ from protocols.ring.ring import Ring, RingBits
 
 __all__ = [
     "MAX_DIGIT_BITS",
+    "MAX_WHOLE_BITS",
     "Exponential",
     "OneHot",
     "Sample",
@@ -35,7 +36,10 @@ MAX_DIGIT_BITS = 12
 
 MAX_WAVES = 256
 
-SampleKind: TypeAlias = Literal["bernoulli", "uniform", "normal"]
+MAX_WHOLE_BITS = 32
+"""Random whole numbers below 2^32 are uniform to 2^-21."""
+
+SampleKind: TypeAlias = Literal["bernoulli", "uniform", "normal", "whole", "permutation"]
 
 
 class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="onehot"):
@@ -161,7 +165,8 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sampl
 
     Attributes:
         kind: "bernoulli" (1 with the odds `parameter`, at scale 0), "uniform" in [0, 1) or
-            standard "normal", both at `scale` bits.
+            standard "normal", both at `scale` bits; "whole" from 0 to below `parameter`, or a
+            "permutation" of the whole numbers along the last dimension, both at scale 0.
         ring_bits: of the ring of the shares.
     """
 
@@ -173,8 +178,11 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sampl
     ring_bits: RingBits = 64
 
     def __post_init__(self) -> None:
-        if not 0 <= self.scale <= 52 or not 0.0 <= self.parameter <= 1.0:
+        most = 2.0**MAX_WHOLE_BITS if self.kind == "whole" else 1.0
+        if not 0 <= self.scale <= 52 or not 0.0 <= self.parameter <= most:
             raise ValueError(f"{self.kind} samples at {self.scale} bits")
+        if self.kind == "permutation" and not self.shape:
+            raise ValueError("a permutation without a dimension")
 
     @property
     def masks(self) -> tuple[Mask | BitMask, ...]:
@@ -192,6 +200,10 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sampl
             yield shift_right(own.words(self.shape), WORD_BITS - self.scale)
         elif self.kind == "bernoulli":
             yield (_uniform(own, self.shape) < self.parameter).to(torch.int64)
+        elif self.kind == "whole":
+            yield (_uniform(own, self.shape) * self.parameter).to(torch.int64)
+        elif self.kind == "permutation":  # of random words; two alike in 2^64 are left in order
+            yield own.words(self.shape).argsort(-1)
         else:  # Box and Muller, 1958; 1 - u is never zero
             radius = torch.sqrt(-2 * torch.log1p(-_uniform(own, self.shape)))
             normal = radius * torch.cos(2 * math.pi * _uniform(own, self.shape))

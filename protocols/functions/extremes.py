@@ -109,7 +109,7 @@ class Tournament:
             places = torch.arange(self.length).view(-1, *[1] * (len(shape) - 1)).expand(shape)
         else:
             places = places.movedim(self.dim, 0)
-        x = suite.add_public(suite.zero(shape, scale_bits=0), places, shape=shape)
+        x = suite.add_public(suite.zero(shape, 0, self.winner.owner), places, shape=shape)
         return self._follow(suite, x, places)
 
     def carry(self, suite: Suite, y: Sharing) -> Sharing:

@@ -24,7 +24,7 @@ class Ranking:
     of the rank is its column of the permutation.
 
     Shapes:   x (..., m, ...), m at most `MAX_ROW`
-    Scale:    f; whole numbers at 0
+    Scale:    f; of integers, and of places, 0
     Domain:   differences below 2^(62 - 2f)
     Error:    none; a value that waits for a truncation is truncated first
     Cost:     5 rounds; m (m - 1) / 2 comparisons, 2^ceil(log2 m) dealt and m opened words a value
@@ -40,7 +40,7 @@ class Ranking:
         if length > MAX_ROW:
             raise ShapeError(f"sorting {length} values: at most {MAX_ROW}")
         self._suite, self._dim, self._length = suite, dim, length
-        self._rows = moved(suite, suite.rescale(x), dim)
+        self._rows = moved(suite, suite.rescale(x) if x.scale_bits else x, dim)
         rank = _ranks(suite, self._rows, descending)
         hot = suite.one_hot(rank, length)  # (place, element, ...)
         self._hot = suite.linear(

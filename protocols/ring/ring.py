@@ -43,6 +43,14 @@ class Ring(msgspec.Struct, frozen=True):
         return self.bits - 2
 
     @property
+    def integer_bits(self) -> int:
+        """Secret integers, and differences that are compared, stay below 2^this: 60, or 44 of 48.
+
+        Sixty bits are ten chunks, all that a comparison has.
+        """
+        return self.value_bits - 2
+
+    @property
     def spare(self) -> int:
         """Bits of a word above an element."""
         return WORD_BITS - self.bits

@@ -29,6 +29,7 @@ def difference(call: Call, result: Tensor) -> str:
         expected = call.function(*call.operands()).float()
     if result.shape != expected.shape:
         return f"{call.text}: shape {tuple(result.shape)}, not {tuple(expected.shape)}"
+    result, expected = result.float(), expected.float()
     if torch.allclose(result, expected, atol=2e-4, rtol=1e-4):
         return ""
     return f"{call.text}: off by {float((result - expected).abs().max()):.2g}"
@@ -134,7 +135,7 @@ REFUSED: dict[str, tuple[Callable[[Tensor], object], Sequence[str]]] = {
         lambda x: torch.add(x, x, out=torch.empty(2)),
         ["aten.add.out", "without out="],
     ),
-    "a secret index": (lambda x: x.gather(0, x), ["aten.gather", "public index"]),
+    "a secret index": (lambda x: x.gather(0, x), ["aten.gather", "integer indices"]),
     "a secret mask": (lambda x: x.masked_select(x > 0), ["masked_select", "public mask"]),
     "whole numbers": (lambda x: x.sum(dtype=torch.int64), ["int64", "floating-point"]),
     "another reduction": (

@@ -159,6 +159,7 @@ def test_every_error_has_a_reason_for_peers() -> None:
     samples: list[ProtocolError] = [
         EncodingError(735, 4.2e6, 20),
         InputShapeError("3.input", (735,), (4,)),
+        errors.ThresholdError(1, 16.0, 29),
         errors.ShapeError("shapes (2,) and (3,) do not fit"),
         errors.OwnershipError("party 0 gave no value"),
         errors.MessageError(1, "3.open", "8 bytes instead of 16"),

@@ -2,6 +2,7 @@
 
 from tools.operator_calls.calls import Call
 from tools.operator_calls.elementwise import ELEMENTWISE
+from tools.operator_calls.integers import INTEGERS
 from tools.operator_calls.models import MODELS
 from tools.operator_calls.moving import MOVING
 from tools.operator_calls.reducing import REDUCING
@@ -11,6 +12,7 @@ __all__ = ["FAMILIES", "Call"]
 
 FAMILIES: dict[str, list[Call]] = {
     "elementwise": ELEMENTWISE,
+    "integers": INTEGERS,
     "reducing": REDUCING,
     "moving": MOVING,
     "windows": WINDOWS,
