@@ -107,7 +107,7 @@ def lay_out(
             "identity": None if plaintext else {"key": f"{name}.key", "certificate": f"{name}.crt"},
             "parties": entries[:-1],
             "dealer": entries[-1],
-            "protocol": {"ring_bits": ring_bits},
+            "protocol": None if ring_bits == 64 else {"ring_bits": ring_bits},
             "link": {
                 "connect_timeout_s": _CONNECT_TIMEOUT_S,
                 "plaintext": plaintext,
