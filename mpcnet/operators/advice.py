@@ -8,20 +8,38 @@ from torch import nn
 
 __all__ = ["advice", "running_module"]
 
+_CLEAR = "an iteration of matrix products, or the same in the clear after a reveal"
+_POLYNOMIAL = "a polynomial over the range that you know: x, x**3 and so on"
+_EDGES = "comparisons with the public edges, and sums of them"
+_UNIQUE = "sort, and comparisons of neighbours: how many differ is itself a secret"
+
 _INSTEAD = {
-    "acos": "pi / 2 - asin, which is not there either: approximate it by a polynomial",
+    "_embedding_bag": "embedding, and its sum or mean",
+    "_embedding_bag_forward_only": "embedding, and its sum or mean",
+    "_fft_c2c": "products with the cosines and sines of the transform, as public matrices",
+    "_fft_r2c": "products with the cosines and sines of the transform, as public matrices",
+    "_linalg_det": _CLEAR,
+    "_linalg_eigh": _CLEAR,
+    "_linalg_solve_ex": _CLEAR,
+    "_linalg_svd": _CLEAR,
+    "_pack_padded_sequence": "sequences of one length, or one after the other",
+    "_unique2": _UNIQUE,
+    "acos": _POLYNOMIAL,
     "as_strided": "view, transpose, unfold and slices, which know their strides",
-    "asin": "a polynomial over the range that you know: x, x**3 and so on",
-    "atan": "a polynomial over the range that you know, or sigmoid and tanh",
+    "asin": _POLYNOMIAL,
+    "atan": _POLYNOMIAL,
+    "atan2": _POLYNOMIAL,
+    "bucketize": _EDGES,
     "cummax": "max over slices, or sort",
-    "histc": "comparisons with the public edges, and sums of them",
-    "inverse": "linalg_inv on revealed values, or an iteration of matrix products",
-    "linalg_inv_ex": "an iteration of matrix products, or solve in the clear after a reveal",
-    "linalg_solve_ex": "an iteration of matrix products, or solve in the clear after a reveal",
-    "_linalg_svd": "an iteration of matrix products, or the SVD in the clear after a reveal",
-    "masked_select": "a public mask, or x * mask, which keeps every place",
-    "_unique2": "sort, and comparisons of neighbours: how many differ is itself a secret",
-    "unique_dim": "sort, and comparisons of neighbours: how many differ is itself a secret",
+    "cummin": "min over slices, or sort",
+    "grid_sampler_2d": "interpolate, or index_select at public places",
+    "histc": _EDGES,
+    "linalg_cholesky_ex": _CLEAR,
+    "linalg_inv_ex": _CLEAR,
+    "linalg_qr": _CLEAR,
+    "resize": "reshape, or pad and slices",
+    "searchsorted": _EDGES,
+    "unique_dim": _UNIQUE,
 }
 """By name of an operator that people miss: what does the same work."""
 
@@ -30,9 +48,12 @@ def advice(name: str, known: Sequence[str]) -> str:
     """What to use instead of an operator.
 
     Args:
-        name: as ATen spells it, without the overload.
+        name: as ATen spells it.
         known: the operators of the table, with overloads.
     """
+    name, _, overload = name.partition(".")
+    if "out" in overload:
+        return "the same without out="
     if name in _INSTEAD:
         return _INSTEAD[name]
     names = sorted({each.split(".")[1] for each in known})

@@ -83,11 +83,19 @@ def _trilinear(
     sumdim: list[int],
     unroll_dim: int = 1,
 ) -> Tensor:
-    """As `torch.nn.functional.bilinear` asks for it: rows of x and z about matrices y."""
-    if (expand1, expand2, expand3, sumdim) != ([1, 3], [0], [1, 2], [2, 3]):
-        raise UnsupportedOperator(str(func), "torch.nn.functional.bilinear, torch.einsum")
-    turned = torch.einsum("bi,oij->boj", x, y)
-    return (turned * z.unsqueeze(1)).sum(-1)
+    """The sum of products over dimensions that each operand may lack.
+
+    For `torch.nn.functional.bilinear` matrices are multiplied: rows of x and z about y.
+    """
+    if (expand1, expand2, expand3, sumdim) == ([1, 3], [0], [1, 2], [2, 3]):
+        turned = torch.einsum("bi,oij->boj", x, y)
+        return (turned * z.unsqueeze(1)).sum(-1)
+    factors = []
+    for factor, places in ((x, expand1), (y, expand2), (z, expand3)):
+        for place in places:
+            factor = factor.unsqueeze(place)
+        factors.append(factor)
+    return (factors[0] * factors[1] * factors[2]).sum(sumdim)
 
 
 # --- of two values -------------------------------------------------------------------------------

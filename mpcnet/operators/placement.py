@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mpcnet.errors import SecretError, UnsupportedOperator
 from mpcnet.operators.arithmetic import scale
-from mpcnet.operators.table import lift, operator, secrets
+from mpcnet.operators.table import kept, lift, operator, secrets
 from mpcnet.tensor import SecretTensor
 from protocols.functions.extremes import Tournament
 from protocols.ring.bilinear import broadcast_shape
@@ -51,6 +51,7 @@ _INDEX = (
 def _pick(func: Overload, x: Any, *args: Any, **kwargs: Any) -> SecretTensor:
     if not isinstance(x, SecretTensor) or secrets((args, kwargs)):
         raise UnsupportedOperator(str(func), _INDEX)
+    args, kwargs = kept((args, kwargs))
     return _moved(func, lambda v: func(v, *args, **kwargs), x)
 
 
@@ -86,6 +87,7 @@ def _spread(
 def _place(func: Overload, *args: Any, **kwargs: Any) -> SecretTensor:
     target, source = _PLACED[func]
     session = secrets((args, kwargs))[0].session
+    args, kwargs = kept((args, kwargs))
     filled = list(args)
     if len(filled) <= source:  # named, as `src=` is by some callers
         name = func._schema.arguments[source].name
@@ -97,6 +99,7 @@ def _place(func: Overload, *args: Any, **kwargs: Any) -> SecretTensor:
     if "alpha" in kwargs:
         filled[source] = scale(filled[source], kwargs.pop("alpha"))
     values = [session.constant(lift(filled[place])) for place in (target, source)]
+    _check_places(func, filled, values[0], values[1])
     call = _writing(func)
 
     def kernel(x: Tensor, y: Tensor) -> Tensor:
@@ -112,6 +115,29 @@ def _check_reduction(func: Overload, args: list[Any], kwargs: dict[str, Any]) ->
         reduction = args[4] if len(args) > 4 else reduction
         if reduction not in ("add", "sum"):
             raise UnsupportedOperator(f"{func} with {reduction}", "reduce='add' or 'sum'")
+
+
+_UNIQUE = (aten.index_copy.default, aten.index_put.default, aten.put.default, aten.scatter.src)
+
+
+def _check_places(func: Overload, args: list[Any], target: Tensor, source: Tensor) -> None:
+    """Two values in one place would leave it to each party which of their shares comes last."""
+    adds = func is not aten.scatter.src and len(args) > 3 and args[3] is True
+    if func not in _UNIQUE or adds or source.numel() <= 1:
+        return
+    counts = torch.zeros(target.shape, dtype=torch.int32)
+    if func is aten.index_put.default:
+        counts = func(counts, args[1], torch.ones((), dtype=torch.int32), True)
+    elif func is aten.put.default:
+        counts = func(counts, args[1], torch.ones(args[1].shape, dtype=torch.int32), True)
+    else:
+        shape = args[2].shape if func is aten.scatter.src else source.shape
+        add = torch.scatter_add if func is aten.scatter.src else torch.index_add
+        counts = add(counts, args[1], args[2], torch.ones(shape, dtype=torch.int32))
+    if counts.numel() and int(counts.max()) > 1:
+        raise UnsupportedOperator(
+            f"{func} with one place twice", "places that differ, or accumulate=True, scatter_add"
+        )
 
 
 def _writing(func: Overload) -> Callable[..., Tensor]:

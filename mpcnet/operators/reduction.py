@@ -122,7 +122,7 @@ def _multiplied(x: Tensor, dim: int) -> Tensor:
     if not x.dim():
         return x
     if not x.shape[dim]:
-        return torch.ones_like(x.sum(dim))
+        return x.sum(dim) + 1
     while (length := x.shape[dim]) > 1:
         half = length // 2
         pairs = x.narrow(dim, 0, half) * x.narrow(dim, half, half)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from mpcnet.errors import UnsupportedOperator
-from mpcnet.operators.table import operator, secrets
+from mpcnet.operators.table import kept, operator, secrets
 from mpcnet.tensor import SecretTensor
 from protocols.functions.extremes import Tournament
 
@@ -126,7 +126,7 @@ def share_wise(func: Overload, *args: Any, **kwargs: Any) -> Any:
     if dtype is not None and not dtype.is_floating_point:
         raise UnsupportedOperator(f"{func} to {dtype}", "results of a floating-point type")
     session = secrets((args, kwargs))[0].session
-    leaves, spec = tree_flatten((args, kwargs))
+    leaves, spec = tree_flatten(kept((args, kwargs)))
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, SecretTensor)]
     if func in _JOINED:
         places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from mpcnet.errors import SecretError, UnsupportedOperator
 from mpcnet.operators.advice import advice, running_module
 from mpcnet.tensor import SecretTensor
 
-__all__ = ["Handler", "assign", "dispatch", "lift", "operator", "secrets", "supported"]
+__all__ = ["Handler", "assign", "dispatch", "kept", "lift", "operator", "secrets", "supported"]
 
 Handler = Callable[..., Any]
 
@@ -72,7 +72,7 @@ def _handled(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[st
         raise SecretError(
             f"{name} needs the values of a secret: await x.reveal(to=...) and use the plain tensor"
         )
-    raise UnsupportedOperator(str(func), advice(name, supported()))
+    raise UnsupportedOperator(str(func), advice(f"{name}.{func._overloadname}", supported()))
 
 
 def _called(
@@ -96,12 +96,13 @@ _MASKED = {"_softmax", "_log_softmax", "_safe_softmax", "detach", "alias"}
 def _check_infinities(
     func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    leaves = tree_leaves((args, kwargs))
-    if any(isinstance(x, SecretTensor) and x.barred is not None for x in leaves):
-        if func.overloadpacket.__name__ not in _MASKED:
-            raise UnsupportedOperator(
-                str(func), "softmax and log_softmax of a secret masked with minus infinity"
-            )
+    for each in (*args, *kwargs.values()):
+        for x in each if isinstance(each, list | tuple) else (each,):
+            if isinstance(x, SecretTensor) and x.barred is not None:
+                if func.overloadpacket.__name__ not in _MASKED:
+                    raise UnsupportedOperator(
+                        str(func), "softmax of a secret masked with minus infinity, first of all"
+                    )
 
 
 def _in_place(
@@ -115,8 +116,8 @@ def _in_place(
     else:
         plain = _functional(func)
         target = args[0]
-    if plain not in _TABLE:
-        name = packet.removesuffix("_")
+    if plain is None or plain not in _TABLE:
+        name = f"{packet.removesuffix('_')}.{func._overloadname}"
         raise UnsupportedOperator(str(func), advice(name, supported()))
     if not isinstance(target, SecretTensor):
         raise SecretError(
@@ -159,6 +160,16 @@ def assign(target: SecretTensor, value: SecretTensor, what: str) -> SecretTensor
         raise UnsupportedOperator(what, "masked_fill, which returns a new tensor, then softmax")
     target.content.replace(value.content)
     return target
+
+
+def kept(arguments: Any) -> Any:
+    """Arguments for a kernel that runs later: whoever called may change public tensors by then."""
+    return tree_map(_copied, arguments)
+
+
+def _copied(leaf: Any) -> Any:
+    public = isinstance(leaf, Tensor) and not isinstance(leaf, SecretTensor)
+    return leaf.clone() if public else leaf
 
 
 def secrets(arguments: object) -> list[SecretTensor]:

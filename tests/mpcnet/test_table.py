@@ -100,6 +100,23 @@ async def test_a_private_norm_follows_its_batches() -> None:
             torch.testing.assert_close(result, wanted, atol=2e-4, rtol=1e-4)
 
 
+async def test_an_index_may_change_after_the_call() -> None:
+    async def program(session: Session) -> Tensor:
+        x = session.share(torch.arange(4.0) if session.rank == 0 else None, owner=0, shape=(4,))
+        index = torch.tensor([3, 1])
+        parts = [
+            x[index],
+            x.index_select(0, index),
+            x.gather(0, index),
+            x.index_add(0, index, x[:2]),
+        ]
+        index.zero_()
+        return await torch.cat(parts).reveal()
+
+    expected = [3.0, 1.0, 3.0, 1.0, 3.0, 1.0, 0.0, 2.0, 2.0, 3.0]
+    assert (await run_parties(program, suite=ClearSuite)).results[0].tolist() == expected
+
+
 # --- refusals ------------------------------------------------------------------------------------
 
 
@@ -119,6 +136,14 @@ REFUSED: dict[str, tuple[Callable[[Tensor], object], Sequence[str]]] = {
     "another reduction": (
         lambda x: x.scatter_reduce(0, torch.tensor([0]), x, "prod"),
         ["scatter_reduce", "prod", "'sum'"],
+    ),
+    "a place twice": (
+        lambda x: x.scatter(0, torch.tensor([1, 1]), x),
+        ["scatter.src", "one place twice", "scatter_add"],
+    ),
+    "an assignment to a place twice": (
+        lambda x: x.clone().__setitem__(torch.tensor([0, 0]), x),
+        ["index_put", "one place twice"],
     ),
     "variance of one": (lambda x: x[:1].var(), ["aten.var", "more elements"]),
     "mean of none": (lambda x: x[:0].mean(), ["aten.mean", "more elements"]),

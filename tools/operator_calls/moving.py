@@ -144,7 +144,7 @@ MOVING: list[Call] = [
         (2, 4),
     ),
     signed("x.put(i, y)", lambda x, y: x.put(ROWS, y), FLAT, (2,)),
-    signed("x.scatter(1, i, y)", lambda x, y: x.scatter(1, PLACES[:1], y), FLAT, FLAT),
+    signed("x.scatter(1, i, y)", lambda x, y: x.scatter(1, PLACES[1:2], y), FLAT, FLAT),
     signed("x.scatter(1, i, 2)", lambda x: x.scatter(1, PLACES, 2.0), FLAT),
     signed(
         "x.scatter(1, i, y, 'add')", lambda x, y: x.scatter(1, PLACES, y, reduce="add"), FLAT, FLAT

@@ -111,5 +111,12 @@ REDUCING: list[Call] = [
     ),
     signed("linalg.matrix_power(x, 3)", lambda x: torch.linalg.matrix_power(x, 3), (3, 3)),
     signed("bilinear(x, y, z)", torch.nn.functional.bilinear, (2, 3), (2, 4), (5, 3, 4)),
+    signed(
+        "aten._trilinear(x, y, z)",
+        lambda x, y, z: torch.ops.aten._trilinear(x, y, z, [1], [0], [2], [1]),
+        (2, 4),
+        (3, 4),
+        (2, 3),
+    ),
     signed("trace(x)", torch.trace, (3, 4)),
 ]

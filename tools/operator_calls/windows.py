@@ -49,7 +49,7 @@ def per_dimension(dims: int) -> list[Call]:
         conv(dims, "stride 2, padding 1", stride=2, padding=1),
         conv(dims, "groups 2, dilation 2", groups=2, dilation=(2, 1, 1)[:dims]),
         conv(dims, "padding 'same'", padding="same"),
-        conv(dims, "no batch", padding="valid"),
+        of(dims, "conv{}d", "no batch", (4, *size), (2, 4, *sides)),
         turned(dims, "stride 2", stride=2, padding=1, output_padding=1),
         turned(dims, "groups 2, dilation 2", groups=2, dilation=(2, 1, 2)[:dims]),
         pool(dims, "avg_pool{}d", "3, stride 2, padding 1", kernel_size=3, stride=2, padding=1),
