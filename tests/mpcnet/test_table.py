@@ -130,10 +130,6 @@ class Arc(nn.Module):
 REFUSED: dict[str, tuple[Callable[[Tensor], object], Sequence[str]]] = {
     "no such protocol": (torch.asin, ["aten.asin.default", "polynomial"]),
     "nearly a name": (torch.special.i0e, ["special_i0e", "docs/operators.md"]),
-    "a result elsewhere": (
-        lambda x: torch.add(x, x, out=torch.empty(2)),
-        ["aten.add.out", "without out="],
-    ),
     "a secret index": (lambda x: x.gather(0, x), ["aten.gather", "public index"]),
     "a secret mask": (lambda x: x.masked_select(x > 0), ["masked_select", "public mask"]),
     "whole numbers": (lambda x: x.sum(dtype=torch.int64), ["int64", "floating-point"]),
