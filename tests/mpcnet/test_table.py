@@ -75,8 +75,9 @@ async def test_private_models(case: str) -> None:
     async def program(session: Session) -> Tensor:
         hidden = session.private({**recurrent(), **transformers()}[case], owner=0)
         value = session.share(x if session.rank == 1 else None, owner=1, shape=x.shape)
-        with torch.no_grad():
-            return await first_of(hidden(value)).reveal()
+        with torch.no_grad():  # and no await, by which other parties would enter it, too
+            result = first_of(hidden(value)).reveal()
+        return await result
 
     results = (await run_parties(program)).results
     torch.testing.assert_close(results[0], expected, atol=5e-4, rtol=1e-3)
