@@ -182,7 +182,7 @@ def demo_command(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="mpcnet-demo-") as name:
         folder = Path(name)
         plan = app.demo(own, folder)
-        protocol = {"ring_bits": arguments.ring_bits}
+        protocol = {} if arguments.ring_bits == 64 else {"ring_bits": arguments.ring_bits}
         files = demo.lay_out(
             plan, app.name, folder, arguments.transport, arguments.network, protocol
         )

@@ -146,5 +146,7 @@ class Stream:
 
 def _empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     """Like torch.empty, in numpy's memory: that asks for huge pages, which are there sooner."""
+    if not prod(shape):  # of which numpy's have strides of zero, which no view passes
+        return torch.empty(tuple(shape), dtype=dtype)
     memory = np.empty(tuple(shape), dtype=np.int32 if dtype == torch.int32 else np.int64)
     return torch.from_numpy(memory)

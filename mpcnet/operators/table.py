@@ -116,7 +116,7 @@ def _in_place(
     else:
         plain = _functional(func)
         target = args[0]
-    if plain not in _TABLE:
+    if plain is None or plain not in _TABLE:
         name = f"{packet.removesuffix('_')}.{func._overloadname}"
         raise UnsupportedOperator(str(func), advice(name, supported()))
     if not isinstance(target, SecretTensor):

@@ -76,8 +76,9 @@ async def test_private_models(case: str) -> None:
     async def program(session: Session) -> Tensor:
         hidden = session.private({**recurrent(), **transformers()}[case], owner=0)
         value = session.share(x if session.rank == 1 else None, owner=1, shape=x.shape)
-        with torch.no_grad():
-            return await first_of(hidden(value)).reveal()
+        with torch.no_grad():  # and no await, by which other parties would enter it, too
+            result = first_of(hidden(value)).reveal()
+        return await result
 
     results = (await run_parties(program)).results
     torch.testing.assert_close(results[0], expected, atol=5e-4, rtol=1e-3)
@@ -131,10 +132,6 @@ class Arc(nn.Module):
 REFUSED: dict[str, tuple[Callable[[Tensor], object], Sequence[str]]] = {
     "no such protocol": (torch.asin, ["aten.asin.default", "polynomial"]),
     "nearly a name": (torch.special.i0e, ["special_i0e", "docs/operators.md"]),
-    "a result elsewhere": (
-        lambda x: torch.add(x, x, out=torch.empty(2)),
-        ["aten.add.out", "without out="],
-    ),
     "a secret index": (lambda x: x.gather(0, x), ["aten.gather", "integer indices"]),
     "a secret mask": (lambda x: x.masked_select(x > 0), ["masked_select", "public mask"]),
     "whole numbers": (lambda x: x.sum(dtype=torch.int64), ["int64", "floating-point"]),

@@ -17,7 +17,7 @@ from protocols.errors import MessageError, RequestError
 from protocols.label import Label
 from protocols.party import Party
 from protocols.preprocessing.source import MAX_REQUESTS
-from protocols.prg import Key
+from protocols.prg import Key, Stream
 from protocols.ring.bilinear import Convolution, MatrixProduct, Multiply
 from tests.parties import run_parties
 from tests.protocols.ringvalues import given, revealed, uniform
@@ -283,13 +283,13 @@ async def test_a_key_of_the_wrong_size(size: int) -> None:
 
 async def test_kept_masks_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     shares: list[str] = []
-    share = Mask.share
+    stream = Mask.stream
 
-    def counted(self: Mask, rank: int, key: Key) -> torch.Tensor:
+    def counted(self: Mask, key: Key) -> Stream:
         shares.append(self.label)
-        return share(self, rank, key)
+        return stream(self, key)
 
-    monkeypatch.setattr(Mask, "share", counted)
+    monkeypatch.setattr(Mask, "stream", counted)
     kept = Mask("1.operand/mask", (3,), (0,), kept=True)
     async with dealing(Device()) as (exchanges, _):
         request(exchanges, 0, msgspec.json.encode(Keep("0.k/material", kept)))

@@ -79,12 +79,12 @@ def test_masks_that_chance_would_not_choose(bits: int, ring: Ring) -> None:
     x = torch.tensor([pair[0] for pair in pairs])
     r = torch.tensor([pair[1] - (pair[1] >> 63 << 64) for pair in pairs])
     rho, wrap = shift_right(r, bits), top_bit(r, ring).to(torch.int32)
-    y = ring.signed(truncated_share(x + r, rho, wrap, bits, True, ring))
+    y = ring.signed(truncated_share(x + r, rho.clone(), wrap, bits, True, ring))
     expected = [((x + top + r) >> bits) - (r >> bits) - top // 2**bits for x, r in pairs]
     assert y.tolist() == expected
     # What lies above an element changes nothing.
     above = uniform(x.shape) << ring.bits if ring.spare else torch.zeros_like(x)
-    again = truncated_share(x + r + above, rho, wrap, bits, True, ring)
+    again = truncated_share(x + r + above, rho.clone(), wrap, bits, True, ring)
     assert torch.equal(ring.signed(again), y)
 
 

@@ -3,6 +3,8 @@
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import pytest
@@ -143,7 +145,7 @@ async def test_no_stream_serves_two_purposes(
     by every operator that needs the mask of a wire again."""
     draws: dict[tuple[bytes, str], list[list[Any]]] = defaultdict(list)
     drawing: dict[Stream, list[Any]] = {}
-    stream, words, hidden = Key.stream, Stream.words, Stream.hidden
+    stream, words, hidden, slices = Key.stream, Stream.words, Stream.hidden, Stream.slices
 
     def named(self: Key, label: Label, purpose: Purpose) -> Stream:
         made = stream(self, label, purpose)
@@ -152,16 +154,23 @@ async def test_no_stream_serves_two_purposes(
         return made
 
     def recorded(self: Stream, shape: Any, dtype: torch.dtype = torch.int64) -> torch.Tensor:
-        drawing[self].append((tuple(shape), dtype))
+        drawing[self].append((prod(shape), dtype))
         return words(self, shape, dtype)
 
+    def sliced(
+        self: Stream, count: int, dtype: torch.dtype = torch.int64
+    ) -> Iterator[torch.Tensor]:
+        drawing[self].append((count, dtype))
+        return slices(self, count, dtype)
+
     def hiding(self: Stream, value: torch.Tensor) -> torch.Tensor:
-        drawing[self].append((tuple(value.shape), value.dtype))
+        drawing[self].append((value.numel(), value.dtype))
         return hidden(self, value)
 
     monkeypatch.setattr(Key, "stream", named)
     monkeypatch.setattr(Stream, "words", recorded)
     monkeypatch.setattr(Stream, "hidden", hiding)
+    monkeypatch.setattr(Stream, "slices", sliced)
 
     async def program(session: Session) -> tuple[bytes, list[bytes]]:
         await session.reveal(session.wrap(network(session)))
