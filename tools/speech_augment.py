@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from apps.speech.config import SpeechConfig
-from apps.speech.features import log_mel
+from apps.speech.features import feature_frames, log_mel
 from tools.speech_data import FSDD_RATE, Recording, Utterance
 
 __all__ = ["TrainingBatches", "disturb", "random_string"]
@@ -25,8 +25,8 @@ _DIGITS_PER_BATCH = 100
 _SECONDS_PER_DIGIT = 0.7  # the limit of a string; a longer one would only pad its whole batch
 
 
-class TrainingBatches(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Batch number `step`: features, classes of the CTC targets end to end, target lengths.
+class TrainingBatches(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
+    """Batch number `step`: features, CTC targets end to end, their lengths, lengths of examples.
 
     Args:
         config: says what the features are.
@@ -57,8 +57,12 @@ class TrainingBatches(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __len__(self) -> int:
         return self._steps
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Shapes: features (batch, num_features, frames), classes (digits,), lengths (batch,)"""
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Feature frames beyond an example's own, its tail among these, are the batch's padding.
+
+        Shapes: features (batch, num_features, frames), classes (digits,), lengths (batch,),
+                frames (batch,)
+        """
         rng = np.random.default_rng((self._seed, step))
         # Strings of like length share a batch, for the sake of padding.
         longest = int(rng.choice([1, 2, 4, 6, _LONGEST], p=[0.2, 0.15, 0.25, 0.2, 0.2]))
@@ -71,7 +75,8 @@ class TrainingBatches(Dataset[tuple[Tensor, Tensor, Tensor]]):
         classes = [digit + 1 for example in batch for digit in example.digits]
         lengths = [len(example.digits) for example in batch]
         features = log_mel(torch.from_numpy(waveforms), self._config)
-        return features, torch.tensor(classes), torch.tensor(lengths)
+        frames = [feature_frames(len(example.waveform), self._config) for example in batch]
+        return features, torch.tensor(classes), torch.tensor(lengths), torch.tensor(frames)
 
     def _example(self, rng: np.random.Generator, longest: int) -> Utterance:
         if rng.random() < 0.01:

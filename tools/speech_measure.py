@@ -12,10 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from apps.speech.config import SpeechConfig
+from apps.speech.config import Network, SpeechConfig
 from apps.speech.decoding import error_rate, greedy_decode
 from apps.speech.features import log_mel
-from apps.speech.model import Wav2Letter
 from tools.espeak_voices import reserved_voices, voice_strings
 from tools.speech_data import HELD_OUT_TAKES, Recording, Utterance, join, make_strings, read_fsdd
 
@@ -27,7 +26,7 @@ _RESERVED = "espeak-ng voices never trained on, strings of 2-8"
 
 
 @torch.no_grad()
-def transcribe(config: SpeechConfig, model: Wav2Letter, waveform: Tensor) -> str:
+def transcribe(config: SpeechConfig, model: Network, waveform: Tensor) -> str:
     """Shapes: waveform (samples,) at the model's rate."""
     logits = model(log_mel(waveform, config).unsqueeze(0))[0]  # (classes, frames)
     return greedy_decode(logits, config)
@@ -55,7 +54,7 @@ def held_out_conditions(recordings: Sequence[Recording]) -> dict[str, list[Utter
     }
 
 
-def report(config: SpeechConfig, model: Wav2Letter, archive: Path, console: Console) -> None:
+def report(config: SpeechConfig, model: Network, archive: Path, console: Console) -> None:
     """Print character and word error rates on the held-out takes, and on voices never heard.
 
     The last line needs espeak-ng, and says so where it is not installed.

@@ -1,6 +1,6 @@
-"""Wav2Letter while it is trained: batch normalisation after the convolutions, folded in afterwards.
+"""A speech network in training: batch normalisation behind its convolutions, folded in afterwards.
 
-Without normalisation the eleven layers learn some ten times slower. Wav2Letter has none, and need
+Without normalisation Wav2Letter's eleven layers learn some ten times slower. It has none, and need
 not: in evaluation a normalisation is a factor and a summand for each channel (Ioffe and Szegedy
 2015, arXiv:1502.03167), which the weights and the bias of the convolution before it take over.
 """
@@ -12,24 +12,27 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from apps.speech.config import Network
 from apps.speech.model import Wav2Letter
 
 __all__ = ["TrainingNetwork"]
 
 
 class TrainingNetwork(nn.Module):
-    """A Wav2Letter for features, with a normalisation after each convolution but the last.
+    """A network for features, with a normalisation after each convolution but the last.
 
     Args:
         model: its weights are initialised anew.
         dropout: share of the wide layers' channels that are dropped in training.
     """
 
-    def __init__(self, model: Wav2Letter, dropout: float) -> None:
+    def __init__(self, model: Network, dropout: float) -> None:
         super().__init__()
         self.model = model
         self.dropout = dropout
-        self._convolutions = [m for m in model.modules() if isinstance(m, nn.Conv1d)]
+        # In the order in which they run: convolutions, ReLUs, and what pads a layer's input.
+        self._layers = [m for m in model.modules() if not list(m.children())]
+        self._convolutions = [m for m in self._layers if isinstance(m, nn.Conv1d)]
         self._norms = [nn.BatchNorm1d(c.out_channels) for c in self._convolutions[:-1]]
         self._registered = nn.ModuleList(self._norms)
         for convolution in self._convolutions:
@@ -40,19 +43,26 @@ class TrainingNetwork(nn.Module):
             self._convolutions[-1].weight.mul_(0.1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """The scores in front of the last ReLU.
+        """The scores in front of a last ReLU.
 
-        Through that ReLU a class that has fallen to zero everywhere would get no gradient again.
+        Through such a ReLU a class that has fallen to zero everywhere would get no gradient again.
 
         Shapes: (batch, num_features, time) -> (batch, num_classes, frames)
         """
         narrow = self._convolutions[0].out_channels
+        norms = iter(self._norms)
         x = features
-        for convolution, norm in zip(self._convolutions, self._norms, strict=False):
-            x = norm(convolution(x)).relu()  # (batch, channels, frames)
-            if convolution.out_channels > narrow:
-                # Whole channels are dropped because that is cheap to draw.
-                x = nn.functional.dropout1d(x, self.dropout, self.training)
+        for layer in self._layers:
+            if layer is self._convolutions[-1]:
+                break
+            if isinstance(layer, nn.ReLU):
+                continue  # it stands behind the normalisation
+            x = layer(x)
+            if isinstance(layer, nn.Conv1d):
+                x = next(norms)(x).relu()  # (batch, channels, frames)
+                if layer.out_channels > narrow:
+                    # Whole channels are dropped because that is cheap to draw.
+                    x = nn.functional.dropout1d(x, self.dropout, self.training)
         scores: Tensor = self._convolutions[-1](x)
         return scores
 
@@ -74,7 +84,7 @@ class TrainingNetwork(nn.Module):
 
     @torch.no_grad()
     def settle(self, batches: list[Tensor], smallest_winner: float) -> None:
-        """Measure the normalisations anew, and lift the last bias; then evaluate only.
+        """Measure the normalisations anew, and lift Wav2Letter's last bias; then evaluate only.
 
         One number is added to all biases of the last layer, which no softmax can see. The best
         class of every frame then stands at `smallest_winner` or more, so the last ReLU cuts only
@@ -88,12 +98,14 @@ class TrainingNetwork(nn.Module):
         for features in batches:
             self.forward(features)
         self.eval()
+        if not isinstance(self.model, Wav2Letter):
+            return  # no ReLU cuts the scores
         lowest = min(float(self.forward(features).amax(dim=1).min()) for features in batches)
         _bias(self._convolutions[-1]).add_(smallest_winner - lowest)
 
     @torch.no_grad()
-    def folded(self) -> Wav2Letter:
-        """A plain Wav2Letter that computes the same as this network in evaluation mode."""
+    def folded(self) -> Network:
+        """A plain network that computes the same as this network in evaluation mode."""
         model = copy.deepcopy(self.model).eval()
         convolutions = [m for m in model.modules() if isinstance(m, nn.Conv1d)]
         for convolution, norm in zip(convolutions, self._norms, strict=False):

@@ -2,6 +2,8 @@
 
     python -m tools.train_speech --data ../shared/data/fsdd/recordings.zip
     python -m tools.train_speech --data ../shared/data/fsdd/recordings.zip --evaluate
+    python -m tools.train_speech --data ../shared/data/fsdd/recordings.zip --rung medium \
+        --output apps/speech/weights/live-medium.safetensors
 
 Needs espeak-ng for the synthetic voices. Takes 5-9 of every speaker are never trained on.
 """
@@ -14,6 +16,7 @@ import math
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from rich.console import Console
@@ -21,8 +24,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from apps.speech.config import DIGITS_WEIGHTS, SpeechConfig, load_model, save_model
-from apps.speech.model import Wav2Letter
+from apps.speech.config import DIGITS_WEIGHTS, Network, SpeechConfig, load_model, save_model
+from apps.speech.prompt_model import LADDER, shrinkage
 from tools.espeak_voices import training_voices, voice_digits, voice_strings
 from tools.speech_augment import TrainingBatches
 from tools.speech_data import DIGIT_WORDS, FSDD_RATE, TRAINING_TAKES, read_fsdd
@@ -58,6 +61,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--evaluate", action="store_true", help="measure --output, train nothing")
     parser.add_argument("--steps", type=int, default=12_000, help="batches of about 100 digits")
     parser.add_argument("--width", type=int, default=48, help="channels of the narrow layers")
+    parser.add_argument("--rung", choices=LADDER, help="a network for streaming; sets the width")
     parser.add_argument("--mel-bands", type=int, default=40, help="features of a frame")
     parser.add_argument("--voices", type=int, default=150, help="espeak-ng voices to make")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="at its highest")
@@ -68,17 +72,9 @@ def _parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _train(args: argparse.Namespace, console: Console) -> tuple[SpeechConfig, Wav2Letter]:
+def _train(args: argparse.Namespace, console: Console) -> tuple[SpeechConfig, Network]:
     torch.manual_seed(args.seed)
-    config = SpeechConfig(
-        input_type="power_spectrum",
-        num_features=args.mel_bands,
-        width=args.width,
-        sample_rate=FSDD_RATE,
-        alphabet=("", *DIGIT_WORDS),
-        separator=" ",
-        tail_frames=_TAIL_FRAMES,
-    )
+    config = _configuration(args)
     network = TrainingNetwork(config.build(), _DROPOUT)
     average = copy.deepcopy(network)
     batches = _training_batches(args, config, console)
@@ -87,10 +83,15 @@ def _train(args: argparse.Namespace, console: Console) -> tuple[SpeechConfig, Wa
     with _progress(console) as progress:
         task = progress.add_task("training", total=args.steps, loss=math.nan)
         mean_loss, started = math.nan, time.monotonic()
-        for step, (features, classes, lengths) in enumerate(loader):
+        for step, (features, classes, lengths, frames) in enumerate(loader):
             _set_learning_rate(optimiser, args.learning_rate, step, args.steps)
             features = _mask(features)
-            loss = _step(network, optimiser, features, classes, lengths, bfloat16=not args.float32)
+            # In the padding of its batch a network could name words as late as it likes. One for
+            # streaming must be done by the end of the example's own tail.
+            ends = frames // shrinkage(config.layers) if config.layers else None
+            loss = _step(
+                network, optimiser, features, classes, lengths, ends, bfloat16=not args.float32
+            )
             average.follow(network, min(_AVERAGE_DECAY, (step + 1) / (step + 10)))
             mean_loss = loss if math.isnan(mean_loss) else 0.98 * mean_loss + 0.02 * loss
             progress.update(task, advance=1, loss=mean_loss)
@@ -100,6 +101,28 @@ def _train(args: argparse.Namespace, console: Console) -> tuple[SpeechConfig, Wa
     spread = range(0, args.steps, max(1, args.steps // _SETTLING_BATCHES))
     average.settle([batches[step][0] for step in spread], _SMALLEST_WINNER)
     return config, average.folded()
+
+
+def _configuration(args: argparse.Namespace) -> SpeechConfig:
+    config = SpeechConfig(
+        input_type="power_spectrum",
+        num_features=args.mel_bands,
+        width=args.width,
+        sample_rate=FSDD_RATE,
+        alphabet=("", *DIGIT_WORDS),
+        separator=" ",
+        tail_frames=_TAIL_FRAMES,
+    )
+    if args.rung is None:
+        return config
+    width, layers = LADDER[args.rung]
+    return msgspec.structs.replace(
+        config,
+        architecture="prompt",
+        width=width,
+        layers=layers,
+        level="running",
+    )
 
 
 def _progress(console: Console) -> Progress:
@@ -149,14 +172,19 @@ def _step(
     features: Tensor,
     classes: Tensor,
     lengths: Tensor,
+    ends: Tensor | None,
     *,
     bfloat16: bool,
 ) -> float:
-    """One step of gradient descent; returns the CTC loss per digit."""
+    """One step of gradient descent; returns the CTC loss per digit.
+
+    Args:
+        ends: output frames of each example that count; None for all.
+    """
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         scores = network(features)
     log_probs = scores.float().log_softmax(dim=1).permute(2, 0, 1)  # (frames, batch, classes)
-    frames = torch.full_like(lengths, log_probs.shape[0])
+    frames = torch.full_like(lengths, log_probs.shape[0]) if ends is None else ends
     total = nn.functional.ctc_loss(
         log_probs, classes, frames, lengths, reduction="sum", zero_infinity=True
     )

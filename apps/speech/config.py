@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import msgspec
 import torch
@@ -10,14 +11,25 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from apps.speech.model import INPUT_TYPES, Wav2Letter
+from apps.speech.prompt_model import LayerShape, PromptNetwork
 from mpcnet.errors import AppError
 
-__all__ = ["DIGITS_WEIGHTS", "ModelFileError", "SpeechConfig", "load_model", "save_model"]
+__all__ = [
+    "DIGITS_WEIGHTS",
+    "ModelFileError",
+    "Network",
+    "SpeechConfig",
+    "load_model",
+    "save_model",
+]
+
+Network: TypeAlias = Wav2Letter | PromptNetwork
 
 DIGITS_WEIGHTS = Path(__file__).parent / "weights" / "digits.safetensors"
 
 _METADATA_KEY = "speech_config"
 _MAX_SIZE = 1 << 20  # of a layer; keeps every shape within torch's integers
+_MAX_LAYERS = 64
 _MAX_FILE_BYTES = 1 << 30  # the full-width network in float32 has 105 MB
 
 
@@ -39,10 +51,13 @@ class SpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Everything about a speech model that is public and not a weight.
 
     Attributes:
-        architecture: always "wav2letter".
+        architecture: "wav2letter", or "prompt" for a network made for streaming.
         input_type: "waveform", or "power_spectrum" for the log-mel features of this package.
         num_features: input channels: 1 for a waveform, the mel bands otherwise.
         width: channels of the narrow layers.
+        layers: of a "prompt" network; empty for Wav2Letter, whose layers are fixed.
+        level: "utterance" if features are relative to the loudest point of the whole recording,
+            "running" if to the loudest so far, which is known while somebody speaks.
         sample_rate: samples per second that the model was trained at.
         window_length, hop_length, fft_length: of the short-time spectrum, in samples.
         tail_frames: feature frames of silence put after the utterance. A network trained with CTC
@@ -57,15 +72,21 @@ class SpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     sample_rate: int
     alphabet: tuple[str, ...]
     separator: str
-    architecture: str = "wav2letter"
+    architecture: Literal["wav2letter", "prompt"] = "wav2letter"
+    layers: tuple[LayerShape, ...] = ()
+    level: Literal["utterance", "running"] = "utterance"
     window_length: int = 200
     hop_length: int = 80
     fft_length: int = 256
     tail_frames: int = 0
 
     def __post_init__(self) -> None:
-        if self.architecture != "wav2letter":
-            raise ValueError(f"architecture is {self.architecture!r}, not 'wav2letter'")
+        if (self.architecture == "prompt") != bool(self.layers):
+            raise ValueError("a 'prompt' network needs layers, and 'wav2letter' takes none")
+        if self.architecture == "prompt" and self.input_type == "waveform":
+            raise ValueError("a 'prompt' network reads features, not a waveform")
+        if len(self.layers) > _MAX_LAYERS:
+            raise ValueError(f"a network has {_MAX_LAYERS} layers at most")
         if self.input_type not in INPUT_TYPES:
             raise ValueError(f"input_type is {self.input_type!r}, not one of {INPUT_TYPES}")
         if len(self.alphabet) < 2 or self.alphabet[0] != "":
@@ -81,19 +102,23 @@ class SpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if not 0 < self.window_length <= self.fft_length:
             raise ValueError("window_length must be positive and at most fft_length")
 
-    def build(self) -> Wav2Letter:
+    def build(self) -> Network:
         """The network of this configuration, with random weights."""
+        if self.architecture == "prompt":
+            return PromptNetwork(
+                len(self.alphabet), self.num_features, width=self.width, layers=self.layers
+            )
         return Wav2Letter(len(self.alphabet), self.input_type, self.num_features, width=self.width)
 
 
-def save_model(path: Path, config: SpeechConfig, model: Wav2Letter) -> None:
+def save_model(path: Path, config: SpeechConfig, model: Network) -> None:
     """Write weights and configuration into one safetensors file."""
     tensors = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
     metadata = {_METADATA_KEY: msgspec.json.encode(config).decode()}
     save_file(tensors, path, metadata=metadata)
 
 
-def load_model(path: Path) -> tuple[SpeechConfig, Wav2Letter]:
+def load_model(path: Path) -> tuple[SpeechConfig, Network]:
     """Read a model that `save_model` wrote; it comes back in evaluation mode, in float32.
 
     Raises:
@@ -126,13 +151,13 @@ def _read_config(path: Path, metadata: dict[str, str]) -> SpeechConfig:
         raise ModelFileError(path, f"its configuration is wrong ({error})") from error
 
 
-def _skeleton(path: Path, config: SpeechConfig) -> Wav2Letter:
+def _skeleton(path: Path, config: SpeechConfig) -> Network:
     # On the meta device nothing is allocated, whatever sizes the file claims.
     with torch.device("meta"):
         return config.build()
 
 
-def _check_shapes(path: Path, model: Wav2Letter, tensors: dict[str, torch.Tensor]) -> None:
+def _check_shapes(path: Path, model: Network, tensors: dict[str, torch.Tensor]) -> None:
     wanted = model.state_dict()
     for key, tensor in wanted.items():
         if key not in tensors:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from apps.speech.config import ModelFileError, SpeechConfig, load_model, save_model
+from apps.speech.prompt_model import LADDER, LayerShape, PromptNetwork
 
 CONFIG = SpeechConfig(
     input_type="power_spectrum",
@@ -20,6 +21,9 @@ CONFIG = SpeechConfig(
     alphabet=("", "yes", "no"),
     separator=" ",
 )
+
+LAYERS = LADDER["small"][1]
+PROMPT = msgspec.structs.replace(CONFIG, architecture="prompt", layers=LAYERS, level="running")
 
 
 @pytest.fixture
@@ -33,12 +37,14 @@ def metadata_of(config: object) -> dict[str, str]:
     return {"speech_config": msgspec.json.encode(config).decode()}
 
 
-def test_what_was_stored_comes_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stored", [CONFIG, PROMPT], ids=["wav2letter", "prompt"])
+def test_what_was_stored_comes_back(tmp_path: Path, stored: SpeechConfig) -> None:
     path = tmp_path / "model.safetensors"
-    model = CONFIG.build()
-    save_model(path, CONFIG, model)
+    model = stored.build()
+    save_model(path, stored, model)
     config, loaded = load_model(path)
-    assert config == CONFIG
+    assert config == stored
+    assert type(loaded) is type(model)
     assert not loaded.training
     for key, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], tensor)
@@ -49,6 +55,14 @@ def test_half_precision_is_read_as_float32(model_file: Path) -> None:
     save_file(halves, model_file, metadata=metadata_of(CONFIG))
     _, model = load_model(model_file)
     assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
+
+
+def test_layers_without_room_for_what_they_say_are_refused() -> None:
+    for impossible in ((3, 2, 2), (0,), (7, 0), (7, 1, -1), (1 << 20,), (1, 1, 0, 99)):
+        with pytest.raises(ValueError, match="kernel"):
+            LayerShape(*impossible)
+    with pytest.raises(ValueError, match="needs a layer"):
+        PromptNetwork(3, 5, width=2, layers=())
 
 
 def test_absent_file(tmp_path: Path) -> None:
@@ -120,6 +134,11 @@ def test_file_without_configuration(model_file: Path) -> None:
         ({"width": 10**6}, "shape"),
         ({"width": "wide"}, "width"),
         ({"architecture": "whisper"}, "whisper"),
+        ({"architecture": "prompt"}, "needs layers"),
+        ({"layers": [[7, 1, 3, 1]]}, "takes none"),
+        ({"architecture": "prompt", "layers": [[1, 1, 0, 1]] * 65}, "64 layers at most"),
+        ({"input_type": "waveform", "architecture": "prompt", "layers": [[7]]}, "not a waveform"),
+        ({"level": "loud"}, "loud"),
         ({"input_type": "mel"}, "mel"),
         ({"alphabet": ["yes", "no"]}, "blank"),
         ({"window_length": 512}, "window_length"),

@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from apps.speech.config import SpeechConfig
-from apps.speech.features import RANGE_DB, STEP_DB, feature_frames, log_mel, mel_filters
+from apps.speech.features import (
+    LOWEST_LEVEL_DB,
+    RANGE_DB,
+    STEP_DB,
+    feature_frames,
+    follow_level,
+    log_mel,
+    mel_filters,
+)
 
 RATE = 8000
 CONFIG = SpeechConfig(
@@ -94,3 +102,23 @@ def test_a_batch_is_its_utterances() -> None:
     features = log_mel(batch, CONFIG)
     for waveform, expected in zip(batch, features, strict=True):
         torch.testing.assert_close(log_mel(waveform, CONFIG), expected)
+
+
+def test_a_running_level_rises_at_once_and_falls_slowly() -> None:
+    level_db = torch.full((1, 2, 300), -90.0)
+    level_db[:, 1, 100] = -10.0
+    level = follow_level(level_db, CONFIG)[0, 0]
+    assert bool((level[:100] == LOWEST_LEVEL_DB).all())
+    assert float(level[100]) == -10.0
+    assert float(level[200]) == pytest.approx(-12.0, abs=1e-3)  # a second later
+    whole = follow_level(level_db, CONFIG)
+    first = follow_level(level_db[:, :, :150], CONFIG)
+    second = follow_level(level_db[:, :, 150:], CONFIG, first[:, 0, -1])
+    assert torch.equal(torch.cat([first, second], dim=2), whole)
+
+
+def test_with_a_running_level_the_past_does_not_depend_on_the_future() -> None:
+    running = msgspec.structs.replace(CONFIG, level="running")
+    quiet = 0.05 * tone(500.0, 4000)
+    features = log_mel(torch.cat([quiet, tone(900.0, 4000)]), running)
+    torch.testing.assert_close(features[:, :48], log_mel(quiet, running)[:, :48])

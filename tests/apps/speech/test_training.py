@@ -54,8 +54,8 @@ def test_batches_are_the_same_whoever_asks(recordings: list[Recording]) -> None:
     )
     for one, other in zip(first[2], again[2], strict=True):
         assert torch.equal(one, other)
-    features, classes, lengths = first[1]
-    assert features.shape[:2] == (len(lengths), 6)
+    features, classes, lengths, frames = first[1]
+    assert features.shape == (len(lengths), 6, int(frames.max()))
     assert int(lengths.sum()) == len(classes)
     assert int(classes.min()) >= 1
 
