@@ -1,0 +1,178 @@
+"""A convolutional network chunk by chunk, with the numbers of one pass over the whole.
+
+    stream = NetworkStream(model)
+    for chunk in chunks:                    # (batch, channels, frames), cut anywhere
+        logits = stream.push(chunk)         # of the frames that are settled now, or None
+    logits = stream.flush()                 # of the rest, once no more will come
+
+Each convolution keeps the input frames that later outputs still need, kernel - stride of them in
+the steady state, and computes each output once. The frames kept are tensors like any other: on
+secrets they are secrets, and since operators on secrets return at once, the next chunk may be
+pushed while the last one is under way. Its first layers then share rounds with the last one's
+later layers. Pushing needs no look at values, so all parties push alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from mpcnet.errors import AppError
+
+__all__ = ["NetworkStream", "StreamError"]
+
+_POINTWISE = (nn.ReLU, nn.Identity)
+
+
+class StreamError(AppError):
+    """A network that cannot run chunk by chunk, or a stream used after its end."""
+
+
+class NetworkStream:
+    """One stream through a network; several streams may run through one network.
+
+    Args:
+        network: convolutions over time and ReLUs, in the order in which `modules()` lists them, a
+            `ConstantPad1d` of zeros before a convolution where it pads one side more than the
+            other. Its weights may be plain, or secrets that `Session.private` made.
+
+    Raises:
+        StreamError: it holds something else; says what.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._layers = list(_layers(network))
+        self._ended = False
+
+    def push(self, x: Tensor) -> Tensor | None:
+        """The logits that are settled by these frames and were not before.
+
+        Shapes: x (batch, channels, frames), at least one frame
+                -> (batch, classes, settled frames); None if no frame is settled
+
+        Raises:
+            StreamError: after `flush`.
+        """
+        if self._ended:
+            raise StreamError("a stream that was flushed takes no more frames: begin a new one")
+        passing: Tensor | None = x
+        for layer in self._layers:
+            if passing is None:
+                return None
+            passing = layer(passing) if isinstance(layer, nn.Module) else layer.push(passing)
+        return passing
+
+    def flush(self) -> Tensor | None:
+        """The logits that the padding at the end settles; the stream is over then.
+
+        Raises:
+            StreamError: it was flushed before.
+        """
+        if self._ended:
+            raise StreamError("the stream was flushed before")
+        self._ended = True
+        passing: Tensor | None = None
+        for layer in self._layers:
+            if isinstance(layer, _Overlapping):
+                passing = layer.flush(passing)
+            elif passing is not None:
+                passing = layer(passing)
+        return passing
+
+
+class _Overlapping:
+    """A convolution and the input frames that it still needs.
+
+    Args:
+        before, after: zeros at the beginning and at the end of all input.
+    """
+
+    def __init__(self, convolution: nn.Conv1d, before: int, after: int) -> None:
+        self._convolution = convolution
+        self._before, self._after = before, after
+        self._stride = convolution.stride[0]
+        self._reach = convolution.dilation[0] * (convolution.kernel_size[0] - 1) + 1
+        if after >= self._reach:
+            raise StreamError(
+                f"a convolution that pads {after} frames with a reach of {self._reach} makes "
+                f"outputs of padding alone, which a stream does not"
+            )
+        self._kept: Tensor | None = None  # (batch, channels, frames)
+        self._skip = 0  # input frames to come that lie between two outputs' windows
+        self._begun = False
+
+    def push(self, x: Tensor) -> Tensor | None:
+        """Shapes: (batch, channels, frames) -> (batch, out_channels, settled frames), or None"""
+        if not self._begun:
+            self._begun = True
+            if self._before:
+                x = nn.functional.pad(x, (self._before, 0))
+        dropped = min(self._skip, x.shape[2])
+        self._skip -= dropped
+        if dropped == x.shape[2]:
+            return None
+        if dropped:
+            x = x[:, :, dropped:]
+        window = x if self._kept is None else torch.cat((self._kept, x), dim=2)
+        return self._convolve(window)
+
+    def flush(self, x: Tensor | None) -> Tensor | None:
+        """What the last input frames, if there are any, and the padding behind them settle."""
+        early = None if x is None else self.push(x)
+        # Without a frame kept no output is due: its window would hold padding alone.
+        if self._kept is None or not self._after:
+            return early
+        late = self._convolve(nn.functional.pad(self._kept, (0, self._after)))
+        settled = [y for y in (early, late) if y is not None]
+        return torch.cat(settled, dim=2) if len(settled) > 1 else next(iter(settled), None)
+
+    def _convolve(self, window: Tensor) -> Tensor | None:
+        """Every output that the window holds all inputs of; keeps what later ones need."""
+        frames = window.shape[2]
+        outputs = max(0, (frames - self._reach) // self._stride + 1)
+        used = outputs * self._stride
+        self._skip = max(0, used - frames)
+        self._kept = window[:, :, used:] if used < frames else None
+        if not outputs:
+            return None
+        seen = (outputs - 1) * self._stride + self._reach
+        y: Tensor = nn.functional.conv1d(
+            window if seen == frames else window[:, :, :seen],
+            self._convolution.weight,
+            self._convolution.bias,
+            self._stride,
+            0,
+            self._convolution.dilation,
+            self._convolution.groups,
+        )
+        return y
+
+
+def _layers(network: nn.Module) -> Iterator[nn.Module | _Overlapping]:
+    """The network's layers, each convolution with room for its state."""
+    before = after = 0
+    padded = False
+    for layer in network.modules():
+        if isinstance(layer, nn.ConstantPad1d) and layer.value == 0 and not padded:
+            (before, after), padded = layer.padding, True
+        elif isinstance(layer, nn.Conv1d):
+            own = _padding(layer)
+            yield _Overlapping(layer, before + own, after + own)
+            before, after, padded = 0, 0, False
+        elif isinstance(layer, _POINTWISE) and not padded:
+            yield layer
+        elif not list(layer.children()):
+            raise StreamError(
+                f"{layer} cannot run chunk by chunk here; a stream takes Conv1d, ReLU, and "
+                f"ConstantPad1d of zeros right before a Conv1d"
+            )
+    if padded:
+        raise StreamError("a ConstantPad1d without a convolution behind it cannot be streamed")
+
+
+def _padding(layer: nn.Conv1d) -> int:
+    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        raise StreamError(f"{layer} pads in a way that a stream does not; give a number of zeros")
+    return int(layer.padding[0])
