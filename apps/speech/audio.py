@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mpcnet.errors import AppError
 
-__all__ = ["MAX_SECONDS", "AudioError", "read_wav", "resample"]
+__all__ = ["MAX_SECONDS", "AudioError", "Resampler", "read_wav", "resample"]
 
 MAX_SECONDS = 60.0
 
@@ -70,37 +70,76 @@ def read_wav(path: Path, *, max_seconds: float = MAX_SECONDS) -> tuple[Tensor, i
 
 
 def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
-    """Change the sample rate with a sinc filter under a Hann window.
-
-    Each output sample is a weighted sum of the inputs around its own time, after Smith,
-    "Digital Audio Resampling" (CCRMA); nothing limits the ratio of the rates.
+    """Change the sample rate of a whole recording; see `Resampler`.
 
     Shapes: (samples,) -> (ceil(samples * to_rate / from_rate),)
 
     Raises:
         ValueError: if a rate is below 1.
     """
-    if from_rate < 1 or to_rate < 1:
-        raise ValueError(f"sample rates must be positive, not {from_rate} and {to_rate}")
+    resampler = Resampler(from_rate, to_rate)
     if from_rate == to_rate:
         return waveform
-    samples = waveform.shape[0]
-    cutoff = min(1.0, to_rate / from_rate) * _ROLLOFF  # as a part of half the input rate
-    reach = math.ceil(_ZERO_CROSSINGS / cutoff)  # taps on each side
-    padded = torch.nn.functional.pad(waveform, (reach, reach))
-    taps = torch.arange(2 * reach + 1)  # (taps,)
-    count = -(-samples * to_rate // from_rate)
-    blocks = []
-    for start in range(0, count, _BLOCK):
-        moments = torch.arange(start, min(start + _BLOCK, count)) * from_rate
-        nearest = moments // to_rate  # (block,) input sample at or before each output sample
-        late = (moments % to_rate).double() / to_rate  # (block,)
-        distance = (taps - reach - late[:, None]) * cutoff  # (block, taps) in zero crossings
-        window = torch.cos(distance * (math.pi / 2 / _ZERO_CROSSINGS)).square()
-        window[distance.abs() > _ZERO_CROSSINGS] = 0.0
-        weights = (torch.sinc(distance) * window * cutoff).to(waveform.dtype)
-        blocks.append((padded[nearest[:, None] + taps] * weights).sum(dim=1))
-    return torch.cat(blocks) if blocks else waveform[:0]
+    return torch.cat([resampler.push(waveform), resampler.flush()])
+
+
+class Resampler:
+    """Changes the sample rate of a waveform that comes block by block.
+
+    Each output sample is a weighted sum of the inputs around its own time, under a sinc with a Hann
+    window, after Smith, "Digital Audio Resampling" (CCRMA); nothing limits the ratio of the rates.
+    The blocks' lengths change nothing but when an output comes: once all inputs around it are
+    there, some 24 samples of the lower rate later.
+
+    Raises:
+        ValueError: if a rate is below 1.
+    """
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        if from_rate < 1 or to_rate < 1:
+            raise ValueError(f"sample rates must be positive, not {from_rate} and {to_rate}")
+        self._from, self._to = from_rate, to_rate
+        self._cutoff = min(1.0, to_rate / from_rate) * _ROLLOFF  # as a part of half the input rate
+        self._reach = math.ceil(_ZERO_CROSSINGS / self._cutoff)  # taps on each side
+        self._kept = torch.zeros(self._reach)
+        self._first = -self._reach  # the input sample that `_kept` begins with
+        self._heard = self._made = 0
+
+    def push(self, waveform: Tensor) -> Tensor:
+        """Shapes: (samples,) -> (outputs that are settled by them,)"""
+        if self._from == self._to:
+            return waveform
+        self._heard += waveform.shape[0]
+        self._kept = torch.cat([self._kept.to(waveform.dtype), waveform])
+        settled = max(0, self._heard - self._reach)
+        return self._make(-(-settled * self._to // self._from))
+
+    def flush(self) -> Tensor:
+        """The outputs whose surroundings end with the recording."""
+        if self._from == self._to:
+            return self._kept[:0]
+        self._kept = torch.nn.functional.pad(self._kept, (0, self._reach))
+        return self._make(-(-self._heard * self._to // self._from))
+
+    def _make(self, count: int) -> Tensor:
+        """The outputs up to number `count`; forgets the inputs that no later one needs."""
+        taps = torch.arange(2 * self._reach + 1)  # (taps,)
+        blocks = [self._kept[:0]]
+        for start in range(self._made, count, _BLOCK):
+            moments = torch.arange(start, min(start + _BLOCK, count)) * self._from
+            nearest = moments // self._to  # (block,) input sample at or before each output sample
+            late = (moments % self._to).double() / self._to  # (block,)
+            distance = (taps - self._reach - late[:, None]) * self._cutoff  # in zero crossings
+            window = torch.cos(distance * (math.pi / 2 / _ZERO_CROSSINGS)).square()
+            window[distance.abs() > _ZERO_CROSSINGS] = 0.0
+            weights = (torch.sinc(distance) * window * self._cutoff).to(self._kept.dtype)
+            places = nearest[:, None] + taps - (self._reach + self._first)  # (block, taps)
+            blocks.append((self._kept[places] * weights).sum(dim=1))
+        self._made = max(self._made, count)
+        needed = self._made * self._from // self._to - self._reach
+        passed = min(max(0, needed - self._first), self._kept.shape[0])
+        self._kept, self._first = self._kept[passed:], self._first + passed
+        return torch.cat(blocks)
 
 
 def _check_header(path: Path, file: soundfile.SoundFile, max_seconds: float) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from apps.speech.config import SpeechConfig
 
-__all__ = ["BLANK", "edit_distance", "error_rate", "greedy_decode"]
+__all__ = ["BLANK", "GreedyDecoder", "edit_distance", "error_rate", "greedy_decode"]
 
 BLANK = 0  # the class that means "nothing new in this frame"
 
@@ -21,17 +21,42 @@ def greedy_decode(logits: Tensor, config: SpeechConfig) -> str:
     Raises:
         ValueError: if the number of rows is not the number of classes in the alphabet.
     """
-    if logits.ndim != 2 or logits.shape[0] != len(config.alphabet):
-        raise ValueError(
-            f"logits of shape {tuple(logits.shape)} do not fit {len(config.alphabet)} classes"
-        )
-    symbols: list[str] = []
-    previous = BLANK
-    for best in logits.argmax(dim=0).tolist():
-        if best not in (previous, BLANK):
-            symbols.append(config.alphabet[best])
-        previous = best
-    return config.separator.join(symbols)
+    decoder = GreedyDecoder(config)
+    decoder.push(logits)
+    return decoder.text
+
+
+class GreedyDecoder:
+    """`greedy_decode` for logits that come chunk by chunk: a symbol stands once it is said.
+
+    Attributes:
+        text: of all logits so far.
+    """
+
+    def __init__(self, config: SpeechConfig) -> None:
+        self.text = ""
+        self._config = config
+        self._previous = BLANK
+
+    def push(self, logits: Tensor) -> str:
+        """What these frames add to the text, the separator before it included.
+
+        Shapes: logits (num_classes, frames), one utterance
+
+        Raises:
+            ValueError: if the number of rows is not the number of classes in the alphabet.
+        """
+        alphabet, separator = self._config.alphabet, self._config.separator
+        if logits.ndim != 2 or logits.shape[0] != len(alphabet):
+            raise ValueError(
+                f"logits of shape {tuple(logits.shape)} do not fit {len(alphabet)} classes"
+            )
+        before = len(self.text)
+        for best in logits.argmax(dim=0).tolist():
+            if best not in (self._previous, BLANK):
+                self.text += (separator if self.text else "") + alphabet[best]
+            self._previous = best
+        return self.text[before:]
 
 
 def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:

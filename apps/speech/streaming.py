@@ -64,8 +64,11 @@ class NetworkStream:
             passing = layer(passing) if isinstance(layer, nn.Module) else layer.push(passing)
         return passing
 
-    def flush(self) -> Tensor | None:
-        """The logits that the padding at the end settles; the stream is over then.
+    def flush(self, x: Tensor | None = None) -> Tensor | None:
+        """The logits that these last frames and the padding behind them settle; it is over then.
+
+        Shapes: x (batch, channels, frames), or None where all frames were pushed
+                -> (batch, classes, settled frames); None if no frame is settled
 
         Raises:
             StreamError: it was flushed before.
@@ -73,7 +76,7 @@ class NetworkStream:
         if self._ended:
             raise StreamError("the stream was flushed before")
         self._ended = True
-        passing: Tensor | None = None
+        passing = x
         for layer in self._layers:
             if isinstance(layer, _Overlapping):
                 passing = layer.flush(passing)
@@ -105,6 +108,18 @@ class _Overlapping:
 
     def push(self, x: Tensor) -> Tensor | None:
         """Shapes: (batch, channels, frames) -> (batch, out_channels, settled frames), or None"""
+        window = self._window(x)
+        return None if window is None else self._convolve(window)
+
+    def flush(self, x: Tensor | None) -> Tensor | None:
+        """What the last input frames, if there are any, and the padding behind them settle."""
+        window = self._kept if x is None else self._window(x)
+        if window is None:  # then no output is due: it would see padding alone
+            return None
+        return self._convolve(nn.functional.pad(window, (0, self._after)))
+
+    def _window(self, x: Tensor) -> Tensor | None:
+        """The frames kept and these, without those that no output sees."""
         if not self._begun:
             self._begun = True
             if self._before:
@@ -115,18 +130,7 @@ class _Overlapping:
             return None
         if dropped:
             x = x[:, :, dropped:]
-        window = x if self._kept is None else torch.cat((self._kept, x), dim=2)
-        return self._convolve(window)
-
-    def flush(self, x: Tensor | None) -> Tensor | None:
-        """What the last input frames, if there are any, and the padding behind them settle."""
-        early = None if x is None else self.push(x)
-        # Without a frame kept no output is due: its window would hold padding alone.
-        if self._kept is None or not self._after:
-            return early
-        late = self._convolve(nn.functional.pad(self._kept, (0, self._after)))
-        settled = [y for y in (early, late) if y is not None]
-        return torch.cat(settled, dim=2) if len(settled) > 1 else next(iter(settled), None)
+        return x if self._kept is None else torch.cat((self._kept, x), dim=2)
 
     def _convolve(self, window: Tensor) -> Tensor | None:
         """Every output that the window holds all inputs of; keeps what later ones need."""

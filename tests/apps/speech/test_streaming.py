@@ -41,8 +41,12 @@ def cut(length: int, rng: np.random.Generator, longest: int) -> list[int]:
 
 def streamed(network: nn.Module, x: Tensor, sizes: Sequence[int]) -> Tensor:
     stream = NetworkStream(network)
-    pieces = [stream.push(chunk) for chunk in x.split(list(sizes), dim=2)]
-    pieces.append(stream.flush())
+    *chunks, last = x.split(list(sizes), dim=2)
+    pieces = [stream.push(chunk) for chunk in chunks]
+    if len(sizes) % 2:  # the last chunk alone, or with the end
+        pieces.append(stream.flush(last))
+    else:
+        pieces += [stream.push(last), stream.flush()]
     return torch.cat([piece for piece in pieces if piece is not None], dim=2)
 
 

@@ -1,0 +1,1 @@
+"""Private speech while somebody speaks: chunks of audio in, text out, everything in flight."""
