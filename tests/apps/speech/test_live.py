@@ -1,0 +1,204 @@
+"""Live speech among parties of one process: the plain text, whatever comes when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+import mpcnet
+from apps.speech.config import SpeechConfig
+from apps.speech.decoding import greedy_decode
+from apps.speech.features import log_mel
+from apps.speech.live.capture import Block, paced
+from apps.speech.live.feed import Chunk, Feed, Step
+from apps.speech.live.meter import Meter
+from apps.speech.live.program import Heard, follow, listen
+from apps.speech.live.voice import VoiceGate
+from apps.speech.prompt_model import LayerShape
+from mpcnet import Session
+
+CONFIG = SpeechConfig(
+    architecture="prompt",
+    layers=(LayerShape(6, 2, 2), LayerShape(5, 2, 1)),
+    level="running",
+    input_type="power_spectrum",
+    num_features=6,
+    width=4,
+    sample_rate=8000,
+    alphabet=("", "one", "two", "three"),
+    separator=" ",
+    tail_frames=8,
+)
+
+
+def network() -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return CONFIG.build().requires_grad_(False)
+
+
+def speech(seconds: float, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    loud = torch.rand(20, generator=generator).repeat_interleave(int(seconds * 400) + 1)
+    noise = torch.randn(int(seconds * 8000), generator=generator)
+    return 0.3 * noise * loud[: len(noise)]
+
+
+async def at_once(waveforms: Sequence[Tensor], block: int = 1000) -> AsyncIterator[Block]:
+    """Recordings faster than anybody speaks."""
+    loop = asyncio.get_running_loop()
+    for waveform in waveforms:
+        for start in range(0, len(waveform), block):
+            samples = waveform[start : start + block]
+            yield Block(samples, 8000, loop.time(), last=start + block >= len(waveform))
+            await asyncio.sleep(0.01)
+
+
+async def run_live(
+    blocks: AsyncIterator[Block], gate: VoiceGate | None = None, **options: float
+) -> tuple[list[Heard], Meter]:
+    heard: list[Heard] = []
+
+    async def program(session: Session) -> Meter | None:
+        model = session.private(network(), owner=1)
+        if session.rank == 1:
+            await follow(session, model, CONFIG, owner=0)
+            return None
+        return await listen(
+            session, model, CONFIG, blocks, lambda h, _: heard.append(h), owner=0, gate=gate,
+            **options,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    meter, _ = await mpcnet.local(2).run(program)
+    assert meter is not None
+    return heard, meter
+
+
+def logits_of(heard: Sequence[Heard], utterance: int) -> Tensor:
+    return torch.cat([h.logits for h in heard if h.utterance == utterance], dim=1)
+
+
+async def test_every_utterance_has_the_logits_of_its_whole_pass() -> None:
+    waveforms = [speech(1.1, 1), speech(0.05, 2), speech(0.8, 3)]
+    heard, meter = await run_live(at_once(waveforms), chunk_s=0.2, in_flight=3)
+    finals = [h for h in heard if h.final]
+    assert [h.utterance for h in finals] == [0, 1, 2]
+    for waveform, final in zip(waveforms, finals, strict=True):
+        features = log_mel(waveform, CONFIG)
+        padded = torch.nn.functional.pad(features, (0, final.frames - features.shape[1]))
+        whole = network()(padded[None])[0]
+        logits = logits_of(heard, final.utterance)
+        torch.testing.assert_close(logits, whole, atol=1e-3, rtol=1e-3)
+        assert final.text == greedy_decode(whole, CONFIG)
+    texts = [h.text for h in heard if h.utterance == 0]
+    assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
+    reading = meter.reading()
+    assert reading["heard_seconds"] == pytest.approx(1.95 + 0.03, abs=0.01)
+    assert reading["latency_p95"] > 0
+
+
+async def test_silence_is_not_sent_and_utterances_part_at_pauses() -> None:
+    pause = torch.zeros(16_000)
+    waveform = torch.cat([pause, speech(0.5, 1), pause, speech(0.5, 2), pause])
+    heard, meter = await run_live(at_once([waveform]), VoiceGate(), chunk_s=0.4)
+    assert [h.utterance for h in heard if h.final] == [0, 1]
+    assert 2.0 < meter.heard_s < 4.0  # of 7 seconds: what was said, a lead, and the hang
+
+
+async def test_nothing_heard_is_nothing_said() -> None:
+    heard, meter = await run_live(at_once([torch.zeros(4000)]), VoiceGate())
+    assert not heard
+    assert meter.heard_s == 0.0
+
+
+async def test_what_breaks_the_microphone_ends_the_session() -> None:
+    async def broken() -> AsyncIterator[Block]:
+        yield Block(torch.full((400,), torch.nan), 8000, 0.0)
+        raise OSError("unplugged")
+
+    with pytest.raises(OSError, match="unplugged"):
+        await run_live(broken())
+
+
+def feed(**options: int) -> Feed:
+    given = {"chunk_frames": 8, "widest_frames": 32, "in_flight": 2, "unit": 4, "tail_frames": 4}
+    return Feed(2, **(given | options))
+
+
+async def filled(source: Feed) -> Chunk:
+    step = await source.next_step()
+    assert step.kind == "chunk"
+    chunk = source.open(step)
+    assert chunk.slot.done()
+    return chunk
+
+
+async def test_chunks_widen_instead_of_queueing_and_become_narrow_again() -> None:
+    source = feed()
+    source.put(torch.ones(2, 16), [0.0] * 16)
+    assert [(await filled(source)).frames for _ in range(1)] == [16]
+    source.put(torch.ones(2, 8), [0.0] * 8)
+    await filled(source)
+    waiting = asyncio.ensure_future(source.next_step())  # two are under way
+    source.put(torch.ones(2, 27), [0.0] * 27)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    source.settled()
+    assert await waiting == Step("chunk", 28)
+    chunk = source.open(Step("chunk", 28))
+    assert not chunk.slot.done()
+    source.put(torch.ones(2, 1), [0.0])
+    assert chunk.slot.done()
+    source.settled()
+    assert await source.next_step() == Step("chunk", 8)
+    source.put(torch.ones(2, 100), [0.0] * 100)
+    assert await source.next_step() == Step("chunk", 32)
+
+
+async def test_an_end_fills_the_open_chunk_with_silence() -> None:
+    source = feed()
+    chunk = source.open(await source.next_step())
+    source.put(torch.ones(2, 2), [1.0, 2.0])
+    source.end_utterance()
+    assert (await chunk.slot)[0].sum(dim=0).tolist() == [2.0, 2.0] + [0.0] * 6
+    assert chunk.heard == 2
+    assert await source.next_step() == Step("end")
+    assert source.end() is chunk.utterance
+    source.end_utterance()  # twice is once
+    idle = source.open(await source.next_step())
+    source.close()
+    assert idle.slot.done()
+    assert await source.next_step() == Step("stop")
+
+
+async def test_recordings_come_as_fast_as_they_were_spoken() -> None:
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    blocks = [b async for b in paced([(torch.zeros(700), 8000), (torch.zeros(400), 16_000)])]
+    assert loop.time() - begun >= 0.11
+    assert [len(b.samples) for b in blocks] == [160, 160, 160, 160, 60, 320, 80]
+    assert [b.last for b in blocks] == [False] * 4 + [True, False, True]
+    assert blocks[-1].at - begun == pytest.approx(0.1125, abs=0.01)
+
+
+def test_the_meter_counts_time_once_where_chunks_overlap() -> None:
+    meter = Meter()
+    meter.heard_s = 2.0
+    for filled_at in (1.0, 1.2):
+        meter.chunk(
+            frames=40, captured=(filled_at - 0.4, filled_at), filled_at=filled_at,
+            computed_at=filled_at + 0.4, revealed_at=filled_at + 0.5, processor_s=0.1,
+        )  # fmt: skip
+    meter.frames([0.9, 1.0], 1.5)
+    reading = meter.reading()
+    assert reading["real_time_factor"] == pytest.approx(0.35)
+    assert reading["stages"] == pytest.approx(
+        {"capture": 0.4, "share": 0.0, "network": 0.3, "compute": 0.1, "reveal": 0.1}
+    )
+    assert (reading["behind"], reading["latency_max"]) == (0.5, pytest.approx(0.6))
+    assert "behind 0.50 s" in meter.line()
