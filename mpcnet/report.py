@@ -166,6 +166,8 @@ def _words(name: str, fields: Mapping[str, Any]) -> str:
             return f"{fields['answers']:,} answers, {decimal(fields['bytes'])}"
         case "progress":
             return f"{fields['done']} of {fields['total']} {fields['what']} done"
+        case "live":
+            return str(fields["line"])
         case "result":
             return "done"
         case "error":

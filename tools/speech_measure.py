@@ -13,12 +13,21 @@ from rich.table import Table
 from torch import Tensor
 
 from apps.speech.config import Network, SpeechConfig
-from apps.speech.decoding import error_rate, greedy_decode
+from apps.speech.decoding import BLANK, error_rate, greedy_decode
 from apps.speech.features import log_mel
+from apps.speech.prompt_model import look_ahead, shrinkage
 from tools.espeak_voices import reserved_voices, voice_strings
-from tools.speech_data import HELD_OUT_TAKES, Recording, Utterance, join, make_strings, read_fsdd
+from tools.speech_data import (
+    FSDD_RATE,
+    HELD_OUT_TAKES,
+    Recording,
+    Utterance,
+    join,
+    make_strings,
+    read_fsdd,
+)
 
-__all__ = ["held_out_conditions", "report", "transcribe"]
+__all__ = ["held_out_conditions", "naming_delays", "report", "transcribe"]
 
 _STRINGS = 300
 _SEED = 2024
@@ -76,6 +85,32 @@ def report(config: SpeechConfig, model: Network, archive: Path, console: Console
         rates = [f"{100 * error_rate(texts, heard, words=words):.2f} %" for words in (False, True)]
         table.add_row(name, str(len(utterances)), *rates)
     console.print(table)
+    if config.layers:
+        delays = naming_delays(config, model, recordings)
+        p50, p95 = np.percentile(delays, (50, 95)) if delays else (np.nan, np.nan)
+        console.print(
+            f"single digits are named {p50:.2f} s (median) and {p95:.2f} s (95th percentile) after "
+            f"the end of the recording, what the network looks ahead to included"
+        )
+
+
+@torch.no_grad()
+def naming_delays(
+    config: SpeechConfig, model: Network, recordings: Sequence[Recording]
+) -> list[float]:
+    """Seconds from the end of each single digit to the sound that its name waits for."""
+    unit, hop_s = shrinkage(config.layers), config.hop_length / config.sample_rate
+    window_s = config.window_length / 2 / config.sample_rate  # a frame looks ahead that far itself
+    delays = []
+    for recording in recordings:
+        spoken = join([recording], (0.25, 0.75))
+        features = log_mel(torch.from_numpy(spoken.waveform), config)
+        best = model(features[None])[0].argmax(dim=0)  # (frames,)
+        named = torch.nonzero(best != BLANK).flatten().tolist()
+        if named:
+            ahead = unit * (named[0] + 1) + look_ahead(config.layers)
+            delays.append(ahead * hop_s + window_s - (len(spoken.waveform) / FSDD_RATE - 0.75))
+    return delays
 
 
 def _with_noise(waveform: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:

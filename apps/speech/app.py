@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 from apps.speech.audio import read_wav, resample
 from apps.speech.config import DIGITS_WEIGHTS, SpeechConfig, load_model, save_model
 from apps.speech.decoding import greedy_decode
+from apps.speech.live.demo import add_live_arguments, conclude_live, live_table, plan_live
+from apps.speech.live.service import transcribe_live
 from apps.speech.program import (
     SpeechSettings,
     model_input,
@@ -25,6 +27,7 @@ from apps.speech.program import (
     transcribe,
 )
 from mpcnet.app import App, DemoPlan, Events
+from mpcnet.errors import AppError
 from mpcnet.session import Session
 
 __all__ = ["APP", "Speech"]
@@ -56,17 +59,25 @@ class Speech(App[SpeechSettings]):
             "model_owner": settings.model_owner,
             "recording_owner": settings.recording_owner,
             "model": msgspec.to_builtins(settings.model),
+            **({"live": True} if settings.live is not None else {}),
         }
 
     async def run(
         self, session: Session, settings: SpeechSettings, events: Events
     ) -> dict[str, Any]:
+        if settings.live is not None:
+            return await transcribe_live(session, settings, settings.live, events)
         return await transcribe(session, settings, recording_inputs(settings), events)
 
     def shapes(self, settings: SpeechSettings) -> Any:
         return [list(x.shape) for x in recording_inputs(settings)]
 
     async def rehearse(self, session: Session, settings: SpeechSettings, events: Events) -> Any:
+        if settings.live is not None:
+            raise AppError(
+                "a live run cannot be prepared ahead of time, since nobody knows what it will "
+                "hear: its dealer answers while it runs"
+            )
         inputs = rehearsal_inputs(settings)
         settings = msgspec.structs.replace(settings, recordings=(), logits=None)
         await transcribe(session, settings, inputs, events)
@@ -82,9 +93,14 @@ class Speech(App[SpeechSettings]):
             help="torchaudio's network, 26 million random weights, on one second of audio",
         )
         parser.add_argument("--seed", type=int, default=0, help="of the random weights")
+        add_live_arguments(parser)
 
     def demo(self, arguments: argparse.Namespace, folder: Path) -> DemoPlan:
         recordings = [path.resolve() for path in arguments.recordings]
+        if arguments.live:
+            if arguments.full_width:
+                raise AppError("--live needs a network made for it: leave out --full-width")
+            return plan_live(arguments, recordings or sorted(SAMPLES.glob("*.wav")), folder)
         weights = DIGITS_WEIGHTS
         if arguments.full_width:
             weights = _random_weights(folder, arguments.seed)
@@ -113,6 +129,8 @@ class Speech(App[SpeechSettings]):
         )
 
     def conclude(self, plan: DemoPlan, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+        if plan.extra.get("live"):
+            return conclude_live(plan, results, SAMPLES / "truth.json")
         private = results[_SPEAKER]["result"]
         logits = load_file(plan.extra["logits"])
         config, model = load_model(plan.extra["weights"])
@@ -139,6 +157,8 @@ class Speech(App[SpeechSettings]):
         return _outcome(plan, samples, results)
 
     def table(self, outcome: Mapping[str, Any]) -> RenderableType:
+        if outcome.get("live"):
+            return live_table(outcome)
         text = Table(title="Private transcription", title_justify="left")
         for heading in ("recording", "transcript", "true text", "as clear"):
             text.add_column(heading)

@@ -20,6 +20,7 @@ _LOWEST_RATE, _HIGHEST_RATE = 1_000, 384_000
 _MAX_CHANNELS = 32
 _ZERO_CROSSINGS = 24  # of the sinc, on each side; more means a steeper edge at half the rate
 _ROLLOFF = 0.96  # the edge lies this far below half the lower rate, so that little folds back
+_MOST_PHASES = 1024  # whose weights are kept: those of every usual pair of rates
 _BLOCK = 8192  # output samples made at a time, which bounds the memory
 
 
@@ -101,6 +102,11 @@ class Resampler:
         self._from, self._to = from_rate, to_rate
         self._cutoff = min(1.0, to_rate / from_rate) * _ROLLOFF  # as a part of half the input rate
         self._reach = math.ceil(_ZERO_CROSSINGS / self._cutoff)  # taps on each side
+        self._phases = to_rate // math.gcd(from_rate, to_rate)  # moments between two input samples
+        self._table: Tensor | None = None  # (phases, taps), where there are few
+        if from_rate != to_rate and self._phases <= _MOST_PHASES:
+            late = torch.arange(self._phases).double() / self._phases
+            self._table = self._weights(late)
         self._kept = torch.zeros(self._reach)
         self._first = -self._reach  # the input sample that `_kept` begins with
         self._heard = self._made = 0
@@ -128,11 +134,12 @@ class Resampler:
         for start in range(self._made, count, _BLOCK):
             moments = torch.arange(start, min(start + _BLOCK, count)) * self._from
             nearest = moments // self._to  # (block,) input sample at or before each output sample
-            late = (moments % self._to).double() / self._to  # (block,)
-            distance = (taps - self._reach - late[:, None]) * self._cutoff  # in zero crossings
-            window = torch.cos(distance * (math.pi / 2 / _ZERO_CROSSINGS)).square()
-            window[distance.abs() > _ZERO_CROSSINGS] = 0.0
-            weights = (torch.sinc(distance) * window * self._cutoff).to(self._kept.dtype)
+            late = moments % self._to  # (block,), in parts of an input sample
+            if self._table is not None:
+                weights = self._table[late * self._phases // self._to]  # (block, taps)
+            else:
+                weights = self._weights(late.double() / self._to)
+            weights = weights.to(self._kept.dtype)
             places = nearest[:, None] + taps - (self._reach + self._first)  # (block, taps)
             blocks.append((self._kept[places] * weights).sum(dim=1))
         self._made = max(self._made, count)
@@ -140,6 +147,14 @@ class Resampler:
         passed = min(max(0, needed - self._first), self._kept.shape[0])
         self._kept, self._first = self._kept[passed:], self._first + passed
         return torch.cat(blocks)
+
+    def _weights(self, late: Tensor) -> Tensor:
+        """Of the inputs around moments so much later than an input sample: (n,) -> (n, taps)"""
+        taps = torch.arange(2 * self._reach + 1)
+        distance = (taps - self._reach - late[:, None]) * self._cutoff  # in zero crossings
+        window = torch.cos(distance * (math.pi / 2 / _ZERO_CROSSINGS)).square()
+        window[distance.abs() > _ZERO_CROSSINGS] = 0.0
+        return torch.sinc(distance) * window * self._cutoff
 
 
 def _check_header(path: Path, file: soundfile.SoundFile, max_seconds: float) -> None:

@@ -66,8 +66,11 @@ def log_mel(waveform: Tensor, config: SpeechConfig) -> Tensor:
     return steps.reshape(*waveform.shape[:-1], *steps.shape[-2:])
 
 
-def mel_level_db(spectrum: Tensor, config: SpeechConfig) -> Tensor:
+def mel_level_db(spectrum: Tensor, config: SpeechConfig, filters: Tensor | None = None) -> Tensor:
     """Level of each mel band, in decibels relative to a sine at full scale.
+
+    Args:
+        filters: those of the configuration, where they are at hand.
 
     Shapes: spectrum (batch, fft_length // 2 + 1, frames), under a Hann window
             -> (batch, num_features, frames)
@@ -75,7 +78,8 @@ def mel_level_db(spectrum: Tensor, config: SpeechConfig) -> Tensor:
     window_sum = float(torch.hann_window(config.window_length).sum())
     # A sine of amplitude 1 then has power 1 at its peak.
     power = spectrum.abs().square() * (2.0 / window_sum) ** 2
-    return 10.0 * torch.log10(mel_filters(config) @ power + _TINY)
+    filters = mel_filters(config) if filters is None else filters
+    return 10.0 * torch.log10(filters @ power + _TINY)
 
 
 def follow_level(level_db: Tensor, config: SpeechConfig, before_db: Tensor | None = None) -> Tensor:

@@ -19,12 +19,32 @@ from mpcnet.app import Events
 from mpcnet.session import Session
 
 __all__ = [
+    "LiveSettings",
     "SpeechSettings",
     "model_input",
+    "own_model",
     "recording_inputs",
     "rehearsal_inputs",
     "transcribe",
 ]
+
+
+class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a live run cuts what it hears; of no effect at others than the recordings' owner.
+
+    Attributes:
+        chunk_seconds: of a chunk while all goes well: shorter means sooner, and more rounds.
+        widest_seconds: of a chunk at most, when the link or a machine cannot keep up.
+        in_flight: chunks under way at most; more hide a longer way to the peers.
+    """
+
+    chunk_seconds: Annotated[float, msgspec.Meta(ge=0.04, le=10.0)] = 0.4
+    widest_seconds: Annotated[float, msgspec.Meta(ge=0.04, le=40.0)] = 1.6
+    in_flight: Annotated[int, msgspec.Meta(ge=1, le=64)] = 6
+
+    def __post_init__(self) -> None:
+        if self.widest_seconds < self.chunk_seconds:
+            raise ValueError("widest_seconds is no less than chunk_seconds")
 
 
 class SpeechSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -40,6 +60,7 @@ class SpeechSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             prepared ahead of time; empty means those of `recordings`.
         logits: at the recordings' owner, a file for the revealed logits; None keeps none.
         max_seconds: longest recording accepted.
+        live: take the recordings at the pace of speech, chunk by chunk; whether, is public.
     """
 
     model_owner: str
@@ -50,6 +71,7 @@ class SpeechSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     prepare_seconds: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] = ()
     logits: Path | None = None
     max_seconds: float = MAX_SECONDS
+    live: LiveSettings | None = None
 
 
 async def transcribe(
@@ -66,7 +88,7 @@ async def transcribe(
     listens = session.names[session.rank] == settings.recording_owner
     started = time.perf_counter()
     events("phase", {"what": "setup", "item": "weights"})
-    model = session.private(_model(session, settings), owner=settings.model_owner)
+    model = session.private(own_model(session, settings), owner=settings.model_owner)
     await session.prepared()
     setup_seconds = time.perf_counter() - started
 
@@ -161,7 +183,12 @@ def _features(waveform: Tensor, settings: SpeechSettings) -> Tensor:
     return log_mel(waveform, settings.model)[None]
 
 
-def _model(session: Session, settings: SpeechSettings) -> nn.Module:
+def own_model(session: Session, settings: SpeechSettings) -> nn.Module:
+    """The network with the weights, at the model's owner; its architecture alone at others.
+
+    Raises:
+        ModelFileError: the owner names no weights, or those of another configuration.
+    """
     if session.names[session.rank] != settings.model_owner:
         with torch.device("meta"):  # the architecture alone: no memory, no weights
             return settings.model.build()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from apps.speech.config import SpeechConfig
-from apps.speech.features import follow_level, in_steps, mel_level_db
+from apps.speech.features import follow_level, in_steps, mel_filters, mel_level_db
 
 __all__ = ["FeatureStream", "Frames"]
 
@@ -46,6 +46,7 @@ class FeatureStream:
         margin = (config.fft_length - config.window_length) // 2
         self._before = config.fft_length // 2 - margin  # samples of the window before the moment
         self._window = torch.hann_window(config.window_length)
+        self._filters = mel_filters(config)
         self._kept = torch.zeros(self._before)
         self._level_db: Tensor | None = None
 
@@ -59,7 +60,7 @@ class FeatureStream:
         windows = self._kept.unfold(0, config.window_length, config.hop_length)  # (count, window)
         spectrum = torch.fft.rfft(windows * self._window, n=config.fft_length)  # (count, bins)
         self._kept = self._kept[count * config.hop_length :].clone()
-        level_db = mel_level_db(spectrum.T[None], config)  # (1, num_features, count)
+        level_db = mel_level_db(spectrum.T[None], config, self._filters)  # (1, num_features, count)
         loudest_db = follow_level(level_db, config, self._level_db)
         self._level_db = loudest_db[:, 0, -1]
         return Frames(in_steps(level_db, loudest_db)[0], level_db[0].amax(dim=0))

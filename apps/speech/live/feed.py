@@ -85,6 +85,9 @@ class Feed:
         in_flight: chunks that may be under way.
         unit: feature frames to an output frame; a chunk is a multiple of it.
         tail_frames: silence behind every utterance, for what the network names late.
+
+    Attributes:
+        chunk_frames: the same, a multiple of `unit`.
     """
 
     def __init__(
@@ -104,7 +107,7 @@ class Feed:
             )
         self._num_features = num_features
         self._unit = unit
-        self._chunk_frames, self._widest_frames = self._whole(chunk_frames), widest_frames
+        self.chunk_frames, self._widest_frames = self._whole(chunk_frames), widest_frames
         self._most_in_flight = in_flight
         self._tail = torch.zeros(num_features, tail_frames)
         self._utterances = deque([Utterance(0)])
@@ -175,7 +178,7 @@ class Feed:
 
     def _width(self, utterance: Utterance) -> int:
         waiting = self._whole(utterance.backlog)
-        least = self._unit if utterance.ended else self._chunk_frames
+        least = self._unit if utterance.ended else self.chunk_frames
         return min(max(waiting, least), self._widest_frames)
 
     def _whole(self, frames: int) -> int:

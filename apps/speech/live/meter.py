@@ -41,25 +41,28 @@ class Meter:
         frames: int,
         captured: tuple[float, float],
         filled_at: float,
-        computed_at: float,
         revealed_at: float,
+        read_at: float,
         processor_s: float,
     ) -> None:
         """One chunk is back.
 
         Args:
             captured: when its first and last sound was complete.
-            computed_at: when this party held its share of the logits.
-            processor_s: that this process used meanwhile, for all chunks under way.
+            filled_at: when it was given to the parties.
+            revealed_at: when its logits were there.
+            read_at: when its text was shown.
+            processor_s: that this process used meanwhile, for all chunks under way. The rest of the
+                flight it waited for others: for their work, and for the network.
         """
-        flight_s = computed_at - filled_at
+        flight_s = revealed_at - filled_at
         compute_s = min(processor_s, flight_s)
         stages = (
             captured[1] - captured[0],
             filled_at - captured[1],
             flight_s - compute_s,
             compute_s,
-            revealed_at - computed_at,
+            read_at - revealed_at,
         )
         for stage, seconds in zip(STAGES, stages, strict=True):
             self._stages[stage].append(seconds)

@@ -47,13 +47,12 @@ class Heard:
 
 @dataclass(eq=False)
 class _Flight:
-    """A chunk or an end that is under way, and when what happened to it."""
+    """A chunk or an end that is under way."""
 
     utterance: Utterance
     chunk: Chunk | None
     revealed: asyncio.Future[Tensor] | None
-    processor_s: float = 0.0
-    computed_at: float = 0.0
+    begun_s: float = 0.0  # processor time of this process when the chunk was full
 
 
 @dataclass(eq=False)
@@ -75,7 +74,7 @@ async def listen(
     owner: str | int,
     chunk_s: float = 0.4,
     widest_s: float = 1.6,
-    in_flight: int = 4,
+    in_flight: int = 6,
     gate: VoiceGate | None = None,
 ) -> Meter:
     """The speaker's part, until the blocks end.
@@ -100,6 +99,7 @@ async def listen(
         tail_frames=config.tail_frames,
     )
     meter, flights = Meter(), asyncio.Queue[_Flight | None]()
+    await _warm_up(session, model, config, owner, feed.chunk_frames)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(capture(blocks, config, feed, meter, gate))
@@ -115,7 +115,29 @@ async def follow(
     session: Session, model: nn.Module, config: SpeechConfig, *, owner: str | int
 ) -> None:
     """The part of everybody else."""
+    await _warm_up(session, model, config, owner, None)
     await _steps(session, model, config, owner, None, None)
+
+
+async def _warm_up(
+    session: Session, model: nn.Module, config: SpeechConfig, owner: str | int, frames: int | None
+) -> None:
+    """Two chunks of silence and an end.
+
+    What a process does only once, it does before somebody waits for it.
+    """
+    wanted = Step("chunk", frames) if frames is not None else None
+    step = await session.announce(wanted, owner=owner, type=Step)
+    shape = (1, config.num_features, step.frames)
+    silence = torch.zeros(shape) if frames is not None else None
+    stream = NetworkStream(model)
+    with torch.no_grad():
+        pieces = [stream.push(session.share(silence, owner=owner, shape=shape)) for _ in range(2)]
+        pieces.append(stream.flush())
+    revealed = [y.reveal(to=owner) for y in pieces if isinstance(y, SecretTensor)]
+    for logits in revealed:
+        await logits
+    await session.barrier()
 
 
 async def _steps(
@@ -152,8 +174,6 @@ async def _steps(
             flight = _Flight(utterance, chunk, revealed)
             if chunk is not None:
                 chunk.slot.add_done_callback(partial(_depart, flight))
-            if isinstance(logits, SecretTensor):
-                logits.sharing.share.add_done_callback(partial(_arrive, flight))
             flights.put_nowait(flight)
         while pending and pending[0].done():
             await pending.popleft()
@@ -162,12 +182,7 @@ async def _steps(
 
 
 def _depart(flight: _Flight, _: object) -> None:
-    flight.processor_s = time.process_time()
-
-
-def _arrive(flight: _Flight, _: object) -> None:
-    flight.computed_at = asyncio.get_running_loop().time()
-    flight.processor_s = time.process_time() - flight.processor_s
+    flight.begun_s = time.process_time()
 
 
 async def _read(
@@ -178,55 +193,49 @@ async def _read(
     tell: Callable[[Heard, Meter], None],
 ) -> None:
     """Reads the logits in the order in which they were sent."""
+    loop = asyncio.get_running_loop()
     said = _Said(GreedyDecoder(config))
     while (flight := await flights.get()) is not None:
-        if flight.chunk is not None:
-            await flight.chunk.slot
+        chunk, utterance = flight.chunk, flight.utterance
+        if chunk is not None:
+            await chunk.slot
         logits = await flight.revealed if flight.revealed is not None else None
-        revealed_at = asyncio.get_running_loop().time()
-        if flight.chunk is not None:
+        revealed_at, used_s = loop.time(), time.process_time() - flight.begun_s
+        if chunk is not None:
             feed.settled()
-            if flight.utterance.captured:
-                _measure(meter, flight, flight.chunk, said, revealed_at)
-            said.frames += flight.chunk.frames
+            said.frames += chunk.frames
         if logits is not None:
             said.decoder.push(logits[0])
-            _date(meter, flight.utterance, said, logits.shape[2], config, revealed_at)
-        if flight.utterance.captured:
+            meter.frames(_captured(utterance, said, logits.shape[2], config), revealed_at)
+        if utterance.captured:
             new = torch.zeros(len(config.alphabet), 0) if logits is None else logits[0]
-            final, number = flight.chunk is None, flight.utterance.number
-            tell(Heard(number, said.decoder.text, final, said.frames, new), meter)
-        if flight.chunk is None:
+            text, final = said.decoder.text, chunk is None
+            tell(Heard(utterance.number, text, final, said.frames, new), meter)
+            if chunk is not None:
+                _measure(meter, chunk, said, revealed_at, used_s)
+        if chunk is None:
             said = _Said(GreedyDecoder(config))
 
 
-def _measure(meter: Meter, flight: _Flight, chunk: Chunk, said: _Said, revealed_at: float) -> None:
-    captured = flight.utterance.captured
-    first = min(said.frames, chunk.heard - 1)
-    last = min(said.frames + chunk.frames, chunk.heard) - 1
-    # A chunk that settles no output is done when it is there.
-    landed = flight.computed_at > 0.0
+def _measure(
+    meter: Meter, chunk: Chunk, said: _Said, revealed_at: float, processor_s: float
+) -> None:
+    captured = chunk.utterance.captured
+    first = min(said.frames - chunk.frames, chunk.heard - 1)
+    last = min(said.frames, chunk.heard) - 1
     meter.chunk(
         frames=chunk.frames,
         captured=(captured[first], captured[last]),
         filled_at=chunk.filled_at,
-        computed_at=flight.computed_at if landed else revealed_at,
         revealed_at=revealed_at,
-        processor_s=flight.processor_s if landed else 0.0,
+        read_at=asyncio.get_running_loop().time(),
+        processor_s=processor_s,
     )
 
 
-def _date(
-    meter: Meter,
-    utterance: Utterance,
-    said: _Said,
-    outputs: int,
-    config: SpeechConfig,
-    revealed_at: float,
-) -> None:
-    """Tells the meter when the sound of these outputs was complete; silence at the end has none."""
+def _captured(utterance: Utterance, said: _Said, outputs: int, config: SpeechConfig) -> list[float]:
+    """When the sound of the next outputs was complete; silence at the end is nobody's sound."""
     unit = shrinkage(config.layers)
-    places = (unit * (said.outputs + i + 1) - 1 for i in range(outputs))
-    captured = [utterance.captured[p] for p in places if p < len(utterance.captured)]
+    places = [unit * (said.outputs + i + 1) - 1 for i in range(outputs)]
     said.outputs += outputs
-    meter.frames(captured, revealed_at)
+    return [utterance.captured[place] for place in places if place < len(utterance.captured)]

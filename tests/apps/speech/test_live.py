@@ -192,13 +192,13 @@ def test_the_meter_counts_time_once_where_chunks_overlap() -> None:
     for filled_at in (1.0, 1.2):
         meter.chunk(
             frames=40, captured=(filled_at - 0.4, filled_at), filled_at=filled_at,
-            computed_at=filled_at + 0.4, revealed_at=filled_at + 0.5, processor_s=0.1,
+            revealed_at=filled_at + 0.5, read_at=filled_at + 0.6, processor_s=0.1,
         )  # fmt: skip
     meter.frames([0.9, 1.0], 1.5)
     reading = meter.reading()
     assert reading["real_time_factor"] == pytest.approx(0.35)
     assert reading["stages"] == pytest.approx(
-        {"capture": 0.4, "share": 0.0, "network": 0.3, "compute": 0.1, "reveal": 0.1}
+        {"capture": 0.4, "share": 0.0, "network": 0.4, "compute": 0.1, "reveal": 0.1}
     )
     assert (reading["behind"], reading["latency_max"]) == (0.5, pytest.approx(0.6))
     assert "behind 0.50 s" in meter.line()

@@ -1,0 +1,91 @@
+"""A live run of the speech app: one party's recordings at their own pace, and the text of each."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from apps.speech.audio import read_wav
+from apps.speech.live.capture import paced
+from apps.speech.live.meter import Meter
+from apps.speech.live.program import Heard, follow, listen
+from apps.speech.program import LiveSettings, SpeechSettings, own_model
+from mpcnet.app import Events
+from mpcnet.session import Session
+
+__all__ = ["transcribe_live"]
+
+
+async def transcribe_live(
+    session: Session, settings: SpeechSettings, live: LiveSettings, events: Events
+) -> dict[str, Any]:
+    """Runs this party's part; the transcripts are in the result of the recordings' owner alone.
+
+    Who learns what: both parties learn the architecture, when each utterance begins and ends, and
+    the length of each chunk. The model's owner learns nothing else, the recordings' owner the
+    logits of each frame.
+    """
+    started = time.perf_counter()
+    events("phase", {"what": "setup", "item": "weights"})
+    model = session.private(own_model(session, settings), owner=settings.model_owner)
+    await session.prepared()
+    setup_seconds = time.perf_counter() - started
+    owner = settings.recording_owner
+    if session.names[session.rank] != owner:
+        events("phase", {"what": "live"})
+        await follow(session, model, settings.model, owner=owner)
+        return {"setup_seconds": setup_seconds}
+    recordings = [read_wav(path, max_seconds=settings.max_seconds) for path in settings.recordings]
+    transcript = _Transcript(events)
+    meter = await listen(
+        session,
+        model,
+        settings.model,
+        paced(recordings),
+        transcript.add,
+        owner=owner,
+        chunk_s=live.chunk_seconds,
+        widest_s=live.widest_seconds,
+        in_flight=live.in_flight,
+    )
+    names = [path.name for path in settings.recordings]
+    if settings.logits is not None and names:
+        save_file(
+            {f"{i}:{name}": transcript.logits(i) for i, name in enumerate(names)}, settings.logits
+        )
+    samples = [{"file": name, **transcript.of(i)} for i, name in enumerate(names)]
+    return {
+        "samples": samples,
+        "meter": meter.reading(),
+        "rounds": session.rounds,
+        "setup_seconds": setup_seconds,
+    }
+
+
+class _Transcript:
+    """What was said so far, at the speaker; each change goes to the display."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._heard: dict[int, Heard] = {}
+        self._logits: dict[int, list[Tensor]] = {}
+
+    def add(self, heard: Heard, meter: Meter) -> None:
+        """One more chunk, or an end."""
+        self._heard[heard.utterance] = heard
+        self._logits.setdefault(heard.utterance, []).append(heard.logits)
+        mark = "." if heard.final else " ..."
+        self._events("live", {"line": f"{meter.line()}  {heard.text}{mark}"})
+
+    def logits(self, utterance: int) -> Tensor:
+        """Shapes: (num_classes, frames)"""
+        return torch.cat(self._logits[utterance], dim=1)
+
+    def of(self, utterance: int) -> dict[str, Any]:
+        """Its text, and how many feature frames it took."""
+        heard = self._heard[utterance]
+        return {"transcript": heard.text, "frames": heard.frames}

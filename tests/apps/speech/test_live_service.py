@@ -1,0 +1,101 @@
+"""A live run of the app: its settings, its result at each party, its outcome."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import mpcnet
+from apps.speech.app import APP
+from apps.speech.config import SpeechConfig, save_model
+from apps.speech.program import LiveSettings, SpeechSettings
+from apps.speech.prompt_model import LayerShape
+from mpcnet import Session
+from mpcnet.errors import AppError
+
+CONFIG = SpeechConfig(
+    architecture="prompt",
+    layers=(LayerShape(6, 2, 2), LayerShape(3)),
+    level="running",
+    input_type="power_spectrum",
+    num_features=6,
+    width=3,
+    sample_rate=8000,
+    alphabet=("", "one", "two", "three"),
+    separator=" ",
+    tail_frames=4,
+)
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "live.safetensors"
+    torch.manual_seed(2)
+    save_model(path, CONFIG, CONFIG.build())
+    monkeypatch.setattr("apps.speech.live.demo.LIVE_WEIGHTS", path)
+    return path
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> list[Path]:
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / "first.wav", tmp_path / "second.wav"]
+    for path, rate in zip(paths, (8000, 16_000), strict=True):
+        soundfile.write(path, 0.2 * rng.standard_normal(rate // 4), rate)
+    return paths
+
+
+async def test_a_live_demonstration_says_what_the_plain_model_says(
+    weights: Path, recordings: list[Path], tmp_path: Path
+) -> None:
+    parser = argparse.ArgumentParser()
+    APP.add_demo_arguments(parser)
+    plan = APP.demo(
+        parser.parse_args(["--live", "--chunk", "0.1", *map(str, recordings)]), tmp_path
+    )
+    settings = {
+        name: msgspec.convert(table, SpeechSettings, dec_hook=lambda _, path: Path(path))
+        for name, table in plan.settings.items()
+    }
+    assert APP.public(settings["speaker"]) == APP.public(settings["model"])
+    lines: list[str] = []
+
+    async def program(session: Session) -> object:
+        def events(name: str, fields: dict[str, object]) -> None:
+            lines.extend([str(fields["line"])] if name == "live" else [])
+
+        return await APP.run(session, settings[session.names[session.rank]], events)
+
+    results = await mpcnet.local(["speaker", "model"]).run(program)
+    assert results[1] is not None
+    assert set(results[1]) == {"setup_seconds"}  # the model's owner heard nothing
+    reported = {
+        name: {"result": result, "traffic": {"peer": {"online": 1, "offline": 2}}}
+        for name, result in zip(("speaker", "model", "dealer"), [*results, None], strict=True)
+    }
+    outcome = APP.conclude(plan, reported)
+    assert [sample["file"] for sample in outcome["samples"]] == ["first.wav", "second.wav"]
+    assert all(sample["equal"] for sample in outcome["samples"])
+    assert outcome["max_logit_error"] < 1e-3
+    assert outcome["meter"]["chunks"] >= 4
+    assert any("behind" in line and line.endswith(".") for line in lines)
+    APP.table(outcome)
+
+
+async def test_a_live_run_cannot_be_prepared(weights: Path) -> None:
+    settings = SpeechSettings(
+        model_owner="a", recording_owner="b", model=CONFIG, live=LiveSettings()
+    )
+    with pytest.raises(AppError, match="cannot be prepared"):
+        await APP.rehearse(None, settings, lambda name, fields: None)  # type: ignore[arg-type]
+
+
+def test_the_widest_chunk_is_no_narrower_than_the_others() -> None:
+    with pytest.raises(ValueError, match="no less"):
+        LiveSettings(chunk_seconds=2.0, widest_seconds=1.0)
