@@ -36,11 +36,14 @@ class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         chunk_seconds: of a chunk while all goes well: shorter means sooner, and more rounds.
         widest_seconds: of a chunk at most, when the link or a machine cannot keep up.
         in_flight: chunks under way at most; more hide a longer way to the peers.
+        show_text: whether the text so far is shown with the meter, on standard error, which may
+            end in a log; the result has it in any case.
     """
 
     chunk_seconds: Annotated[float, msgspec.Meta(ge=0.04, le=10.0)] = 0.4
     widest_seconds: Annotated[float, msgspec.Meta(ge=0.04, le=40.0)] = 1.6
     in_flight: Annotated[int, msgspec.Meta(ge=1, le=64)] = 6
+    show_text: bool = False
 
     def __post_init__(self) -> None:
         if self.widest_seconds < self.chunk_seconds:

@@ -46,7 +46,7 @@ def plan_live(arguments: argparse.Namespace, recordings: Sequence[Path], folder:
         "model_owner": _MODEL,
         "recording_owner": _SPEAKER,
         "model": msgspec.to_builtins(config),
-        "live": {"chunk_seconds": arguments.chunk},
+        "live": {"chunk_seconds": arguments.chunk, "show_text": True},
     }
     logits = folder / "logits.safetensors"
     spoken = [path for _ in range(arguments.repeat) for path in recordings]
@@ -144,6 +144,5 @@ def _summary(outcome: Mapping[str, Any]) -> Text:
         f"{meter['latency_p50']:.2f} s (p50), {meter['latency_p95']:.2f} s (p95), "
         f"{meter['latency_max']:.2f} s at most; something under way in "
         f"{meter['real_time_factor']:.0%} of the time; {meter['chunks']} chunks, the widest of "
-        f"{meter['widest_chunk_frames']} frames; {outcome['rounds']} rounds a chunk and all "
-        f"before it."
+        f"{meter['widest_chunk_frames']} frames; {outcome['rounds']} rounds a chunk."
     )

@@ -40,7 +40,7 @@ async def transcribe_live(
         await follow(session, model, settings.model, owner=owner)
         return {"setup_seconds": setup_seconds}
     recordings = [read_wav(path, max_seconds=settings.max_seconds) for path in settings.recordings]
-    transcript = _Transcript(events)
+    transcript = _Transcript(events, show_text=live.show_text)
     meter = await listen(
         session,
         model,
@@ -67,10 +67,11 @@ async def transcribe_live(
 
 
 class _Transcript:
-    """What was said so far, at the speaker; each change goes to the display."""
+    """What was said so far, at the speaker; the display gets the meter, and the text if asked."""
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: Events, *, show_text: bool) -> None:
         self._events = events
+        self._show_text = show_text
         self._heard: dict[int, Heard] = {}
         self._logits: dict[int, list[Tensor]] = {}
 
@@ -78,8 +79,8 @@ class _Transcript:
         """One more chunk, or an end."""
         self._heard[heard.utterance] = heard
         self._logits.setdefault(heard.utterance, []).append(heard.logits)
-        mark = "." if heard.final else " ..."
-        self._events("live", {"line": f"{meter.line()}  {heard.text}{mark}"})
+        text = f"  {heard.text}{'.' if heard.final else ' ...'}" if self._show_text else ""
+        self._events("live", {"line": meter.line() + text})
 
     def logits(self, utterance: int) -> Tensor:
         """Shapes: (num_classes, frames)"""
