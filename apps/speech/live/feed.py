@@ -13,26 +13,13 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
 
-import msgspec
 import torch
 from torch import Tensor
 
-__all__ = ["MAX_CHUNK_FRAMES", "Chunk", "Feed", "Step", "Utterance"]
+from apps.speech.live.steps import MAX_CHUNK_FRAMES, Step
 
-MAX_CHUNK_FRAMES = 1 << 12  # of a chunk that a party accepts: 41 s at 10 ms a frame
-
-
-class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """What all parties do next: a chunk, the end of an utterance, or the end of it all.
-
-    Attributes:
-        frames: of the chunk; 0 with the other kinds.
-    """
-
-    kind: Literal["chunk", "end", "stop"]
-    frames: Annotated[int, msgspec.Meta(ge=0, le=MAX_CHUNK_FRAMES)] = 0
+__all__ = ["Chunk", "Feed", "Utterance"]
 
 
 @dataclass(eq=False)
@@ -76,9 +63,11 @@ class Chunk:
 
 
 class Feed:
-    """Takes frames as they come, and says what the parties do next.
+    """Takes frames of one stream as they come, and says what the parties do next with it.
 
     Args:
+        number: of the stream.
+        changed: is set when `ready` may say something else.
         num_features: of a frame.
         chunk_frames: of a chunk while all goes well.
         widest_frames: of a chunk at most; a multiple of `unit`.
@@ -87,13 +76,16 @@ class Feed:
         tail_frames: silence behind every utterance, for what the network names late.
 
     Attributes:
+        number: the same.
         chunk_frames: the same, a multiple of `unit`.
     """
 
     def __init__(
         self,
+        number: int,
         num_features: int,
         *,
+        changed: asyncio.Event,
         chunk_frames: int,
         widest_frames: int,
         in_flight: int,
@@ -105,6 +97,7 @@ class Feed:
                 f"a chunk has {unit} to {MAX_CHUNK_FRAMES} frames, the widest no fewer than the "
                 f"others, and at least one is under way"
             )
+        self.number = number
         self._num_features = num_features
         self._unit = unit
         self.chunk_frames, self._widest_frames = self._whole(chunk_frames), widest_frames
@@ -114,7 +107,7 @@ class Feed:
         self._open: Chunk | None = None
         self._in_flight = 0
         self._closed = False
-        self._changed = asyncio.Event()
+        self._changed = changed
 
     # --- for what hears ---------------------------------------------------------------------------
 
@@ -144,21 +137,29 @@ class Feed:
         self._fill()
         self._changed.set()
 
+    def abandon(self) -> None:
+        """Nobody listens any more: what waits is dropped, and the stream ends where it is."""
+        self._closed = True
+        for utterance in self._utterances:
+            utterance.waiting.clear()
+        self._fill()
+        self._utterances = deque([Utterance(0)])
+        self._changed.set()
+
     # --- for the program --------------------------------------------------------------------------
 
-    async def next_step(self) -> Step:
-        """Waits until it is clear what all parties do next."""
-        while True:
-            if self._open is None:
-                first = self._utterances[0]
-                if first.ended and not first.backlog:
-                    return Step("end")
-                if self._closed and len(self._utterances) == 1:
-                    return Step("stop")
-                if self._in_flight < self._most_in_flight:
-                    return Step("chunk", self._width(first))
-            self._changed.clear()
-            await self._changed.wait()
+    def ready(self) -> Step | None:
+        """What all parties do next; None while that is not clear."""
+        if self._open is not None:
+            return None
+        first = self._utterances[0]
+        if first.ended and not first.backlog:
+            return Step("end", self.number)
+        if self._closed and len(self._utterances) == 1:
+            return Step("stop", self.number)
+        if self._in_flight < self._most_in_flight:
+            return Step("chunk", self.number, self._width(first))
+        return None
 
     def open(self, step: Step) -> Chunk:
         """The chunk that was announced; its slot is filled once its frames are there."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from apps.speech.audio import read_wav
 from apps.speech.live.capture import paced
 from apps.speech.live.meter import Meter
-from apps.speech.live.program import Heard, follow, listen
+from apps.speech.live.switchboard import Heard, Pace, follow, listen
 from apps.speech.program import LiveSettings, SpeechSettings, own_model
 from mpcnet.app import Events
 from mpcnet.session import Session
@@ -48,9 +48,7 @@ async def transcribe_live(
         paced(recordings),
         transcript.add,
         owner=owner,
-        chunk_s=live.chunk_seconds,
-        widest_s=live.widest_seconds,
-        in_flight=live.in_flight,
+        pace=Pace(live.chunk_seconds, live.widest_seconds, live.in_flight),
     )
     names = [path.name for path in settings.recordings]
     if settings.logits is not None and names:

@@ -15,12 +15,14 @@ from apps.speech.config import SpeechConfig
 from apps.speech.decoding import greedy_decode
 from apps.speech.features import log_mel
 from apps.speech.live.capture import Block, paced
-from apps.speech.live.feed import Chunk, Feed, Step
+from apps.speech.live.feed import Chunk, Feed
 from apps.speech.live.meter import Meter
-from apps.speech.live.program import Heard, follow, listen
+from apps.speech.live.steps import Step
+from apps.speech.live.switchboard import Heard, Pace, Switchboard, follow, listen
 from apps.speech.live.voice import VoiceGate
 from apps.speech.prompt_model import LayerShape
 from mpcnet import Session
+from mpcnet.errors import AppError
 
 CONFIG = SpeechConfig(
     architecture="prompt",
@@ -60,7 +62,7 @@ async def at_once(waveforms: Sequence[Tensor], block: int = 1000) -> AsyncIterat
 
 
 async def run_live(
-    blocks: AsyncIterator[Block], gate: VoiceGate | None = None, **options: float
+    blocks: AsyncIterator[Block], gate: VoiceGate | None = None, pace: Pace | None = None
 ) -> tuple[list[Heard], Meter]:
     heard: list[Heard] = []
 
@@ -69,14 +71,22 @@ async def run_live(
         if session.rank == 1:
             await follow(session, model, CONFIG, owner=0)
             return None
-        return await listen(
-            session, model, CONFIG, blocks, lambda h, _: heard.append(h), owner=0, gate=gate,
-            **options,  # type: ignore[arg-type]
-        )  # fmt: skip
+
+        def tell(change: Heard, _: Meter) -> None:
+            heard.append(change)
+
+        return await listen(session, model, CONFIG, blocks, tell, owner=0, gate=gate, pace=pace)
 
     meter, _ = await mpcnet.local(2).run(program)
     assert meter is not None
     return heard, meter
+
+
+def whole_pass(waveform: Tensor, frames: int) -> Tensor:
+    features = log_mel(waveform, CONFIG)
+    padded = torch.nn.functional.pad(features, (0, frames - features.shape[1]))
+    logits: Tensor = network()(padded[None])[0]
+    return logits
 
 
 def logits_of(heard: Sequence[Heard], utterance: int) -> Tensor:
@@ -84,28 +94,26 @@ def logits_of(heard: Sequence[Heard], utterance: int) -> Tensor:
 
 
 async def test_every_utterance_has_the_logits_of_its_whole_pass() -> None:
-    waveforms = [speech(1.1, 1), speech(0.05, 2), speech(0.8, 3)]
-    heard, meter = await run_live(at_once(waveforms), chunk_s=0.2, in_flight=3)
+    waveforms = [speech(0.7, 1), speech(0.05, 2), speech(0.3, 3)]
+    heard, meter = await run_live(at_once(waveforms), pace=Pace(0.2, in_flight=3))
     finals = [h for h in heard if h.final]
     assert [h.utterance for h in finals] == [0, 1, 2]
     for waveform, final in zip(waveforms, finals, strict=True):
-        features = log_mel(waveform, CONFIG)
-        padded = torch.nn.functional.pad(features, (0, final.frames - features.shape[1]))
-        whole = network()(padded[None])[0]
+        whole = whole_pass(waveform, final.frames)
         logits = logits_of(heard, final.utterance)
         torch.testing.assert_close(logits, whole, atol=1e-3, rtol=1e-3)
         assert final.text == greedy_decode(whole, CONFIG)
     texts = [h.text for h in heard if h.utterance == 0]
     assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
     reading = meter.reading()
-    assert reading["heard_seconds"] == pytest.approx(1.95 + 0.03, abs=0.01)
+    assert reading["heard_seconds"] == pytest.approx(1.05 + 0.03, abs=0.01)
     assert reading["latency_p95"] > 0
 
 
 async def test_silence_is_not_sent_and_utterances_part_at_pauses() -> None:
     pause = torch.zeros(16_000)
     waveform = torch.cat([pause, speech(0.5, 1), pause, speech(0.5, 2), pause])
-    heard, meter = await run_live(at_once([waveform]), VoiceGate(), chunk_s=0.4)
+    heard, meter = await run_live(at_once([waveform]), VoiceGate(), Pace(0.8))
     assert [h.utterance for h in heard if h.final] == [0, 1]
     assert 2.0 < meter.heard_s < 4.0  # of 7 seconds: what was said, a lead, and the hang
 
@@ -125,14 +133,52 @@ async def test_what_breaks_the_microphone_ends_the_session() -> None:
         await run_live(broken())
 
 
+async def test_speakers_come_and_go_and_one_who_leaves_in_mid_word_harms_nobody() -> None:
+    waveforms = [speech(0.5, 1), speech(0.3, 2)]
+    heard: list[list[Heard]] = [[], [], []]
+
+    async def endless() -> AsyncIterator[Block]:
+        while True:
+            yield Block(speech(0.1, 5), 8000, asyncio.get_running_loop().time())
+            await asyncio.sleep(0.1)
+
+    async def program(session: Session) -> None:
+        model = session.private(network(), owner=1)
+        if session.rank == 1:
+            await follow(session, model, CONFIG, owner=0)
+            return
+        board = Switchboard(session, model, CONFIG, owner=0, pace=Pace(0.2))
+        sources = [at_once([waveforms[0]]), at_once([waveforms[1]]), endless()]
+        speaking = [
+            asyncio.ensure_future(board.transcribe(source, lambda h, _, i=i: heard[i].append(h)))
+            for i, source in enumerate(sources)
+        ]
+        program = asyncio.ensure_future(board.run())
+        await asyncio.gather(*speaking[:2])
+        speaking[2].cancel()
+        board.close()
+        await program
+        with pytest.raises(AppError, match="closed"):
+            await board.transcribe(endless(), lambda h, m: None)
+
+    await mpcnet.local(2).run(program)
+    for number, waveform in enumerate(waveforms):
+        final = heard[number][-1]
+        assert final.final
+        whole = whole_pass(waveform, final.frames)
+        torch.testing.assert_close(logits_of(heard[number], 0), whole, atol=1e-3, rtol=1e-3)
+    assert heard[2]
+    assert not heard[2][-1].final
+
+
 def feed(**options: int) -> Feed:
     given = {"chunk_frames": 8, "widest_frames": 32, "in_flight": 2, "unit": 4, "tail_frames": 4}
-    return Feed(2, **(given | options))
+    return Feed(7, 2, changed=asyncio.Event(), **(given | options))
 
 
-async def filled(source: Feed) -> Chunk:
-    step = await source.next_step()
-    assert step.kind == "chunk"
+def fill(source: Feed) -> Chunk:
+    step = source.ready()
+    assert step is not None
     chunk = source.open(step)
     assert chunk.slot.done()
     return chunk
@@ -141,39 +187,47 @@ async def filled(source: Feed) -> Chunk:
 async def test_chunks_widen_instead_of_queueing_and_become_narrow_again() -> None:
     source = feed()
     source.put(torch.ones(2, 16), [0.0] * 16)
-    assert [(await filled(source)).frames for _ in range(1)] == [16]
+    assert fill(source).frames == 16
     source.put(torch.ones(2, 8), [0.0] * 8)
-    await filled(source)
-    waiting = asyncio.ensure_future(source.next_step())  # two are under way
+    assert fill(source).frames == 8
     source.put(torch.ones(2, 27), [0.0] * 27)
-    await asyncio.sleep(0)
-    assert not waiting.done()
+    assert source.ready() is None  # two are under way
     source.settled()
-    assert await waiting == Step("chunk", 28)
-    chunk = source.open(Step("chunk", 28))
+    assert source.ready() == Step("chunk", 7, 28)
+    chunk = source.open(Step("chunk", 7, 28))
     assert not chunk.slot.done()
+    assert source.ready() is None
     source.put(torch.ones(2, 1), [0.0])
     assert chunk.slot.done()
     source.settled()
-    assert await source.next_step() == Step("chunk", 8)
+    assert source.ready() == Step("chunk", 7, 8)
     source.put(torch.ones(2, 100), [0.0] * 100)
-    assert await source.next_step() == Step("chunk", 32)
+    assert source.ready() == Step("chunk", 7, 32)
 
 
 async def test_an_end_fills_the_open_chunk_with_silence() -> None:
     source = feed()
-    chunk = source.open(await source.next_step())
+    chunk = source.open(Step("chunk", 7, 8))
     source.put(torch.ones(2, 2), [1.0, 2.0])
     source.end_utterance()
     assert (await chunk.slot)[0].sum(dim=0).tolist() == [2.0, 2.0] + [0.0] * 6
     assert chunk.heard == 2
-    assert await source.next_step() == Step("end")
+    assert source.ready() == Step("end", 7)
     assert source.end() is chunk.utterance
     source.end_utterance()  # twice is once
-    idle = source.open(await source.next_step())
+    idle = source.open(Step("chunk", 7, 8))
     source.close()
     assert idle.slot.done()
-    assert await source.next_step() == Step("stop")
+    assert source.ready() == Step("stop", 7)
+
+
+async def test_what_nobody_waits_for_is_dropped() -> None:
+    source = feed()
+    chunk = source.open(Step("chunk", 7, 8))
+    source.put(torch.ones(2, 4), [0.0] * 4)
+    source.abandon()
+    assert not bool((await chunk.slot).any())
+    assert source.ready() == Step("stop", 7)
 
 
 async def test_recordings_come_as_fast_as_they_were_spoken() -> None:

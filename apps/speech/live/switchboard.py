@@ -1,0 +1,303 @@
+"""The speakers' party: several people speak at once, and each reads their own text."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from apps.speech.config import SpeechConfig
+from apps.speech.decoding import GreedyDecoder
+from apps.speech.live.capture import Block, capture
+from apps.speech.live.feed import Chunk, Feed, Utterance
+from apps.speech.live.meter import Meter
+from apps.speech.live.steps import MAX_STREAMS, Step, take_steps, warm_up
+from apps.speech.live.voice import VoiceGate
+from apps.speech.prompt_model import shrinkage
+from mpcnet.errors import AppError
+from mpcnet.session import Session
+
+__all__ = ["Heard", "Pace", "Switchboard", "follow", "listen"]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How what is heard is cut.
+
+    Attributes:
+        chunk_s, widest_s: seconds of a chunk while all goes well, and at most.
+        in_flight: chunks of one speaker under way at most.
+    """
+
+    chunk_s: float = 0.4
+    widest_s: float = 1.6
+    in_flight: int = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What one utterance says so far.
+
+    Attributes:
+        utterance: its number, from 0 on.
+        text: of all logits so far.
+        final: whether it is over.
+        frames: feature frames sent so far, with the silence behind them.
+        logits: (num_classes, n), those that came with this.
+    """
+
+    utterance: int
+    text: str
+    final: bool
+    frames: int
+    logits: Tensor
+
+
+@dataclass(eq=False)
+class _Flight:
+    """A chunk or an end that is under way."""
+
+    utterance: Utterance
+    chunk: Chunk | None
+    revealed: asyncio.Future[Tensor] | None
+    begun_s: float = 0.0  # processor time of this process when the chunk was full
+
+
+@dataclass(eq=False)
+class _Said:
+    """The decoder's state for the utterance at hand."""
+
+    decoder: GreedyDecoder
+    frames: int = 0  # of the features
+    outputs: int = 0
+
+
+@dataclass(eq=False)
+class _Line:
+    """One speaker."""
+
+    feed: Feed
+    flights: asyncio.Queue[_Flight | None]
+    opened: Chunk | None = None
+
+
+class Switchboard:
+    """Takes speakers' streams together into one program; `take_steps` asks it what comes next.
+
+    Args:
+        model: its weights hidden by `Session.private`.
+        owner: the name or rank of the party that this runs at.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        model: nn.Module,
+        config: SpeechConfig,
+        *,
+        owner: str | int,
+        pace: Pace | None = None,
+    ) -> None:
+        self._session, self._model, self._config = session, model, config
+        self._owner, self._pace = owner, pace or Pace()
+        self._lines: dict[int, _Line] = {}  # the one that was served last comes last
+        self._changed = asyncio.Event()
+        self._warm = asyncio.Event()
+        self._closed = False
+
+    async def run(self) -> None:
+        """This party's part of the program, until `close`; speakers come and go meanwhile."""
+        frames = self._feed(0).chunk_frames
+        await warm_up(self._session, self._model, self._config, frames, owner=self._owner)
+        self._warm.set()
+        await take_steps(self._session, self._model, self._config, self, owner=self._owner)
+
+    async def transcribe(
+        self,
+        blocks: AsyncIterator[Block],
+        tell: Callable[[Heard, Meter], None],
+        *,
+        gate: VoiceGate | None = None,
+    ) -> Meter:
+        """One speaker's stream, until the blocks end; returns when its last text was told.
+
+        Everybody learns when an utterance begins and ends and how long each chunk is; this party
+        learns the logits of each frame, and nobody else learns anything. Whatever ends it early,
+        a connection that broke or a task that was cancelled, ends this stream alone. Before all
+        parties are warm no block is asked for.
+
+        Args:
+            tell: is called with every change of the text.
+
+        Raises:
+            AppError: too many speak already.
+        """
+        await self._warm.wait()
+        number = next((n for n in range(MAX_STREAMS) if n not in self._lines), None)
+        if number is None or self._closed:
+            raise AppError(f"{MAX_STREAMS} speak already, or the line is closed: try again later")
+        line = self._lines[number] = _Line(self._feed(number), asyncio.Queue())
+        meter = Meter()
+        self._changed.set()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(capture(blocks, self._config, line.feed, meter, gate))
+                tasks.create_task(_read(line, self._config, meter, tell))
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None  # the others are its consequence
+        finally:
+            line.feed.abandon()  # of no effect after its end
+        return meter
+
+    def close(self) -> None:
+        """The program ends when all who speak have ended."""
+        self._closed = True
+        self._changed.set()
+
+    # --- for the program --------------------------------------------------------------------------
+
+    async def next_step(self) -> Step:
+        """Whoever has waited longest comes first."""
+        while True:
+            for number, line in list(self._lines.items()):
+                step = line.feed.ready()
+                if step is not None:
+                    del self._lines[number]
+                    if step.kind != "stop":
+                        self._lines[number] = line
+                    else:
+                        line.flights.put_nowait(None)
+                    return step
+            if self._closed and not self._lines:
+                return Step("close")
+            self._changed.clear()
+            await self._changed.wait()
+
+    def open(self, step: Step) -> asyncio.Future[Tensor]:
+        """Opens the chunk of the stream whose turn it is."""
+        line = self._lines[step.stream]
+        line.opened = line.feed.open(step)
+        return line.opened.slot
+
+    def sent(self, step: Step, revealed: asyncio.Future[Tensor] | None) -> None:
+        """Has the stream's reader wait for it."""
+        line = self._lines[step.stream]
+        chunk, line.opened = line.opened, None
+        utterance = chunk.utterance if chunk is not None else line.feed.end()
+        flight = _Flight(utterance, chunk, revealed)
+        if chunk is not None:
+            chunk.slot.add_done_callback(partial(_depart, flight))
+        line.flights.put_nowait(flight)
+
+    def _feed(self, number: int) -> Feed:
+        config, pace = self._config, self._pace
+        unit, second = shrinkage(config.layers), config.sample_rate / config.hop_length
+        return Feed(
+            number,
+            config.num_features,
+            changed=self._changed,
+            chunk_frames=round(pace.chunk_s * second / unit) * unit,
+            widest_frames=round(pace.widest_s * second / unit) * unit,
+            in_flight=pace.in_flight,
+            unit=unit,
+            tail_frames=config.tail_frames,
+        )
+
+
+async def listen(
+    session: Session,
+    model: nn.Module,
+    config: SpeechConfig,
+    blocks: AsyncIterator[Block],
+    tell: Callable[[Heard, Meter], None],
+    *,
+    owner: str | int,
+    pace: Pace | None = None,
+    gate: VoiceGate | None = None,
+) -> Meter:
+    """The part of the party with the sound, for one speaker; see `Switchboard`."""
+    board = Switchboard(session, model, config, owner=owner, pace=pace)
+    program = asyncio.ensure_future(board.run())
+    speaker = asyncio.ensure_future(board.transcribe(blocks, tell, gate=gate))
+    try:
+        await asyncio.wait((program, speaker), return_when=asyncio.FIRST_COMPLETED)
+        if speaker.done():  # whether its sound ended or broke, the program ends in order
+            board.close()
+        await program
+        return speaker.result()
+    finally:
+        for task in (program, speaker):
+            task.cancel()
+        await asyncio.gather(program, speaker, return_exceptions=True)
+
+
+async def follow(
+    session: Session, model: nn.Module, config: SpeechConfig, *, owner: str | int
+) -> None:
+    """The part of everybody else."""
+    await warm_up(session, model, config, None, owner=owner)
+    await take_steps(session, model, config, None, owner=owner)
+
+
+def _depart(flight: _Flight, _: object) -> None:
+    flight.begun_s = time.process_time()
+
+
+async def _read(
+    line: _Line, config: SpeechConfig, meter: Meter, tell: Callable[[Heard, Meter], None]
+) -> None:
+    """Reads the logits in the order in which they were sent."""
+    loop = asyncio.get_running_loop()
+    said = _Said(GreedyDecoder(config))
+    while (flight := await line.flights.get()) is not None:
+        chunk, utterance = flight.chunk, flight.utterance
+        # Who reads may be cancelled, and what is waited for must not: the parties need it.
+        if chunk is not None:
+            await asyncio.wait((chunk.slot,))
+        if flight.revealed is not None:
+            await asyncio.wait((flight.revealed,))
+        logits = flight.revealed.result() if flight.revealed is not None else None
+        revealed_at, used_s = loop.time(), time.process_time() - flight.begun_s
+        if chunk is not None:
+            line.feed.settled()
+            said.frames += chunk.frames
+        if logits is not None:
+            said.decoder.push(logits[0])
+            meter.frames(_captured(utterance, said, logits.shape[2], config), revealed_at)
+        if utterance.captured:
+            new = torch.zeros(len(config.alphabet), 0) if logits is None else logits[0]
+            text, final = said.decoder.text, chunk is None
+            tell(Heard(utterance.number, text, final, said.frames, new), meter)
+            if chunk is not None:
+                _measure(meter, chunk, said, revealed_at, used_s)
+        if chunk is None:
+            said = _Said(GreedyDecoder(config))
+
+
+def _measure(
+    meter: Meter, chunk: Chunk, said: _Said, revealed_at: float, processor_s: float
+) -> None:
+    captured = chunk.utterance.captured
+    first = min(said.frames - chunk.frames, chunk.heard - 1)
+    last = min(said.frames, chunk.heard) - 1
+    meter.chunk(
+        frames=chunk.frames,
+        captured=(captured[first], captured[last]),
+        filled_at=chunk.filled_at,
+        revealed_at=revealed_at,
+        read_at=asyncio.get_running_loop().time(),
+        processor_s=processor_s,
+    )
+
+
+def _captured(utterance: Utterance, said: _Said, outputs: int, config: SpeechConfig) -> list[float]:
+    """When the sound of the next outputs was complete; silence at the end is nobody's sound."""
+    unit = shrinkage(config.layers)
+    places = [unit * (said.outputs + i + 1) - 1 for i in range(outputs)]
+    said.outputs += outputs
+    return [utterance.captured[place] for place in places if place < len(utterance.captured)]
