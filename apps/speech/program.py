@@ -28,6 +28,8 @@ __all__ = [
     "transcribe",
 ]
 
+_HIGHEST_PORT = (1 << 16) - 1
+
 
 class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a live run cuts what it hears; of no effect at others than the recordings' owner.
@@ -36,6 +38,8 @@ class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         chunk_seconds: of a chunk while all goes well: shorter means sooner, and more rounds.
         widest_seconds: of a chunk at most, when the link or a machine cannot keep up.
         in_flight: chunks under way at most; more hide a longer way to the peers.
+        listen: serve speech clients at this address of this machine, "127.0.0.1:8765", instead of
+            taking recordings.
         show_text: whether the text so far is shown with the meter, on standard error, which may
             end in a log; the result has it in any case.
     """
@@ -43,11 +47,15 @@ class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     chunk_seconds: Annotated[float, msgspec.Meta(ge=0.04, le=10.0)] = 0.4
     widest_seconds: Annotated[float, msgspec.Meta(ge=0.04, le=40.0)] = 1.6
     in_flight: Annotated[int, msgspec.Meta(ge=1, le=64)] = 6
+    listen: str | None = None
     show_text: bool = False
 
     def __post_init__(self) -> None:
         if self.widest_seconds < self.chunk_seconds:
             raise ValueError("widest_seconds is no less than chunk_seconds")
+        port = self.listen.rpartition(":")[2] if self.listen is not None else "0"
+        if not port.isdecimal() or int(port) > _HIGHEST_PORT:
+            raise ValueError("listen is an address and a port, such as 127.0.0.1:8765")
 
 
 class SpeechSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -78,6 +78,7 @@ async def capture(
                 ear.end()
             ear = _Ear(block.rate, config, feed, meter, gate)
         ear.hear(block)
+        await feed.room()
         if block.last:
             ear.end()
             ear = None

@@ -21,6 +21,8 @@ from apps.speech.live.steps import MAX_CHUNK_FRAMES, Step
 
 __all__ = ["Chunk", "Feed", "Utterance"]
 
+_MOST_CHUNKS = 4  # of the widest, that may wait
+
 
 @dataclass(eq=False)
 class Utterance:
@@ -108,6 +110,7 @@ class Feed:
         self._in_flight = 0
         self._closed = False
         self._changed = changed
+        self._taken = asyncio.Event()
 
     # --- for what hears ---------------------------------------------------------------------------
 
@@ -119,6 +122,12 @@ class Feed:
         utterance.waiting.append(features)
         utterance.captured.extend(captured)
         self._fill()
+
+    async def room(self) -> None:
+        """Waits while far too much waits: for sound that comes faster than anybody speaks."""
+        while sum(each.backlog for each in self._utterances) > _MOST_CHUNKS * self._widest_frames:
+            self._taken.clear()
+            await self._taken.wait()
 
     def end_utterance(self) -> None:
         """What comes next is another utterance. Without a frame since the last end, nothing."""
@@ -207,4 +216,5 @@ class Feed:
         chunk.slot.set_result(whole.unsqueeze(0))
         self._open = None
         self._in_flight += 1
+        self._taken.set()
         self._changed.set()

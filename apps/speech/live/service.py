@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from apps.speech.audio import read_wav
 from apps.speech.live.capture import paced
+from apps.speech.live.gateway import Gateway
 from apps.speech.live.meter import Meter
-from apps.speech.live.switchboard import Heard, Pace, follow, listen
+from apps.speech.live.switchboard import Heard, Pace, Switchboard, follow, listen
 from apps.speech.program import LiveSettings, SpeechSettings, own_model
 from mpcnet.app import Events
 from mpcnet.session import Session
@@ -39,6 +40,8 @@ async def transcribe_live(
         events("phase", {"what": "live"})
         await follow(session, model, settings.model, owner=owner)
         return {"setup_seconds": setup_seconds}
+    if live.listen is not None:
+        return await _serve(session, model, settings, live.listen, _pace(live), events)
     recordings = [read_wav(path, max_seconds=settings.max_seconds) for path in settings.recordings]
     transcript = _Transcript(events, show_text=live.show_text)
     meter = await listen(
@@ -48,7 +51,7 @@ async def transcribe_live(
         paced(recordings),
         transcript.add,
         owner=owner,
-        pace=Pace(live.chunk_seconds, live.widest_seconds, live.in_flight),
+        pace=_pace(live),
     )
     names = [path.name for path in settings.recordings]
     if settings.logits is not None and names:
@@ -62,6 +65,31 @@ async def transcribe_live(
         "rounds": session.rounds,
         "setup_seconds": setup_seconds,
     }
+
+
+async def _serve(
+    session: Session,
+    model: nn.Module,
+    settings: SpeechSettings,
+    address: str,
+    pace: Pace,
+    events: Events,
+) -> dict[str, Any]:
+    """Serves speech clients until a signal ends it."""
+    owner = settings.recording_owner
+    board = Switchboard(session, model, settings.model, owner=owner, pace=pace)
+    host, _, port = address.rpartition(":")
+    gateway = await Gateway.open(board, host.strip("[]"), int(port))
+    events("phase", {"what": f"speech clients at {gateway.url}"})
+    try:
+        await board.run()
+    finally:
+        await gateway.close()
+    return {}
+
+
+def _pace(live: LiveSettings) -> Pace:
+    return Pace(live.chunk_seconds, live.widest_seconds, live.in_flight)
 
 
 class _Transcript:

@@ -221,6 +221,21 @@ async def test_an_end_fills_the_open_chunk_with_silence() -> None:
     assert source.ready() == Step("stop", 7)
 
 
+async def test_sound_faster_than_speech_has_to_wait() -> None:
+    source = feed()
+    source.put(torch.ones(2, 200), [0.0] * 200)
+    waiting = asyncio.ensure_future(source.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    for _ in range(2):
+        assert fill(source).frames == 32
+        await asyncio.sleep(0)
+        source.settled()
+    assert not waiting.done()  # 136 frames wait, and 128 may
+    fill(source)
+    await waiting
+
+
 async def test_what_nobody_waits_for_is_dropped() -> None:
     source = feed()
     chunk = source.open(Step("chunk", 7, 8))

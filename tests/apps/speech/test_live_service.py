@@ -99,3 +99,5 @@ async def test_a_live_run_cannot_be_prepared(weights: Path) -> None:
 def test_the_widest_chunk_is_no_narrower_than_the_others() -> None:
     with pytest.raises(ValueError, match="no less"):
         LiveSettings(chunk_seconds=2.0, widest_seconds=1.0)
+    with pytest.raises(ValueError, match="a port"):
+        LiveSettings(listen="127.0.0.1")

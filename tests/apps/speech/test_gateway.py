@@ -1,0 +1,170 @@
+"""Speech clients at the gateway: what they say, what they hear, and what happens to who leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+import torch
+
+import mpcnet
+from apps.speech.decoding import greedy_decode
+from apps.speech.live.conversation import Conversation
+from apps.speech.live.gateway import Gateway
+from apps.speech.live.switchboard import Heard, Pace, Switchboard, follow
+from mpcnet import Session
+from mpcnet.errors import AppError
+from tests.apps.speech.test_live import CONFIG, network, speech, whole_pass
+
+DELTA = "conversation.item.input_audio_transcription.delta"
+COMPLETED = "conversation.item.input_audio_transcription.completed"
+FAILED = "conversation.item.input_audio_transcription.failed"
+
+
+def message(kind: str, **fields: object) -> str:
+    return json.dumps({"type": kind, **fields})
+
+
+def append(samples: torch.Tensor) -> str:
+    sound = (samples * 32767).to(torch.int16).numpy().tobytes()
+    return message("input_audio_buffer.append", audio=base64.b64encode(sound).decode())
+
+
+def update(rate: int = 8000, turns: object = None) -> str:
+    sound = {"format": {"type": "audio/pcm", "rate": rate}, "turn_detection": turns}
+    return message("session.update", session={"type": "transcription", "audio": {"input": sound}})
+
+
+def heard(utterance: int, text: str, final: bool = False) -> Heard:
+    return Heard(utterance, text, final, 0, torch.zeros(4, 0))
+
+
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    return [event["type"] for event in events]
+
+
+def test_a_conversation_in_which_the_client_says_where_utterances_end() -> None:
+    talk = Conversation()
+    assert kinds(talk.begin()) == ["session.created"]
+    (updated,) = talk.receive(update(16_000))
+    assert updated["session"]["audio"]["input"]["format"]["rate"] == talk.rate == 16_000
+    assert talk.receive(append(torch.tensor([0.5, -0.5]))) == []
+    assert talk.samples is not None
+    torch.testing.assert_close(talk.samples, torch.tensor([0.5, -0.5]), atol=1e-4, rtol=0)
+    (first,) = talk.hear(heard(0, "one"))
+    assert (first["type"], first["item_id"], first["delta"]) == (DELTA, "item_0", "one")
+    (committed,) = talk.receive(message("input_audio_buffer.commit"))
+    assert talk.ends
+    assert (committed["item_id"], committed["previous_item_id"]) == ("item_0", None)
+    delta, completed = talk.hear(heard(0, "one two", final=True))
+    assert (delta["delta"], completed["transcript"]) == (" two", "one two")
+    assert completed["type"] == COMPLETED
+
+
+def test_a_conversation_with_turns() -> None:
+    talk = Conversation()
+    talk.receive(append(torch.zeros(9)))
+    assert kinds(talk.hear(heard(0, "six"))) == [DELTA]
+    final = talk.hear(heard(0, "six", final=True))
+    assert kinds(final) == ["input_audio_buffer.committed", COMPLETED]
+
+
+@pytest.mark.parametrize("turns", [None, {"type": "server_vad"}], ids=["by hand", "by pauses"])
+def test_what_is_cleared_is_not_heard_of_again(turns: object) -> None:
+    talk = Conversation()
+    talk.receive(update(turns=turns))
+    talk.receive(append(torch.zeros(9)))
+    talk.hear(heard(0, "four"))
+    assert kinds(talk.receive(message("input_audio_buffer.clear"))) == [
+        "input_audio_buffer.cleared"
+    ]
+    assert talk.ends
+    assert talk.hear(heard(0, "four five", final=True)) == []
+    assert kinds(talk.hear(heard(1, "two"))) == [DELTA]
+
+
+def test_failure_is_told_of_every_utterance_under_way() -> None:
+    talk = Conversation()
+    assert kinds(talk.fail("lost")) == ["error"]
+    talk.hear(heard(3, "one"))
+    (failed,) = talk.fail("lost")
+    assert (failed["type"], failed["item_id"]) == (FAILED, "item_3")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("nonsense", "invalid_event"),
+        (message("response.create"), "invalid_event"),
+        (message("input_audio_buffer.append"), "invalid_event"),
+        (message("input_audio_buffer.append", audio="not base64!"), "invalid_audio"),
+        (message("input_audio_buffer.append", audio="AAAA"), "invalid_audio"),
+        (message("input_audio_buffer.commit"), "input_audio_buffer_commit_empty"),
+        (update(rate=11_025), "invalid_event"),
+    ],
+    ids=["no JSON", "unknown", "no audio", "no base64", "odd", "empty", "rate"],
+)
+def test_what_a_client_gets_wrong_is_told_and_changes_nothing(text: str, code: str) -> None:
+    talk = Conversation()
+    (event,) = talk.receive(text)
+    assert (event["type"], event["error"]["code"]) == ("error", code)
+    assert talk.samples is None
+    assert not talk.ends
+
+
+def test_sound_that_has_begun_keeps_its_format() -> None:
+    talk = Conversation()
+    talk.receive(append(torch.zeros(9)))
+    (event,) = talk.receive(update())
+    assert event["error"]["code"] == "session_in_use"
+
+
+async def test_two_clients_and_one_who_leaves_in_mid_word() -> None:
+    waveforms = [speech(0.4, 1), speech(0.3, 2)]
+    transcripts: list[str] = []
+
+    async def speak(url: str, number: int) -> None:
+        async with aiohttp.ClientSession() as http, http.ws_connect(url) as socket:
+            assert (await socket.receive_json())["type"] == "session.created"
+            await socket.send_str(update())
+            await socket.send_str(append(waveforms[number]))
+            if number == 1:
+                return  # closes its tab
+            await socket.send_str(message("input_audio_buffer.commit"))
+            while (event := await socket.receive_json())["type"] != COMPLETED:
+                assert event["type"] != "error"
+            transcripts.append(event["transcript"])
+
+    async def strangers(url: str) -> None:
+        async with aiohttp.ClientSession() as http:
+            elsewhere = {"Origin": "https://elsewhere.example"}
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                await http.ws_connect(url, headers=elsewhere)
+
+    async def program(session: Session) -> None:
+        model = session.private(network(), owner=1)
+        if session.rank == 1:
+            await follow(session, model, CONFIG, owner=0)
+            return
+        board = Switchboard(session, model, CONFIG, owner=0, pace=Pace(0.4))
+        running = asyncio.ensure_future(board.run())
+        gateway = await Gateway.open(board)
+        await asyncio.gather(strangers(gateway.url), *(speak(gateway.url, n) for n in range(2)))
+        await gateway.close()
+        board.close()
+        await running
+
+    await mpcnet.local(2).run(program)
+    sound = (waveforms[0] * 32767).to(torch.int16).float() / 32768
+    assert transcripts == [greedy_decode(whole_pass(sound, 80), CONFIG)]
+
+
+async def test_the_gateway_listens_on_this_machine_alone() -> None:
+    board = Switchboard.__new__(Switchboard)
+    for host in ("0.0.0.0", "192.0.2.1", "example.org"):
+        with pytest.raises(AppError, match="proxy"):
+            await Gateway.open(board, host)
