@@ -16,6 +16,7 @@ from apps.speech.live.meter import Meter
 from apps.speech.live.switchboard import Heard, Pace, Switchboard, follow, listen
 from apps.speech.program import LiveSettings, SpeechSettings, own_model
 from mpcnet.app import Events
+from mpcnet.errors import AppError
 from mpcnet.session import Session
 
 __all__ = ["transcribe_live"]
@@ -29,7 +30,15 @@ async def transcribe_live(
     Who learns what: both parties learn the architecture, when each utterance begins and ends, and
     the length of each chunk. The model's owner learns nothing else, the recordings' owner the
     logits of each frame.
+
+    Raises:
+        AppError: at all parties, if the model was not made for streaming.
     """
+    if settings.model.architecture != "prompt" or settings.model.level != "running":
+        raise AppError(
+            "this model cannot listen live: it looks too far ahead, or its features need the whole "
+            "recording; use one of those made for streaming (docs/live-speech.md)"
+        )
     started = time.perf_counter()
     events("phase", {"what": "setup", "item": "weights"})
     model = session.private(own_model(session, settings), owner=settings.model_owner)

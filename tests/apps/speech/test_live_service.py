@@ -96,6 +96,15 @@ async def test_a_live_run_cannot_be_prepared(weights: Path) -> None:
         await APP.rehearse(None, settings, lambda name, fields: None)  # type: ignore[arg-type]
 
 
+async def test_a_model_not_made_for_streaming_is_refused_at_all_parties() -> None:
+    model = msgspec.structs.replace(CONFIG, architecture="wav2letter", layers=())
+    settings = SpeechSettings(
+        model_owner="a", recording_owner="b", model=model, live=LiveSettings()
+    )
+    with pytest.raises(AppError, match="cannot listen live"):
+        await APP.run(None, settings, lambda name, fields: None)  # type: ignore[arg-type]
+
+
 def test_the_widest_chunk_is_no_narrower_than_the_others() -> None:
     with pytest.raises(ValueError, match="no less"):
         LiveSettings(chunk_seconds=2.0, widest_seconds=1.0)
