@@ -111,10 +111,12 @@ def relay_command(arguments: argparse.Namespace) -> None:
 
 
 def load(arguments: argparse.Namespace) -> Config:
-    """The configuration that --config names."""
+    """The configuration that --config names, with what other options put in its place."""
+    from mpcnet.computation import with_device
     from mpcnet.config import load_config
 
-    return load_config(arguments.config)
+    config = load_config(arguments.config)
+    return with_device(config, getattr(arguments, "device", None))
 
 
 def participate(
@@ -170,6 +172,7 @@ def demo_command(arguments: argparse.Namespace) -> None:
         files = demo.lay_out(plan, app.name, folder, arguments.transport, arguments.network)
         options = ["--threads", str(arguments.threads), *["-v"] * arguments.verbose]
         options += ["--debug"] if arguments.debug else []
+        options += ["--device", arguments.device] if arguments.device else []
         with _display(list(files), arguments.quiet) as display:
             watch = _watch(display, forward=arguments.verbose > 0 or arguments.debug)
             results = loop.run(

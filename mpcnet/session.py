@@ -163,7 +163,7 @@ class Session:
         if value is None:
             return torch.empty(0)
         self.rounds = max(self.rounds, op.depth)
-        return decode(value, x.scale_bits)
+        return decode(await op.party.device.to_host(value), x.scale_bits)
 
     # --- keeping together ---------------------------------------------------------------------
 

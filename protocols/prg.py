@@ -32,22 +32,28 @@ _SLICE = 1 << 18
 
 _ZEROS = bytes(_SLICE)
 _BLOCK = 16
+_CPU = torch.device("cpu")
 
 Purpose: TypeAlias = Literal["mask", "bits", "deal", "zero"]
 """Parts of named masks, named bits, shares of correlated randomness, sharings of zero."""
 
 
 class Key:
-    """A 32-byte key that never shows itself."""
+    """A 32-byte key that never shows itself.
+
+    Attributes:
+        place: where the tensors of its streams lie.
+    """
 
     SIZE_BYTES = 32
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_secret", "place")
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, place: torch.device = _CPU) -> None:
         if len(secret) != self.SIZE_BYTES:
             raise ValueError(f"a key has {self.SIZE_BYTES} bytes, not {len(secret)}")
         self._secret = secret
+        self.place = place
 
     @classmethod
     def fresh(cls) -> "Key":
@@ -61,6 +67,10 @@ class Key:
         """The key's bytes, for the one message that hands it to whom it is shared with."""
         return self._secret
 
+    def on(self, place: torch.device) -> "Key":
+        """The same key, whose streams give the same words somewhere else."""
+        return Key(self._secret, place)
+
     def stream(self, label: Label, purpose: Purpose) -> "Stream":
         """The stream that belongs to `label`; the same for whoever holds this key.
 
@@ -73,16 +83,21 @@ class Key:
             digest_size=2 * _BLOCK,
             person=b"mpcnet " + purpose.encode(),
         ).digest()
-        return Stream(digest[:_BLOCK], digest[_BLOCK:])
+        return Stream(digest[:_BLOCK], digest[_BLOCK:], self.place)
 
 
 class Stream:
-    """A pseudorandom byte stream, read front to back."""
+    """A pseudorandom byte stream, read front to back.
 
-    __slots__ = ("_encryptor",)
+    It is always the processor that encrypts; for another place it does so into pinned memory, and
+    the device fetches it from there on the current stream (docs/gpu.md says why).
+    """
 
-    def __init__(self, key: bytes, counter: bytes) -> None:
+    __slots__ = ("_encryptor", "_place")
+
+    def __init__(self, key: bytes, counter: bytes, place: torch.device = _CPU) -> None:
         self._encryptor = Cipher(AES(key), CTR(counter)).encryptor()
+        self._place = place
 
     def __repr__(self) -> str:
         return "Stream(hidden)"
@@ -94,21 +109,22 @@ class Stream:
         buffer = self._encrypted(
             (zeros[: min(_SLICE, size - start)] for start in range(0, size, _SLICE)), size
         )
-        return torch.from_numpy(buffer).view(dtype).view(tuple(shape))
+        return buffer.view(dtype).view(tuple(shape)).to(self._place, non_blocking=True)
 
     def hidden(self, value: torch.Tensor) -> torch.Tensor:
         """value ^ words(value.shape, value.dtype), which takes no longer than the words alone."""
+        if self._place.type != "cpu":
+            return value ^ self.words(tuple(value.shape), value.dtype)
         data = value.contiguous().view(-1).numpy().view(np.uint8).data
         size = value.nbytes
         buffer = self._encrypted((data[i : i + _SLICE] for i in range(0, size, _SLICE)), size)
-        return torch.from_numpy(buffer).view(value.dtype).view(value.shape)
+        return buffer.view(value.dtype).view(value.shape)
 
-    def _encrypted(
-        self, slices: Iterable[memoryview], size: int
-    ) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
+    def _encrypted(self, slices: Iterable[memoryview], size: int) -> torch.Tensor:
         # update_into asks for room of one block less a byte behind what it writes.
-        buffer = np.empty(size + _BLOCK, dtype=np.uint8)
-        view, start = buffer.data, 0
+        pinned = self._place.type != "cpu"
+        buffer = torch.empty(size + _BLOCK, dtype=torch.uint8, pin_memory=pinned)
+        view, start = buffer.numpy().data, 0
         for source in slices:
             self._encryptor.update_into(source, view[start : start + len(source) + _BLOCK])
             start += len(source)

@@ -75,7 +75,7 @@ class Suite(Scheme):
         real = value if isinstance(value, Tensor) else await value
         if tuple(real.shape) != shape:
             raise InputShapeError(str(op.label), tuple(real.shape), shape)
-        return await op.run(real.numel(), encode, real, self.scale_bits)
+        return await op.run(real.numel(), lambda: encode(real.to(op.place), self.scale_bits))
 
     def zero(self, shape: Shape, scale_bits: int | None = None) -> Sharing:
         """A sharing of zeros that everybody knows; add a public tensor to make it a constant."""
@@ -83,7 +83,7 @@ class Suite(Scheme):
         return Sharing(shape, self.scale_bits if scale_bits is None else scale_bits, share)
 
     async def _zero(self, op: Operator, shape: Shape) -> Share:
-        return Share(torch.zeros(shape, dtype=torch.int64), offline=True)
+        return Share(torch.zeros(shape, dtype=torch.int64, device=op.place), offline=True)
 
     # --- local operations ---------------------------------------------------------------------
 
@@ -121,8 +121,7 @@ class Suite(Scheme):
         lifts = [scale - x.scale_bits for x in xs]
         share = self.issue(name, self._linear, kernel, xs, lifts)
         owner = owners.pop() if len(owners) == 1 else None
-        ahead = all(x.ahead for x in xs)
-        return Sharing(shape, scale + added_bits, share, owner, ahead)
+        return Sharing(shape, scale + added_bits, share, owner, all(x.ahead for x in xs))
 
     async def _linear(
         self, op: Operator, kernel: Callable[..., Tensor], xs: Sequence[Sharing], lifts: list[int]
@@ -143,7 +142,7 @@ class Suite(Scheme):
         adds = self._adds_constants(x)
 
         def kernel(share: Tensor) -> Tensor:
-            return share + constant if adds else share.expand(shape).contiguous()
+            return share + constant.to(share.device) if adds else share.expand(shape).contiguous()
 
         return self.linear("add", kernel, x, shape=shape)
 
@@ -166,7 +165,8 @@ class Suite(Scheme):
         shapes = (tuple(factor.shape), x.shape) if public_first else (x.shape, tuple(factor.shape))
 
         def kernel(share: Tensor) -> Tensor:
-            return operation(factor, share) if public_first else operation(share, factor)
+            public = factor.to(share.device)
+            return operation(public, share) if public_first else operation(share, public)
 
         shape = operation.output_shape(*shapes)
         return self.linear("multiply", kernel, x, shape=shape, added_bits=added)

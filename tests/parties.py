@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 Program = Callable[[Session], Awaitable[T]]
 
+Devices = Callable[[Exchange], Device]
+"""Makes the device of whoever has this exchange."""
+
 NAMES = ("anna", "boris", "clara", "dmitri", "elena")
 
 
@@ -33,15 +36,21 @@ class Outcome:
     frames: int = 0
 
 
+def on_cpu(exchange: Exchange) -> Device:
+    """Everybody on the CPU."""
+    return Device(exchange.holding)
+
+
 async def run_parties(
     program: Program[T],
     n: int = 2,
     suite: type[Suite] = AdditiveSuite,
     scale_bits: int = SCALE_BITS,
+    device: Devices = on_cpu,
 ) -> Outcome:
     """Runs `program(session)` at n parties at once; raises the first party's error if one fails."""
     async with local_exchanges(n + 1) as exchanges:
-        return await run_on(exchanges, program, suite, scale_bits)
+        return await run_on(exchanges, program, suite, scale_bits, device)
 
 
 async def run_on(
@@ -49,10 +58,11 @@ async def run_on(
     program: Program[T],
     suite: type[Suite] = AdditiveSuite,
     scale_bits: int = SCALE_BITS,
+    device: Devices = on_cpu,
 ) -> Outcome:
     """The same over links that are open already; the last exchange is the dealer's."""
     n = len(exchanges) - 1
-    devices = [Device(exchange.holding) for exchange in exchanges]
+    devices = [device(exchange) for exchange in exchanges]
     try:
         dealer = asyncio.create_task(Dealer(exchanges[n], n, devices[n]).serve())
         parties = [

@@ -86,7 +86,10 @@ def share_wise(func: torch._ops.OpOverload, *args: Any, **kwargs: Any) -> Any:
     )
 
     def kernel(*values: Tensor) -> Any:
+        public = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
         filled = list(leaves)
+        for place in set(public) - set(places):  # an index
+            filled[place] = leaves[place].to(values[0].device)
         for place, value in zip(places, values, strict=True):
             filled[place] = value
         arguments, keywords = tree_unflatten(filled, spec)

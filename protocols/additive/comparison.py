@@ -78,7 +78,7 @@ async def compare(
     def join_chunks(masked: Tensor) -> Tensor:
         below = combine(masked[:count], masked[count:], mixed, pure, first)
         if first:
-            signs = [kernels().plane(x_hat - t if t else x_hat, high) for t in thresholds]
+            signs = [kernels(x_hat).plane(x_hat - t if t else x_hat, high) for t in thresholds]
             below = below ^ torch.cat(signs)
         if intervals:
             planes = below.view(len(thresholds), -1)
@@ -142,7 +142,7 @@ async def select(op: Operator, b: Bits, x: Sharing, wire: Wire, shift: int) -> S
     share = await op.read(x.share)
     b_hat = await _flips(op, b)
     value = await op.run(
-        material[1].numel(), kernels().select, b_hat, x_hat, share.value, material, shift
+        material[1].numel(), kernels(x_hat).select, b_hat, x_hat, share.value, material, shift
     )
     return Share(value.view(broadcast_shape(b.shape, x.shape)), op.depth)
 

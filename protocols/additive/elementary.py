@@ -34,7 +34,7 @@ async def one_hot(op: Operator, x: Wire, low: int, digits: int) -> Share:
     count = 1 << digits
 
     def turn() -> Tensor:
-        values = torch.arange(count).view(-1, *[1] * x_hat.dim())
+        values = torch.arange(count, device=x_hat.device).view(-1, *[1] * x_hat.dim())
         return hot.gather(0, ((x_hat >> low) - values) & (count - 1))
 
     return Share(await op.run(hot.numel(), turn), op.depth)
@@ -123,15 +123,15 @@ async def waves(op: Operator, x: Wire, turn: int, series: Tensor, scales: tuple[
 
     def combine() -> Tensor:
         total = np.full((2, x_hat.numel()), [[constant], [0]], dtype=np.int64)
-        dealt_waves = wave.view(count, 2, -1).numpy()
+        dealt_waves = wave.view(count, 2, -1).cpu().numpy()
         whole = np.empty((2, min(BLOCK, x_hat.numel())), dtype=np.int64)
-        for begin, k, rows in wave_powers(x_hat.flatten(), turn, count):
+        for begin, k, rows in wave_powers(x_hat.flatten().cpu(), turn, count):
             block = slice(begin, begin + rows.shape[1])
             factor = whole[:, : rows.shape[1]]
             factor[...] = _rounded_factors(rows, *factors[k + 1])
             factor *= dealt_waves[k, :, block]
             total[:, block] += factor
-        return torch.from_numpy(total[0] + total[1]).view(x_hat.shape)
+        return torch.from_numpy(total[0] + total[1]).view(x_hat.shape).to(x_hat.device)
 
     return Share(await op.run(wave.numel() << 3, combine), op.depth)
 

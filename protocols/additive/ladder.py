@@ -73,7 +73,7 @@ async def ladder(op: Operator, x: Wire, floor: int, high: int, count: int, mask:
             for part, (number, plane) in zip(
                 below.view(rungs, -1), order[done : done + rungs], strict=True
             ):
-                planes[plane] = part ^ kernels().plane(x_hat - number, high) if first else part
+                planes[plane] = part ^ kernels(x_hat).plane(x_hat - number, high) if first else part
             begin, done = end, done + rungs
         return torch.cat(planes) ^ top
 

@@ -83,8 +83,8 @@ async def truncated_product(op: Operator, s: Wire, x: Wire, bits: int) -> Share:
     def kernel() -> Tensor:
         # What a bit selects has this form, too, with its mask beta in the place of r_s.
         y = truncated_share(x_hat, rho, wrap, bits, op.party.first)
-        ones = torch.ones((), dtype=torch.uint8)
-        return kernels().select(ones, x_hat, s_hat * y, [r_s, s_rho, s_wrap], bits)
+        ones = torch.ones((), dtype=torch.uint8, device=x_hat.device)
+        return kernels(x_hat).select(ones, x_hat, s_hat * y, [r_s, s_rho, s_wrap], bits)
 
     return Share(await op.run(8 * s_rho.numel(), kernel), op.depth)
 

@@ -50,4 +50,4 @@ def truncated_share(x_hat: Tensor, rho: Tensor, wrap: Tensor, bits: int, first: 
 
     A = floor(x^' / 2^bits) less the shift, and c = 1 where a top bit of r wraps, are public.
     """
-    return kernels().truncated(x_hat, rho, wrap, bits, first)
+    return kernels(x_hat).truncated(x_hat, rho, wrap, bits, first)

@@ -100,7 +100,7 @@ class ClearSuite(Suite):
     def _one_hot(self, x: Sharing, digits: int) -> "asyncio.Future[Share]":
         def run(v: Tensor) -> Tensor:
             digit = (v >> x.scale_bits) & ((1 << digits) - 1)
-            hot = torch.zeros(1 << digits, *v.shape, dtype=torch.int64)
+            hot = torch.zeros(1 << digits, *v.shape, dtype=torch.int64, device=v.device)
             return hot.scatter_(0, digit.unsqueeze(0), 1)
 
         return self._local("one_hot", x, run)
@@ -142,10 +142,10 @@ class ClearSuite(Suite):
     ) -> "asyncio.Future[Share]":
         def run(v: Tensor) -> Tensor:
             total = torch.full((v.numel(),), float(series[0, 0]), dtype=torch.float64)
-            for begin, k, rows in wave_powers(v.flatten(), turn, len(series) - 1):
+            for begin, k, rows in wave_powers(v.flatten().cpu(), turn, len(series) - 1):
                 a, b = series[k + 1].tolist()
                 total[begin : begin + rows.shape[1]] += torch.from_numpy(rows[0] * a + rows[1] * b)
-            return (total * 2.0 ** sum(scales)).round_().to(torch.int64).view(v.shape)
+            return (total * 2.0 ** sum(scales)).round_().to(torch.int64).view(v.shape).to(v.device)
 
         return self._local("waves", x, run)
 
@@ -155,7 +155,7 @@ class ClearSuite(Suite):
         async def run(op: Operator) -> Share:
             request = Sample(str(op.label), shape, kind, scale, parameter)
             if op.party.first:  # anybody may draw: nothing is hidden here
-                stream = Key.fresh().stream(op.label, "deal")
+                stream = Key.fresh().on(op.place).stream(op.label, "deal")
                 (value,) = request.values(lambda mask: torch.empty(0), stream)
                 op.post(op.party.peers, "sample", value)
             else:

@@ -80,7 +80,7 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
         yield from mask_products(
             own.words((len(widths), columns)), own.words((len(widths) - 1, columns))
         )
-        planes, sign = masks(self.bits).clone(), kernels().plane(r, self.high)
+        planes, sign = masks(self.bits).clone(), kernels(r).plane(r, self.high)
         planes[-1 if self.intervals else 0 :] ^= sign
         yield planes.flatten()
 
@@ -123,7 +123,7 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="se
         bits, shape = masks(self.bits), self.bits.shape[1:]
         r = None if self.mask is None else masks(self.mask)
         if r is not None and shape == r.shape and len(bits) == 1 and 0 < self.shift <= 32:
-            beta, rest, wrap = kernels().deal_selection(r, bits[0], self.shift)
+            beta, rest, wrap = kernels(r).deal_selection(r, bits[0], self.shift)
             yield beta.unsqueeze(0)
             yield rest.unsqueeze(0)
             yield wrap.unsqueeze(0)

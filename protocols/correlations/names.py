@@ -40,7 +40,7 @@ class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def share(self, rank: int, key: Key) -> Tensor:
         """The part of party `rank`, whose key this is: uniform for holders, zero for others."""
         if rank not in self.holders:
-            return torch.zeros(self.shape, dtype=torch.int64)
+            return torch.zeros(self.shape, dtype=torch.int64, device=key.place)
         return key.stream(Label(self.label), "mask").words(self.shape)
 
 

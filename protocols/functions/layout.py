@@ -43,7 +43,7 @@ def gathered(suite: Suite, x: Sharing, dim: int, index: Tensor) -> Sharing:
     flat = index.flatten()
 
     def kernel(v: Tensor) -> Tensor:
-        return v.index_select(dim, flat).view(shape)
+        return v.index_select(dim, flat.to(v.device)).view(shape)
 
     return suite.linear("gather", kernel, x, shape=shape)
 

@@ -51,7 +51,7 @@ class _Silent(Operator):
         return _zeros(members)
 
     async def mask(self, mask: Mask) -> Tensor:
-        return torch.zeros(mask.shape, dtype=torch.int64)
+        return torch.zeros(mask.shape, dtype=torch.int64, device=self.party.key.place)
 
     async def material(self, request: Request) -> list[Tensor]:
         self.party.requests[request] = None

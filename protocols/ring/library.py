@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from torch import Tensor
+
+from protocols.cuda.kernels import CudaKernels
 from protocols.ring.kernels import Kernels
 from protocols.ring.plain import PlainKernels
 
@@ -18,9 +21,10 @@ __all__ = ["kernels", "load_kernels", "warm_kernels"]
 _log = logging.getLogger(__name__)
 
 
-def kernels() -> Kernels:
-    """The best kernels that are ready; both kinds give the same bits."""
-    return _library().best
+def kernels(x: Tensor | None = None) -> Kernels:
+    """The best kernels that are ready where `x` lies, or on the CPU; all give the same bits."""
+    library = _library()
+    return library.best if x is None or not x.is_cuda else library.cuda
 
 
 def load_kernels() -> Kernels:
@@ -36,6 +40,7 @@ def warm_kernels() -> None:
 class _Library:
     def __init__(self) -> None:
         self.best: Kernels = PlainKernels()
+        self.cuda: Kernels = CudaKernels()
         self._loading = threading.Lock()
         self._loaded = False
 

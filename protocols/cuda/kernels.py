@@ -1,0 +1,38 @@
+"""Products, and the steps of comparison and truncation, on CUDA tensors."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from protocols.cuda.choice import Candidate, Choice, cuda_seconds
+from protocols.cuda.limbs import by_bytes, by_floats
+from protocols.ring.plain import PlainKernels
+
+__all__ = ["CANDIDATES", "CudaKernels"]
+
+_WORTH_BYTES = 1 << 20
+"""Ring products of one matrix from which on the units for bytes may repay eight launches."""
+
+
+def _large(batch: int, m: int, k: int, n: int) -> bool:
+    return m * k * n >= _WORTH_BYTES and min(m, n) > 1
+
+
+CANDIDATES = (
+    Candidate("float64", by_floats, lambda *sizes: True),
+    Candidate("int8", by_bytes, _large),
+)
+
+
+class CudaKernels(PlainKernels):
+    """torch's own operators, which run wherever their operands lie, and matrix products of ours.
+
+    Args:
+        seconds: how long a computation takes on the current device.
+    """
+
+    def __init__(self, seconds: Callable[[Callable[[], Tensor]], float] = cuda_seconds) -> None:
+        self._products = Choice(CANDIDATES, seconds)
+
+    def products(self, x: Tensor, y: Tensor) -> Tensor:
+        return self._products.multiply(x, y)
