@@ -155,9 +155,10 @@ class ClearSuite(Suite):
         async def run(op: Operator) -> Share:
             request = Sample(str(op.label), shape, kind, scale, parameter)
             if op.party.first:  # anybody may draw: nothing is hidden here
-                stream = Key.fresh().on(op.place).stream(op.label, "deal")
+                stream = Key.fresh().stream(op.label, "deal")
                 (value,) = request.values(lambda mask: torch.empty(0), stream)
                 op.post(op.party.peers, "sample", value)
+                value = value.to(op.place)
             else:
                 (value,) = await op.take(0, "sample", *request.members())
             return Share(value, op.depth)

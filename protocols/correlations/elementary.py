@@ -64,7 +64,7 @@ class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="oneho
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         digit = _digit(masks(self.mask), self.low, self.digits)
         count = 1 << self.digits
-        hot = torch.zeros(count, *digit.shape, dtype=torch.int64, device=digit.device)
+        hot = digit.new_zeros(count, *digit.shape)
         yield hot.scatter_(0, digit.unsqueeze(0), 1)
 
 
@@ -105,16 +105,15 @@ class Exponential(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
         return [Member((1 << self.digits, *self.mask.shape))]
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
-        r = masks(self.mask)
+        r = masks(self.mask).cpu()  # whose powers of two are the same in every session
         digit = _digit(r, self.low, self.digits)
         rest = (r & ((1 << self.low) - 1)).to(torch.float64) * 2.0**-self.low
         factor = torch.exp2(rest.mul_(-self.rate))
         # The powers of whole digits are few, so they are looked up and not computed.
         count = 1 << self.digits
-        entries = torch.arange(count, device=r.device)
-        whole = self.rate * (entries + self.least).to(torch.float64)
+        whole = self.rate * torch.arange(self.least, self.least + count, dtype=torch.float64)
         powers = torch.exp2((whole + self.scale).clamp_(-4 * RING_BITS, 4 * RING_BITS))
-        entries = entries.view(-1, *[1] * r.dim())
+        entries = torch.arange(count).view(-1, *[1] * r.dim())
         values = powers[(entries - digit) & (count - 1)].mul_(factor)
         yield values.clamp_(max=2.0**VALUE_BITS).round_().to(torch.int64)
 
@@ -146,14 +145,13 @@ class Waves(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="waves"
         return [Member((self.count, 2, *self.mask.shape))]
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
-        mask = masks(self.mask)
-        r = mask.flatten().cpu()
+        r = masks(self.mask).flatten().cpu()
         waves = np.empty((self.count, 2, r.numel()), dtype=np.int64)
         scale = 2.0**self.scale
         for begin, k, rows in wave_powers(r, self.turn, self.count):
             whole = np.rint(rows[:2] * scale)
             waves[k, :, begin : begin + rows.shape[1]] = whole
-        yield torch.from_numpy(waves).view(self.count, 2, *self.mask.shape).to(mask.device)
+        yield torch.from_numpy(waves).view(self.count, 2, *self.mask.shape)
 
 
 class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sample"):
@@ -198,7 +196,7 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sampl
 
 def _uniform(own: Stream, shape: Shape) -> Tensor:
     """Uniform in [0, 1) with 53 bits, float64."""
-    return shift_right(own.words(shape), 11).to(torch.float64) * 2.0**-53
+    return shift_right(own.words(shape).cpu(), 11).to(torch.float64) * 2.0**-53
 
 
 def _digit(r: Tensor, low: int, digits: int) -> Tensor:

@@ -1,0 +1,100 @@
+"""Each step of comparison, truncation and selection on a device against compiled loops."""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from protocols.chunks import chunk_bits, look_up, table_dtype
+from protocols.cuda.kernels import CudaKernels
+from protocols.cuda.limbs import by_floats
+from protocols.ring import library
+from protocols.ring.bits import pack, unpack, word_count
+from protocols.ring.convolution import Convolution, TransposedConvolution
+from protocols.ring.kernels import Kernels
+from protocols.ring.library import kernels, load_kernels
+from protocols.ring.matmul import matmul
+from tests.protocols.cuda.gpu import CUDA_MARKS
+from tests.protocols.cuda.pretended import PLACE, Pretending
+
+pytestmark = pytest.mark.timeout(120)  # the first run compiles the kernels
+
+N = 1000  # no multiple of a word
+EDGES = torch.tensor([0, -1, 1, 2**62, -(2**62), 2**63 - 1, -(2**63), 2**62 - 1, -(2**62) - 1])
+WIDTHS = chunk_bits(40)
+COUNT, WORDS = len(WIDTHS), word_count(N)
+
+
+def words(*shape: int, seed: int = 0, dtype: torch.dtype = torch.int64) -> Tensor:
+    info, generator = torch.iinfo(dtype), torch.Generator().manual_seed(seed)
+    x = torch.randint(info.min, info.max, shape, generator=generator, dtype=dtype)
+    edges = EDGES[: x.numel()].to(dtype)
+    x.view(-1)[: len(edges)] = edges
+    return x
+
+
+X, R, Y, Z = (words(N, seed=seed) for seed in range(4))
+HALF = words(N, seed=5, dtype=torch.int32)
+FLIPS = (words(N, seed=6) & 1).to(torch.uint8)
+TABLES = [words(N, seed=7 + i, dtype=table_dtype(bits)) for i, bits in enumerate(WIDTHS)]
+LAM, MU = words(COUNT, WORDS, seed=20), words(COUNT - 1, WORDS, seed=21)
+MIXED, PURE = (
+    words(2**COUNT - 1, WORDS, seed=22),
+    words(2 ** (COUNT - 1) - 1, WORDS, seed=23),
+)
+IMAGE, FILTERS = words(2, 4, 9, 8, seed=24), words(6, 2, 3, 3, seed=25)
+CONV = Convolution((2, 1), (1, 0), (1, 2), 2)
+TRANSPOSED = TransposedConvolution((2, 2), (1, 0), (1, 0), (1, 1), 1)
+
+Step = Callable[[Kernels, Callable[[Any], Any]], Any]
+STEPS: dict[str, Step] = {
+    "look_up": lambda k, at: look_up([at(t) for t in TABLES], at(X), 3, WIDTHS, True),
+    "order": lambda k, at: k.order(at(TABLES[0]), at(X), 3, 5, False),
+    "plane": lambda k, at: k.plane(at(X), 62),
+    "thermometer": lambda k, at: [k.thermometer(at(R), 3, bits) for bits in (5, 6)],
+    "mask_products": lambda k, at: k.mask_products(at(LAM), at(MU)),
+    "combine": lambda k, at: k.combine(at(LAM), at(MU), at(MIXED), at(PURE), True),
+    "deal_truncation": lambda k, at: k.deal_truncation(at(R), 22),
+    "deal_selection": lambda k, at: k.deal_selection(at(R), at(LAM[0]), 22),
+    "truncated": lambda k, at: [k.truncated(at(X), at(R), at(HALF), 22, e) for e in (False, True)],
+    "select": lambda k, at: k.select(at(FLIPS), at(X), at(Y), [at(R), at(Z), at(HALF)], 22),
+    "select_exact": lambda k, at: k.select(at(FLIPS), at(X), at(Y), [at(R), at(Z)], 0),
+    "planes": lambda k, at: unpack(pack(at(X.view(2, -1))), N // 2),
+    "matmul": lambda k, at: matmul(at(IMAGE), at(words(2, 1, 8, 5, seed=26))[:, :, :, :4]),
+    "vector": lambda k, at: matmul(at(IMAGE), at(words(8, seed=27))),
+    "convolution": lambda k, at: CONV(at(IMAGE), at(FILTERS)),
+    "transposed": lambda k, at: TRANSPOSED(at(IMAGE), at(words(4, 3, 3, 2, seed=28))),
+}
+
+
+@pytest.fixture(params=["pretended", pytest.param("cuda", marks=CUDA_MARKS)])
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Where tensors are put: on a device that is not there, and on one that is."""
+    pretended = request.param == "pretended"
+    if pretended:
+        monkeypatch.setattr(library._library(), "cuda", CudaKernels(lambda compute: 1.0))
+    with Pretending() if pretended else nullcontext():
+        yield PLACE
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_device_gives_the_bits_of_compiled_loops(step: str, place: torch.device) -> None:
+    ours = STEPS[step](kernels(X.to(place)), lambda x: x.to(place))
+    theirs = STEPS[step](load_kernels(), lambda x: x)
+    for a, b in zip(tree_leaves(ours), tree_leaves(theirs), strict=True):
+        assert a.is_cuda
+        assert a.dtype == b.dtype
+        assert torch.equal(a.cpu(), b)
+
+
+def test_kernels_are_chosen_by_the_place_of_their_operands(place: torch.device) -> None:
+    assert isinstance(kernels(X.to(place)), CudaKernels)
+    assert not isinstance(kernels(X), CudaKernels)
+    x, y = words(1, 30, 20), words(1, 20, 10, seed=1)
+    assert torch.equal(
+        kernels(x.to(place)).products(x.to(place), y.to(place)).cpu(), by_floats(x, y)
+    )
