@@ -68,11 +68,12 @@ class DetachedDevice(Device):
         The round stays open until then. Messages are told apart by their tags, so it does not
         matter in which order they leave.
         """
+        copies = self._begun(self._copies, lambda: self._downloaded(tensors))
         held = ExitStack()
         held.enter_context(hold())
         held.enter_context(self._busy())
 
-        def arrived(copies: "asyncio.Future[list[Tensor]]") -> None:
+        def arrived(_: "asyncio.Future[list[Tensor]]") -> None:
             with held:
                 if copies.cancelled():  # the device was closed
                     return
@@ -81,7 +82,7 @@ class DetachedDevice(Device):
                 except Exception as error:  # nobody waits here who could be told
                     failed(error)
 
-        self._begun(self._copies, lambda: self._downloaded(tensors)).add_done_callback(arrived)
+        copies.add_done_callback(arrived)
 
     async def from_wire(self, tensors: list[Tensor]) -> list[Tensor]:
         if sum(t.nbytes for t in tensors) <= _INLINE_BYTES:
