@@ -5,6 +5,8 @@
     y = model(x)                            ordinary PyTorch, on secrets
     await y.reveal(to="clinic")             only the clinic learns the result
 
+    mpcnet.run(program, parties=3)          `async def program(session)`, at three parties of here
+
 The names load when they are first used, so that `mpcnet --help` does not wait for torch.
 """
 
@@ -14,19 +16,44 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpcnet.app import App, DemoPlan
+    from mpcnet.calibration import Calibration, calibrate
+    from mpcnet.current import private, reveal, share
+    from mpcnet.folding import fold
+    from mpcnet.parties import local, run
     from mpcnet.session import Session
     from mpcnet.tensor import SecretTensor
 
-__all__ = ["App", "DemoPlan", "SecretTensor", "Session"]
+__all__ = [
+    "App",
+    "Calibration",
+    "DemoPlan",
+    "SecretTensor",
+    "Session",
+    "calibrate",
+    "fold",
+    "local",
+    "private",
+    "reveal",
+    "run",
+    "share",
+]
 
 __distribution__ = "mpcnet"
 __version__ = "0.1.0"
 
 _HOMES = {
     "App": "mpcnet.app",
+    "Calibration": "mpcnet.calibration",
     "DemoPlan": "mpcnet.app",
     "SecretTensor": "mpcnet.tensor",
     "Session": "mpcnet.session",
+    "calibrate": "mpcnet.calibration",
+    "fold": "mpcnet.folding",
+    "local": "mpcnet.parties",
+    "private": "mpcnet.current",
+    "reveal": "mpcnet.current",
+    "run": "mpcnet.parties",
+    "share": "mpcnet.current",
 }
 
 

@@ -2,8 +2,8 @@
 
 import argparse
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -12,6 +12,7 @@ import msgspec
 from rich.console import RenderableType
 
 from mpcnet.errors import ConfigError
+from mpcnet.plan import DemoPlan
 from mpcnet.session import Session
 
 __all__ = ["App", "DemoPlan", "Events", "load_app"]
@@ -20,23 +21,6 @@ Events: TypeAlias = Callable[[str, dict[str, Any]], None]
 """Is told small public facts for a progress display: a name and plain fields."""
 
 S = TypeVar("S", bound=msgspec.Struct)
-
-
-@dataclass
-class DemoPlan:
-    """A demonstration on one machine.
-
-    Attributes:
-        parties: names in order of rank.
-        settings: the [app] table of each party, by name.
-        dealer: name of the dealer.
-        extra: whatever the app wants back in `App.conclude`.
-    """
-
-    parties: Sequence[str]
-    settings: Mapping[str, Mapping[str, object]]
-    dealer: str = "dealer"
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class App(ABC, Generic[S]):
@@ -99,14 +83,17 @@ class App(ABC, Generic[S]):
 
 
 def load_app(name: str) -> App[Any]:
-    """The app of that name, from the entry points of the group "mpcnet.apps".
+    """The app of that name, from the entry points of the group "mpcnet.apps"; or `script`.
 
     Raises:
         ConfigError: there is none; names those there are.
     """
+    if name == "script":
+        script: App[Any] = import_module("mpcnet.script").SCRIPT
+        return script
     found = {entry.name: entry for entry in entry_points(group="mpcnet.apps")}
     if name not in found:
-        known = ", ".join(sorted(found)) or "none: is mpcnet installed?"
+        known = ", ".join(sorted({*found, "script"}))
         raise ConfigError("", "app.name", f"there is no app {name!r}; there are: {known}")
     app: App[Any] = found[name].load()
     return app

@@ -22,6 +22,7 @@ from mpcnet.commands import (
     relay_command,
 )
 from mpcnet.errors import describe, exit_code, first_cause
+from mpcnet.launch import run_command
 from mpcnet.options import (
     common_options,
     demo_options,
@@ -30,6 +31,7 @@ from mpcnet.options import (
     prepare_options,
     relay_options,
     run_options,
+    script_options,
     stock_options,
 )
 from mpcnet.store_commands import prepare_command, stock_command
@@ -40,7 +42,7 @@ _EPILOG: Final = """\
 exit status: 0 done; 1 unexpected; 2 usage or configuration; 3 the app's input; 4 an operation that
 secrets do not have; 5 address, identity or handshake; 6 a peer absent or lost; 7 a peer stopped;
 8 a peer broke the rules of the wire, or a limit; 9 the protocol; 10 the store of prepared runs;
-130, 143 SIGINT, SIGTERM
+11 parties whose programs differ; 130, 143 SIGINT, SIGTERM
 """
 
 
@@ -97,6 +99,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     _add(commands, prepare_command, "prepare", "deal runs ahead of time", prepare_options())
     _add(commands, stock_command, "stock", "show which prepared runs are left", stock_options())
     _add(commands, relay_command, "relay", "carry links of parties that only dial", relay_options())
+    _add(commands, run_command, "run", "run a script at parties of this machine", script_options())
     demo = _add(
         commands, demo_command, "demo", "all participants on this machine", demo_options(), False
     )

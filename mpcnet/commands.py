@@ -10,7 +10,8 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -142,12 +143,26 @@ def participate(
         structlog.contextvars.bound_contextvars(session=config.session, participant=config.name),
         display,
     ):
-        result = loop.run(lambda: part(config, watch))
+        with _printed(watch) if arguments.events else nullcontext():
+            result = loop.run(lambda: part(config, watch))
         display.event(config.name, "result", {"result": result})
     if arguments.json:
         report.print_json(result)
     elif not arguments.events:
         show(report.summary(result))
+
+
+@contextmanager
+def _printed(watch: Events) -> Iterator[None]:
+    """Within it, what anybody prints becomes events: standard output is for those."""
+    from mpcnet.report import PrintedLines
+
+    lines = PrintedLines(lambda line: watch("printed", {"line": line}))
+    with redirect_stdout(lines):
+        try:
+            yield
+        finally:
+            lines.rest()
 
 
 def demo_command(arguments: argparse.Namespace) -> None:
@@ -169,7 +184,10 @@ def demo_command(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="mpcnet-demo-") as name:
         folder = Path(name)
         plan = app.demo(own, folder)
-        files = demo.lay_out(plan, app.name, folder, arguments.transport, arguments.network)
+        protocol = {} if arguments.ring_bits == 64 else {"ring_bits": arguments.ring_bits}
+        files = demo.lay_out(
+            plan, app.name, folder, arguments.transport, arguments.network, protocol
+        )
         options = ["--threads", str(arguments.threads), *["-v"] * arguments.verbose]
         options += ["--debug"] if arguments.debug else []
         options += ["--device", arguments.device] if arguments.device else []

@@ -9,10 +9,18 @@ import msgspec
 from mpcnet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mpcnet.config import Config  # which has such a table
     from protocols.device import Device, Hold
 
-__all__ = ["ComputationSettings", "check_device", "open_device", "with_device"]
+__all__ = [
+    "ComputationSettings",
+    "check_device",
+    "named_device",
+    "open_device",
+    "with_device",
+]
 
 _DeviceName = Annotated[str, msgspec.Meta(pattern="^(cpu|cuda|cuda:[0-9]{1,3})$")]
 
@@ -33,6 +41,19 @@ class ComputationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         return int(index or 0) if kind == "cuda" else None
 
 
+def named_device(device: str, file: str | Path = "") -> ComputationSettings:
+    """The settings with this device.
+
+    Raises:
+        ConfigError: no device is called so.
+    """
+    try:
+        return msgspec.convert({"device": device}, ComputationSettings)
+    except msgspec.ValidationError:
+        why = f"is 'cpu', or a CUDA device such as 'cuda:0', not {device!r}"
+        raise ConfigError(file, "computation.device", why) from None
+
+
 def with_device(config: Config, device: str | None) -> Config:
     """The configuration with another device, or as it is if that is None.
 
@@ -41,29 +62,23 @@ def with_device(config: Config, device: str | None) -> Config:
     """
     if device is None:
         return config
-    try:
-        settings = msgspec.convert({"device": device}, ComputationSettings)
-    except msgspec.ValidationError:
-        why = f"is 'cpu', or a CUDA device such as 'cuda:0', not {device!r}"
-        raise ConfigError(config.path, "computation.device", why) from None
-    return msgspec.structs.replace(config, computation=settings)
+    return msgspec.structs.replace(config, computation=named_device(device, config.path))
 
 
-def check_device(config: Config) -> None:
-    """Looks whether the configured device is there, before anybody is connected.
+def check_device(computation: ComputationSettings) -> None:
+    """Looks whether the device is there, before anybody is connected.
 
     Raises:
         DeviceError: it is not.
     """
-    index = config.computation.cuda
-    if index is not None:
+    if computation.cuda is not None:
         from protocols.cuda.device import check_cuda
 
-        check_cuda(index)
+        check_cuda(computation.cuda)
 
 
-def open_device(config: Config, busy: Hold, workers: int = 1) -> Device:
-    """The configured device.
+def open_device(computation: ComputationSettings, busy: Hold, workers: int = 1) -> Device:
+    """The device.
 
     Args:
         busy: entered while a kernel is in flight.
@@ -75,5 +90,5 @@ def open_device(config: Config, busy: Hold, workers: int = 1) -> Device:
     from protocols.cuda.device import CudaDevice
     from protocols.device import Device
 
-    index = config.computation.cuda
+    index = computation.cuda
     return Device(busy, workers) if index is None else CudaDevice(busy, index=index)

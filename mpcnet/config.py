@@ -42,6 +42,9 @@ _NAME: Final = re.compile(r"[a-z0-9-]{1,32}")
 _PARTIES: Final = range(2, 17)
 _SOCKETS: Final = frozenset({"tcp", "ws", "wss", "relay"})
 
+_SCALES: Final = {48: (16, 20), 64: (22, 24)}
+"""Of each ring: fractional bits by default and at the most. (The module of rings needs torch.)"""
+
 Seconds = Annotated[float, Meta(gt=0)]
 
 
@@ -80,11 +83,20 @@ class ProtocolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     Attributes:
         suite: "additive", or "clear", which hides nothing and serves debugging.
-        scale_bits: fractional bits of the fixed-point encoding.
+        scale_bits: fractional bits of the fixed-point encoding; by default what suits the ring.
+        ring_bits: 64, or 48 for less traffic with values of a known range (`mpcnet.calibrate`).
+        comparison: "tables"; "dpf", with two parties, which saves rounds and takes more
+            preprocessing; or "auto", which measures the link and chooses.
     """
 
     suite: Literal["additive", "clear"] = "additive"
-    scale_bits: Annotated[int, Meta(ge=8, le=24)] = 22
+    scale_bits: Annotated[int, Meta(ge=8, le=24)] = 0
+    ring_bits: Literal[48, 64] = 64
+    comparison: Literal["tables", "dpf", "auto"] = "tables"
+
+    def __post_init__(self) -> None:
+        if not self.scale_bits:
+            msgspec.structs.force_setattr(self, "scale_bits", _SCALES[self.ring_bits][0])
 
 
 class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -270,6 +282,12 @@ def _complaints(config: Config) -> Iterator[tuple[str, str]]:
         yield "parties", f"lists {config.size}; there must be 2 to {_PARTIES[-1]}"
     if config.protocol.suite == "additive" and config.dealer is None:
         yield "dealer", "is missing; the additive suite needs a [dealer]"
+    if config.protocol.comparison == "dpf" and config.size != 2:
+        few = f'"dpf" is for two parties, not {config.size}; use "tables" or "auto"'
+        yield "protocol.comparison", few
+    most = _SCALES[config.protocol.ring_bits][1]
+    if config.protocol.scale_bits > most:
+        yield "protocol.scale_bits", f"is {most} at most where ring_bits is 48: values need room"
     for key in ("connect_timeout_s", "heartbeat_s", "silence_timeout_s", "resume_timeout_s"):
         if not math.isfinite(getattr(config.link, key)):
             yield f"link.{key}", "must be a finite number of seconds"

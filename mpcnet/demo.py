@@ -13,16 +13,14 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from mpcnet.child import Child, Failure, Watch
 from mpcnet.errors import MpcnetError, consequence
+from mpcnet.plan import DemoPlan
 from mpcnet.tables import render_toml
 from transports.errors import AddressError
 from transports.identity import create_identity, write_identity
-
-if TYPE_CHECKING:
-    from mpcnet.app import DemoPlan  # which imports torch
 
 __all__ = ["TRANSPORTS", "DemoFailed", "first_failure", "lay_out", "run_participants"]
 
@@ -68,7 +66,12 @@ def first_failure(failures: Sequence[Failure]) -> Failure:
 
 
 def lay_out(
-    plan: DemoPlan, app: str, folder: Path, transport: str, network: str | None = None
+    plan: DemoPlan,
+    app: str,
+    folder: Path,
+    transport: str,
+    network: str | None = None,
+    protocol: Mapping[str, object] | None = None,
 ) -> dict[str, Path]:
     """Writes a key, a certificate and a configuration for each participant.
 
@@ -76,6 +79,7 @@ def lay_out(
         folder: a folder that only this user can read.
         transport: one of `TRANSPORTS`.
         network: an emulated one for all links, or None for the real one.
+        protocol: for the [protocol] table of all participants, over what the plan says.
 
     Returns:
         The configuration file of each participant, by name; the dealer last.
@@ -101,6 +105,7 @@ def lay_out(
             "identity": None if plaintext else {"key": f"{name}.key", "certificate": f"{name}.crt"},
             "parties": entries[:-1],
             "dealer": entries[-1],
+            "protocol": {**plan.protocol, **(protocol or {})} or None,
             "link": {
                 "connect_timeout_s": _CONNECT_TIMEOUT_S,
                 "plaintext": plaintext,

@@ -7,6 +7,9 @@
     ├── AppError               3   an app's own input: a recording, a model file
     ├── SecretError            4   a secret used as if it had values
     ├── UnsupportedOperator    4   torch asked for what no protocol computes
+    ├── RangeError             4   a model's values do not fit the ring
+    ├── CalibrationError       4   a calibration of another model, ring or scale
+    ├── Divergence            11   the parties do not run the same program
     └── Interrupted      130, 143  SIGINT or SIGTERM
 
 `exit_code` also knows the errors of the lower packages. No error holds a share, a mask, a seed, a
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import signal
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -38,9 +42,12 @@ from transports.errors import (
 
 __all__ = [
     "AppError",
+    "CalibrationError",
     "ConfigError",
+    "Divergence",
     "Interrupted",
     "MpcnetError",
+    "RangeError",
     "SecretError",
     "UnsupportedOperator",
     "consequence",
@@ -108,17 +115,72 @@ class UnsupportedOperator(MpcnetError):
     Attributes:
         operator: as ATen spells it.
         alternative: what is supported in its place.
+        module: the place in a model that asked for it, "" outside of one, None while unknown.
     """
 
     exit_code = 4
 
-    def __init__(self, operator: str, alternative: str) -> None:
-        super().__init__(operator, alternative)
+    def __init__(self, operator: str, alternative: str, module: str | None = None) -> None:
+        super().__init__(operator, alternative, module)
         self.operator = operator
         self.alternative = alternative
+        self.module = module
 
     def __str__(self) -> str:
-        return f"{self.operator} does not work on secrets; supported: {self.alternative}"
+        place = f" (asked for by the module {self.module})" if self.module else ""
+        return f"{self.operator}{place} does not work on secrets; supported: {self.alternative}"
+
+    @property
+    def peer_reason(self) -> str:
+        return str(self)
+
+
+class RangeError(MpcnetError):
+    """Values of a model came too close to what the ring has room for, or passed it.
+
+    Attributes:
+        ring_bits: of the ring.
+        scale_bits: fractional bits.
+        layers: one sentence for each that does not fit.
+    """
+
+    exit_code = 4
+
+    def __init__(self, ring_bits: int, scale_bits: int, layers: Sequence[str]) -> None:
+        super().__init__(ring_bits, scale_bits, layers)
+        self.ring_bits = ring_bits
+        self.scale_bits = scale_bits
+        self.layers = tuple(layers)
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.layers)} layer(s) do not fit a ring of {self.ring_bits} bits with "
+            f"{self.scale_bits} fractional ones: {'; '.join(self.layers)}: choose a smaller "
+            f"scale_bits, or ring_bits = 64"
+        )
+
+
+class CalibrationError(MpcnetError):
+    """A calibration that is not of this model, or not for this session's ring and scale."""
+
+    exit_code = 4
+
+
+class Divergence(MpcnetError):
+    """The parties do not run the same program: one waits for what another never does.
+
+    Attributes:
+        places: a clause for each party that says where it is.
+    """
+
+    exit_code = 11
+
+    def __init__(self, places: tuple[str, ...]) -> None:
+        super().__init__(places)
+        self.places = places
+
+    def __str__(self) -> str:
+        return f"the parties do not run the same program: {'; '.join(self.places)}"
 
     @property
     def peer_reason(self) -> str:

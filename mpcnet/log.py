@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-__all__ = ["configure_logging"]
+__all__ = ["configure_logging", "default_logging"]
 
 _LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
 _SHOWN: Final = 2000  # characters of one value
@@ -40,12 +40,23 @@ def configure_logging(*, verbose: int = 0, as_json: bool = False, debug: bool = 
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         # Asked for each line, because a progress display puts itself in the place of sys.stderr.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        logger_factory=_to_stderr,
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     root.handlers[:] = [_Forwarder(debug)]
     root.setLevel(level)
+
+
+def default_logging() -> None:
+    """Shows warnings and nothing less, unless logging is set up: for notebooks and scripts."""
+    if not structlog.is_configured():
+        level = structlog.make_filtering_bound_logger(logging.WARNING)
+        structlog.configure(wrapper_class=level, logger_factory=_to_stderr)
+
+
+def _to_stderr(*_: object) -> structlog.PrintLogger:
+    return structlog.PrintLogger(sys.stderr)
 
 
 def _renderer(as_json: bool) -> Processor:

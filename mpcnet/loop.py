@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, Final, NoReturn, TypeVar
 
 from mpcnet.errors import Interrupted
+from protocols.memory import return_large_tensors
 
 __all__ = ["interruptible", "run"]
 
@@ -29,6 +30,7 @@ def run(main: Callable[[], Coroutine[Any, Any, T]], *, patience_s: float = 5.0) 
     Raises:
         Interrupted: after a signal.
     """
+    return_large_tensors()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_until_signalled(main(), patience_s))
 

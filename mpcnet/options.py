@@ -18,6 +18,7 @@ __all__ = [
     "prepare_options",
     "relay_options",
     "run_options",
+    "script_options",
     "stock_options",
 ]
 
@@ -119,8 +120,37 @@ def demo_options() -> argparse.ArgumentParser:
         metavar="NET",
         help="emulate one: continent, satellite, ..., or delay=20ms,rate=100mbit",
     )
+    options.add_argument(
+        "--ring-bits", type=int, choices=(48, 64), default=64, help="of secrets; 48: less traffic"
+    )
     options.add_argument("--threads", type=_positive, default=1, help="of torch in each process")
     options.add_argument("--device", metavar="NAME", help="of all: cpu or cuda:0; default: cpu")
+    return options
+
+
+def script_options() -> argparse.ArgumentParser:
+    """What `mpcnet run` takes."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "-n", "--parties", type=_positive, default=2, metavar="N", help="how many; default: 2"
+    )
+    options.add_argument(
+        "--names",
+        type=lambda text: text.split(","),
+        metavar="A,B,...",
+        help="of the parties, which also says how many they are",
+    )
+    options.add_argument(
+        "--network",
+        type=_network,
+        metavar="NET",
+        help="emulate one: continent, satellite, ..., or delay=20ms,rate=100mbit",
+    )
+    options.add_argument("--suite", choices=("additive", "clear"), help="default: additive")
+    options.add_argument("--scale-bits", type=_positive, metavar="F", help="fractional bits")
+    options.add_argument("--threads", type=_positive, default=1, help="of torch in each process")
+    options.add_argument("script", type=Path, help="with `async def main(session)` in it")
+    options.add_argument("arguments", nargs=argparse.REMAINDER, help="of the script")
     return options
 
 

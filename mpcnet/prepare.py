@@ -16,6 +16,7 @@ from mpcnet.runtime import (
     SUITES,
     connected,
     load_settings,
+    open_suite,
     program_digest,
     stored_program,
     traffic,
@@ -88,12 +89,12 @@ async def prepare_as_party(config: Config, events: Events, *, runs: int) -> dict
 
 async def prepare_as_dealer(config: Config, events: Events) -> dict[str, Any]:
     """Deals one order of prepared runs."""
-    check_device(config)
+    check_device(config.computation)
     async with (
         watched(config) as pages,
         connected(config, None, events, pages, purpose=PURPOSE) as exchange,
     ):
-        device = open_device(config, exchange.holding, workers())
+        device = open_device(config.computation, exchange.holding, workers())
         try:
             dealer = PreparingDealer(
                 exchange,
@@ -114,7 +115,7 @@ async def _rehearse(
     app, settings = load_settings(config)
     device = Device(exchange.holding)
     party = RehearsingParty(exchange, config.rank, config.size, device)
-    suite = SUITES[config.protocol.suite](party, config.protocol.scale_bits)
+    suite = await open_suite(config, party, live=False)
     shapes: list[Any] = []
 
     async def rehearse(session: Session) -> list[_Said]:

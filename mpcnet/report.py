@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import msgspec
 from rich.console import Console, Group, RenderableType
@@ -14,7 +15,15 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Display", "EventLines", "Lines", "ProgressBars", "print_json", "summary"]
+__all__ = [
+    "Display",
+    "EventLines",
+    "Lines",
+    "PrintedLines",
+    "ProgressBars",
+    "print_json",
+    "summary",
+]
 
 
 class Display:
@@ -39,11 +48,46 @@ class Display:
 
 
 class EventLines(Display):
-    """Every event as one line of JSON on standard output, for the process that started this one."""
+    """Every event as one line of JSON on standard output, for the process that started this one.
+
+    On the one of now: what takes its place later (`PrintedLines`) sends events here.
+    """
+
+    def __init__(self) -> None:
+        self._stream = sys.stdout
 
     def event(self, participant: str, name: str, fields: Mapping[str, Any]) -> None:
         """Prints it."""
-        print_json({**fields, "event": name})
+        print_json({**fields, "event": name}, self._stream)
+
+
+class PrintedLines(io.TextIOBase):
+    """Standard output whose lines go somewhere else, as the event `printed`.
+
+    Args:
+        show: is told each line that is whole.
+    """
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        super().__init__()
+        self._show = show
+        self._begun = ""
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Shows the lines that this ends."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._show(line)
+        return len(text)
+
+    def rest(self) -> None:
+        """Shows a last line that has no end."""
+        if self._begun:
+            self.write("\n")
 
 
 class Lines(Display):
@@ -129,10 +173,11 @@ def _words(name: str, fields: Mapping[str, Any]) -> str:
     return ""
 
 
-def print_json(value: object) -> None:
-    """One line of JSON on standard output, flushed: its reader acts on it now."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
-    sys.stdout.flush()
+def print_json(value: object, stream: TextIO | None = None) -> None:
+    """One line of JSON on a stream, or standard output, flushed: its reader acts on it now."""
+    stream = sys.stdout if stream is None else stream
+    stream.write(msgspec.json.encode(value).decode() + "\n")
+    stream.flush()
 
 
 def summary(result: Mapping[str, Any], title: str = "") -> RenderableType:

@@ -17,6 +17,7 @@ from mpcnet.computation import check_device, open_device
 from mpcnet.config import Config, PartyEntry
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
+from protocols.additive.choice import agree_on_comparison
 from protocols.clear import ClearSuite
 from protocols.dealer import Dealer
 from protocols.party import Party
@@ -27,6 +28,7 @@ from protocols.preprocessing.source import DealerSource, MaterialSource
 from protocols.preprocessing.store import Store
 from protocols.preprocessing.stored import StoredSource
 from protocols.prg import Key
+from protocols.ring.ring import Ring
 from protocols.suite import Suite
 from transports import Address, Exchange, Hello, Limits, LinkStats, open_mesh
 from transports.emulated import with_network
@@ -39,6 +41,7 @@ __all__ = [
     "SUITES",
     "connected",
     "load_settings",
+    "open_suite",
     "program_digest",
     "run_dealer",
     "run_party",
@@ -96,28 +99,43 @@ async def run_program(
         digest: what all parties must have in common to run it; compared when links are made.
         store: gives a prepared run, or says why there is none; without it the dealer is asked.
     """
-    suite_type = SUITES[config.protocol.suite]
-    check_device(config)
+    needs_dealer = SUITES[config.protocol.suite].needs_dealer
+    check_device(config.computation)
     async with AsyncExitStack() as stack:
         links, key, source = await _begin(stack, config, digest, events, store, store_only)
         exchange = links[0]
-        device = open_device(config, exchange.holding)
+        device = open_device(config.computation, exchange.holding)
         party = Party(exchange, config.rank, config.size, device, key=key, source=source)
         try:
-            await party.join(dealer=suite_type.needs_dealer)
-            suite = suite_type(party, config.protocol.scale_bits)
+            await party.join(dealer=needs_dealer)
+            suite = await open_suite(config, party, live=not isinstance(source, StoredSource))
             try:
                 session = Session(suite, [entry.name for entry in config.parties])
-                result = await session.run(lambda s: _whole(s, program))
+                result = await session.run(program)
+                await session.barrier()  # nobody leaves before everybody has what it came for
             finally:
                 await suite.close()
-            if suite_type.needs_dealer:
+            if needs_dealer:
                 party.leave()
             for each in links:
                 await each.drained()
         finally:
             device.close()
         return {"party": config.name, "result": result, "traffic": traffic(config, links)}
+
+
+async def open_suite(config: Config, party: Party, *, live: bool) -> Suite:
+    """The suite that is configured; what is left to the parties they agree on first.
+
+    Args:
+        live: whether the dealer is asked during the session.
+    """
+    settings, ring = config.protocol, Ring(config.protocol.ring_bits)
+    if settings.suite == "clear":
+        return ClearSuite(party, settings.scale_bits, ring)
+    chosen = await agree_on_comparison(party, settings.comparison, live=live)
+    _log.info("comparing", protocol=chosen)
+    return AdditiveSuite(party, settings.scale_bits, ring, comparison=chosen)
 
 
 async def _begin(
@@ -168,17 +186,11 @@ async def _prepared_slot(
     return await agree(exchange, config.size, store, terms)
 
 
-async def _whole(session: Session, program: Callable[[Session], Awaitable[Any]]) -> Any:
-    result = await program(session)
-    await session.barrier()  # nobody leaves before everybody has what it came for
-    return result
-
-
 async def run_dealer(config: Config, events: Events) -> dict[str, Any]:
     """Serves one session as its dealer."""
-    check_device(config)
+    check_device(config.computation)
     async with watched(config) as pages, connected(config, None, events, pages) as exchange:
-        device = open_device(config, exchange.holding, workers())
+        device = open_device(config.computation, exchange.holding, workers())
         try:
             dealer = Dealer(
                 exchange,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn, Protocol
 
@@ -10,11 +11,13 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from mpcnet.errors import SecretError
+from mpcnet.recurrent import RECURRENT, with_secret_state
+from mpcnet.storage import Rearrange, Storage
 from protocols.ring.bilinear import Shape
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
-__all__ = ["Home", "SecretTensor"]
+__all__ = ["Content", "Home", "SecretTensor"]
 
 # The first dispatch to any tensor subclass makes torch import its distributed tensors, and sympy
 # with them: half a second that belongs to the start of a process and not to its first inference.
@@ -34,7 +37,7 @@ class Home(Protocol):
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any: ...
 
-    def wrap(self, sharing: Sharing) -> "SecretTensor": ...
+    def wrap(self, sharing: Sharing, dtype: torch.dtype = torch.float32) -> "SecretTensor": ...
 
     def constant(self, value: Tensor) -> "SecretTensor": ...
 
@@ -43,58 +46,133 @@ class Home(Protocol):
     ) -> "asyncio.Future[Tensor]": ...
 
 
+@dataclass(slots=True, eq=False, repr=False)
+class Content:
+    """What a handle stands for, as memory is what a plain tensor stands for.
+
+    A detached handle shares it, so that what changes one in place changes both.
+
+    Attributes:
+        made: the sharing, or what makes it when it is first asked for.
+        transpose_of: the matrix that it is the transpose of: products then use the one that was
+            hidden before.
+        trace: how it was found, if a backward pass can use that: what is known of the forward
+            pass need not be compared a second time.
+        plain: the value, of what was made of it in the open.
+        memory: what it shares with its views, and with what it is a view of, once there are such.
+        path: the views that lead from the memory to it.
+        version: of the memory, when `made` was up to date.
+    """
+
+    made: Sharing | Callable[[], Sharing]
+    transpose_of: "SecretTensor | None" = None
+    trace: object = None
+    plain: Tensor | None = None
+    memory: Storage | None = None
+    path: tuple[Rearrange, ...] = ()
+    version: int = 0
+
+    @property
+    def sharing(self) -> Sharing:
+        if callable(self.made):
+            self.made = self.made()
+        if self.memory is not None and self.memory.version != self.version:
+            self.made = self.memory.read(self.path, self.made.shape)
+            self.version, self.trace, self.plain = self.memory.version, None, None
+        return self.made
+
+    @property
+    def known(self) -> Tensor | None:
+        """The plain value, if everybody knows it and nothing was written over it since."""
+        changed = self.memory is not None and self.memory.version != self.version
+        return None if changed else self.plain
+
+    def view_by(self, suite: Suite, view: "Content", rearrange: Rearrange) -> None:
+        """Lets `view`, which `rearrange` made of this, share its memory from now on."""
+        if self.memory is None:
+            self.memory = Storage(suite, self.sharing)
+        view.memory, view.path = self.memory, (*self.path, rearrange)
+        view.version = self.memory.version
+
+    def replace(self, other: "Content") -> None:
+        """Takes over what `other` stands for, in place, and so do all that share its memory.
+
+        Raises:
+            SecretError: it holds an element of the memory more than once.
+        """
+        if self.memory is not None:
+            self.memory.write(self.path, other.sharing)
+            self.version = self.memory.version
+        self.made, self.transpose_of, self.trace = other.made, None, other.trace
+        self.plain = other.plain
+
+
 class SecretTensor(Tensor):
     """The torch-like handle on a secret.
 
-    It has a shape, a dtype (float32) and no storage: the values exist only as shares. Operators on
-    it return at once and run in the background, so build the whole expression first and await only
-    what you reveal. Dispatch sits below autograd and `torch.nn`, so unmodified modules work on it.
+    It has a shape, a dtype and no storage: the values exist only as shares. float32 stands for
+    fixed-point numbers; int8 to int64 for integers, whose number of bits says how many a comparison
+    looks at (they do not wrap there: a value beyond them gives a wrong result); bool for 0 or 1.
+    Operators on it return at once and run in the background, so build the whole expression first
+    and await only what you reveal. Dispatch sits below autograd and `torch.nn`, so unmodified
+    modules work on it.
 
     Attributes:
         session: the session that it lives in; secrets of two sessions do not mix.
-        sharing: this party's handle in the protocol suite.
+        content: what it stands for; `sharing` is this party's handle in the protocol suite.
     """
 
     session: Home
-    _sharing: Sharing | Callable[[], Sharing]
+    content: Content
 
-    aliased: bool
-    """Whether a view was taken of it, or it is one: then it must not change in place."""
-
-    transpose_of: "SecretTensor | None"
-    """The matrix that it is the transpose of: products then use the one that was hidden before."""
-
-    # torch's own default would re-wrap results; everything happens in __torch_dispatch__.
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+    barred: Tensor | None
+    """Public places (bool) where it is minus infinity, which no protocol holds: for softmax."""
 
     def __new__(
-        cls, session: Home, sharing: Sharing | Callable[[], Sharing], shape: Shape | None = None
+        cls,
+        session: Home,
+        made: Sharing | Callable[[], Sharing] | Content,
+        shape: Shape | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> "SecretTensor":
         """Of a sharing, or of one that is made when it is first asked for; then give its shape."""
-        size = shape or () if callable(sharing) else sharing.shape
+        content = made if isinstance(made, Content) else Content(made)
+        size = content.sharing.shape if shape is None else shape
         tensor: SecretTensor = torch.Tensor._make_wrapper_subclass(
-            cls, size, dtype=torch.float32, device=torch.device("cpu")
+            cls, size, dtype=dtype, device=torch.device("cpu")
         )
         tensor.session = session
-        tensor._sharing = sharing
-        tensor.aliased = False
-        tensor.transpose_of = None
+        tensor.content = content
+        tensor.barred = None
         return tensor
 
     def __init__(
-        self, session: Home, sharing: Sharing | Callable[[], Sharing], shape: Shape | None = None
+        self,
+        session: Home,
+        made: Sharing | Callable[[], Sharing] | Content,
+        shape: Shape | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
 
     @property
     def sharing(self) -> Sharing:
-        if callable(self._sharing):
-            self._sharing = self._sharing()
-        return self._sharing
+        return self.content.sharing
 
-    @sharing.setter
-    def sharing(self, sharing: Sharing) -> None:
-        self._sharing = sharing
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Nearly everything happens below, in `__torch_dispatch__`."""
+        if func in RECURRENT:
+            secret = next(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, cls))
+            args = with_secret_state(func, args, secret.session.constant)
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -111,18 +189,22 @@ class SecretTensor(Tensor):
         """Lets the named parties learn the value; everybody by default.
 
         Every party must call it, at the same place in the program. Returns at once; await the
-        result: the plain float32 tensor at the parties in `to`, one of shape (0,) at others.
+        result: the plain tensor of its dtype at the parties in `to`, one of shape (0,) at others.
         """
+        if self.barred is not None:
+            raise SecretError(
+                "a secret masked with minus infinity has no value there: softmax first"
+            )
         return self.session.reveal(self, to)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
-        scheme = self.session.scheme
-        return f"SecretTensor(shape={tuple(self.shape)}, scheme={scheme})"
+        kind = "" if self.dtype == torch.float32 else f", dtype={self.dtype}"
+        return f"SecretTensor(shape={tuple(self.shape)}{kind}, scheme={self.session.scheme})"
 
     def __bool__(self) -> NoReturn:
         raise SecretError(
             "Python cannot branch on a secret: compute both sides and select by a comparison "
-            "(x > 0 gives 1.0 or 0.0), or reveal the condition first"
+            "(torch.where, or a product with x > 0), or reveal the condition first"
         )
 
     def _hidden(self, *args: object, **kwargs: object) -> NoReturn:

@@ -54,9 +54,14 @@ def table(r: Tensor, position: int, bits: int) -> Tensor:
 
 
 def look_up(
-    tables: Sequence[Tensor], x: Tensor, low: int, widths: Sequence[int], first: bool
+    tables: Sequence[Tensor],
+    x: Tensor,
+    low: int,
+    widths: Sequence[int],
+    first: bool,
+    numbers: Sequence[int] = (0,),
 ) -> tuple[Tensor, Tensor]:
-    """Shares of each chunk's order against the public x (N,), as planes of ceil(N / 64) words.
+    """Shares of each chunk's order against the public x - t, as planes of ceil(N / 64) words.
 
     Args:
         tables: this party's XOR shares of the thermometers, (N,) each.
@@ -64,16 +69,17 @@ def look_up(
         low: where the window begins.
         widths: bits of each chunk.
         first: whether this party is the one that adds public constants.
+        numbers: t, one or several; their planes lie one behind the other.
 
     Returns:
         less (m, words) for all chunks, equal (m - 1, words) for chunks 1 and up.
     """
-    count, words = len(widths), word_count(x.shape[0])
+    count, words = len(widths), len(numbers) * word_count(x.shape[0])
     less = x.new_empty(count, words)
     equal = x.new_empty(count - 1, words)
-    order, position = kernels(x).order, low
+    orders, position = kernels(x).orders, low
     for i, (shares, bits) in enumerate(zip(tables, widths, strict=True)):
-        less[i], same = order(shares, x, position, bits, first)
+        less[i], same = orders(shares, x, numbers, position, bits, first)
         if i:
             equal[i - 1] = same
         position += bits

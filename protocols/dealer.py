@@ -81,8 +81,8 @@ class Hand:
     def _expand(self, mask: Mask) -> Tensor:
         total = torch.zeros(mask.shape, dtype=torch.int64, device=self._own.place)
         for rank in mask.holders:
-            total += mask.share(rank, self.keys[rank])
-        return total
+            mask.stream(self.keys[rank]).added(total, out=total)
+        return mask.ring.reduced(total)
 
 
 class Dealer:

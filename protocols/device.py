@@ -8,8 +8,9 @@ from typing import ParamSpec, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
-__all__ = ["INLINE_WORK", "Device", "Hold"]
+__all__ = ["INLINE_WORK", "Device", "Hold", "beside"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,6 +83,14 @@ class Device:
     def close(self) -> None:
         """Stops the worker after the kernel in flight; what is queued is dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def beside(x: Tensor, public: T) -> T:
+    """Public tensors, one or a structure of them, where the share x lies."""
+    if x.is_cpu:
+        return public
+    placed: T = tree_map_only(Tensor, lambda t: t.to(x.device), public)
+    return placed
 
 
 def _bytes(tensors: Sequence[Tensor]) -> list[memoryview]:

@@ -2,8 +2,10 @@
 
     ProtocolError
     ├── EncodingError      a number does not fit the fixed-point range
+    │   └── ThresholdError     a public number that values are compared with does not
     ├── ShapeError         operands do not fit each other
     │   └── InputShapeError    an input is not of the shape declared for it
+    ├── PartiesError       a protocol is not made for so many parties
     ├── OwnershipError     an operand was given, or missing, at the wrong party
     ├── DeviceError        what a configuration names cannot compute on shares
     ├── MessageError       a peer's message is not what the protocol expects
@@ -18,9 +20,11 @@ __all__ = [
     "InputShapeError",
     "MessageError",
     "OwnershipError",
+    "PartiesError",
     "ProtocolError",
     "RequestError",
     "ShapeError",
+    "ThresholdError",
 ]
 
 
@@ -75,6 +79,22 @@ class EncodingError(ProtocolError):
         return "a number does not fit the fixed-point range; its owner knows more"
 
 
+class ThresholdError(EncodingError):
+    """A function compares with a public number that values at this scale never reach."""
+
+    def __str__(self) -> str:
+        return (
+            f"a function compares with a number that is not below {self.bound:g} in magnitude, "
+            f"where {self.scale_bits} fractional bits let values end: choose a scale_bits of 28 or "
+            f"less, or for your own comparison a smaller number"
+        )
+
+    @property
+    def peer_reason(self) -> str:
+        """The number is public, and so is the scale."""
+        return str(self)
+
+
 class ShapeError(ProtocolError):
     """Operands whose shapes do not fit the operation."""
 
@@ -95,6 +115,10 @@ class InputShapeError(ShapeError):
     def peer_reason(self) -> str:
         """Without the shape that it has: only the declared one is public."""
         return f"{self.label}: a value is not of the declared shape {self.declared}"
+
+
+class PartiesError(ProtocolError):
+    """A protocol that is not made for so many parties."""
 
 
 class OwnershipError(ProtocolError):

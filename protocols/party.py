@@ -177,7 +177,10 @@ class Operator:
         self.party.device.send(tensors, deliver, exchange.fail, self.party.working)
 
     async def take(self, peer: int, part: str, *members: Member) -> list[Tensor]:
-        """The tensors of one message, checked against the shapes that the protocol expects."""
+        """The tensors of one message, checked against the shapes that the protocol expects.
+
+        They lie where they were received and are the operator's own, to write to.
+        """
         what = f"{self.label} ({part})"
         message = await self.party.exchange.take(peer, self._tag(part, peer), what=what)
         expected = sum(member.size_bytes for member in members)
@@ -220,12 +223,24 @@ class Operator:
             return await self.party.device.from_wire(tensors)
 
     async def material(self, request: Request) -> list[Tensor]:
-        """This party's shares of correlated randomness; corrections if it is the last party."""
+        """This party's shares of correlated randomness; corrections if it is the last party.
+
+        They are the operator's own: used once, and a result may take their place.
+        """
         if self.party.last:
             with self.party.working():
                 return await self._placed(await self.party.source.corrections(self, request))
         work = sum(member.size_bytes for member in request.members()) // 8
         return await self.run(work, expand, request, self.party.key)
+
+    async def handed(self, part: str, request: Request) -> list[Tensor]:
+        """Correlated randomness that is the same at all parties: the last one hands it on."""
+        if self.party.last:
+            material = await self.material(request)
+            self.post(self.party.peers, part, *material, offline=True)
+            return material
+        with self.party.working():
+            return await self.take(self.party.size - 1, part, *request.members())
 
     def _tag(self, part: str, sender: int) -> bytes:
         return (self.label / part / str(sender)).tag

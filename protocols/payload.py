@@ -11,7 +11,9 @@ __all__ = ["tensors_of"]
 
 
 def tensors_of(payload: memoryview, members: Iterable[Member]) -> list[Tensor]:
-    """Views of a writable payload, as its members say; copies where one begins unaligned.
+    """Views of a writable payload, as its members say.
+
+    Copies where one begins unaligned, and of ring elements that do not fill their words.
 
     Args:
         payload: starts on a multiple of 8 and is as long as the members together: see to that.
@@ -23,6 +25,10 @@ def tensors_of(payload: memoryview, members: Iterable[Member]) -> list[Tensor]:
             tensors.append(torch.empty(member.shape, dtype=member.dtype))
             continue
         part = whole[start : start + member.size_bytes]
+        if member.ring is not None:
+            tensors.append(member.ring.received(part, member.shape))
+            start += member.size_bytes
+            continue
         if start % member.dtype.itemsize:
             part = part.clone()
         tensors.append(part.view(member.dtype).view(member.shape))

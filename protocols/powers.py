@@ -15,26 +15,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protocols.fixedpoint import RING_BITS
+from protocols.ring.bits import WORD_BITS
 
-__all__ = ["BLOCK", "Floats", "power_of_two", "wave_powers"]
+__all__ = ["BLOCK", "HALVINGS", "TERMS", "Floats", "circle", "power_of_two", "wave_powers"]
 
 Floats: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
 
 BLOCK = 1 << 12
 """Elements computed together: what they need stays in the second-level cache."""
 
-_HALVINGS = 3
-_TERMS = 9
+HALVINGS = 3
+TERMS = 9
 
 
 def power_of_two(x: Tensor) -> Tensor:
     """2^x for 0 <= x < 1, float64, to some 1e-15."""
-    u = x * (math.log(2) / 2**_HALVINGS)
-    power = torch.full_like(u, 1.0 / math.factorial(_TERMS))
-    for n in reversed(range(_TERMS)):
+    u = x * (math.log(2) / 2**HALVINGS)
+    power = torch.full_like(u, 1.0 / math.factorial(TERMS))
+    for n in reversed(range(TERMS)):
         power.mul_(u).add_(1.0 / math.factorial(n))
-    for _ in range(_HALVINGS):
+    for _ in range(HALVINGS):
         power.mul_(power)
     return power
 
@@ -52,7 +52,7 @@ def wave_powers(x: Tensor, turn: int, count: int) -> Iterator[tuple[int, int, Fl
     """
     for begin in range(0, x.numel(), BLOCK):
         turns = (x[begin : begin + BLOCK] * turn).to(torch.float64)
-        cos, sin = (v.numpy() for v in _circle(turns.mul_(2 * math.pi * 2.0**-RING_BITS)))
+        cos, sin = (v.numpy() for v in circle(turns.mul_(2 * math.pi * 2.0**-WORD_BITS)))
         now, twice = np.stack([cos, sin, -cos]), 2.0 * cos
         before, after = np.empty_like(now), np.empty_like(now)
         before[0], before[1], before[2] = 1.0, 0.0, -1.0
@@ -64,17 +64,17 @@ def wave_powers(x: Tensor, turn: int, count: int) -> Iterator[tuple[int, int, Fl
             yield begin, k, now
 
 
-def _circle(angle: Tensor) -> tuple[Tensor, Tensor]:
+def circle(angle: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and sine for |angle| <= pi: Taylor's series of an eighth, doubled three times."""
-    u = angle * 2.0**-_HALVINGS
+    u = angle * 2.0**-HALVINGS
     square = -(u * u)
-    cos = torch.full_like(u, 1.0 / math.factorial(2 * _TERMS - 2))
-    sin = torch.full_like(u, 1.0 / math.factorial(2 * _TERMS - 1))
-    for n in reversed(range(_TERMS - 1)):
+    cos = torch.full_like(u, 1.0 / math.factorial(2 * TERMS - 2))
+    sin = torch.full_like(u, 1.0 / math.factorial(2 * TERMS - 1))
+    for n in reversed(range(TERMS - 1)):
         cos.mul_(square).add_(1.0 / math.factorial(2 * n))
         sin.mul_(square).add_(1.0 / math.factorial(2 * n + 1))
     sin.mul_(u)
-    for _ in range(_HALVINGS):
+    for _ in range(HALVINGS):
         double = sin.mul(cos).mul_(2.0)
         cos = sin.mul_(sin).mul_(-2.0).add_(1.0)
         sin = double

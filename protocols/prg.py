@@ -13,7 +13,7 @@ outputs, can be computed. Shares are such outputs, sent to the adversary. They a
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import Literal, TypeAlias
 
@@ -25,10 +25,13 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from protocols.label import Label
 
-__all__ = ["Key", "Purpose", "Stream"]
+__all__ = ["SLICE_WORDS", "Key", "Purpose", "Stream"]
 
-_SLICE = 1 << 18
-"""Bytes per call to the cipher: stays in the second-level cache, where AES is fastest."""
+SLICE_WORDS = 1 << 15
+"""In one call to the cipher: stays in the second-level cache, where AES is fastest."""
+
+_SLICE = 8 * SLICE_WORDS
+"""Bytes."""
 
 _ZEROS = bytes(_SLICE)
 _BLOCK = 16
@@ -83,21 +86,19 @@ class Key:
             digest_size=2 * _BLOCK,
             person=b"mpcnet " + purpose.encode(),
         ).digest()
-        return Stream(digest[:_BLOCK], digest[_BLOCK:], self.place)
+        key, counter = digest[:_BLOCK], digest[_BLOCK:]
+        if self.place == _CPU:
+            return Stream(key, counter)
+        return PlacedStream(key, counter, self.place)
 
 
 class Stream:
-    """A pseudorandom byte stream, read front to back.
+    """A pseudorandom byte stream, read front to back."""
 
-    It is always the processor that encrypts; for another place it does so into pinned memory, and
-    the device fetches it from there on the current stream (docs/gpu.md says why).
-    """
+    __slots__ = ("_encryptor",)
 
-    __slots__ = ("_encryptor", "_place")
-
-    def __init__(self, key: bytes, counter: bytes, place: torch.device = _CPU) -> None:
+    def __init__(self, key: bytes, counter: bytes) -> None:
         self._encryptor = Cipher(AES(key), CTR(counter)).encryptor()
-        self._place = place
 
     def __repr__(self) -> str:
         return "Stream(hidden)"
@@ -105,27 +106,100 @@ class Stream:
     def words(self, shape: Sequence[int], dtype: torch.dtype = torch.int64) -> torch.Tensor:
         """The next uniform integers as a tensor of `shape`; dtype int64 or int32."""
         size = prod(shape) * dtype.itemsize
-        zeros = memoryview(_ZEROS)
-        buffer = self._encrypted(
-            (zeros[: min(_SLICE, size - start)] for start in range(0, size, _SLICE)), size
-        )
-        return buffer.view(dtype).view(tuple(shape)).to(self._place, non_blocking=True)
+        buffer = self._encrypted(_zeros(size), size)
+        return torch.from_numpy(buffer).view(dtype).view(tuple(shape))
 
     def hidden(self, value: torch.Tensor) -> torch.Tensor:
         """value ^ words(value.shape, value.dtype), which takes no longer than the words alone."""
-        if self._place.type != "cpu":
-            return value ^ self.words(tuple(value.shape), value.dtype)
         data = value.contiguous().view(-1).numpy().view(np.uint8).data
         size = value.nbytes
         buffer = self._encrypted((data[i : i + _SLICE] for i in range(0, size, _SLICE)), size)
-        return buffer.view(value.dtype).view(value.shape)
+        return torch.from_numpy(buffer).view(value.dtype).view(value.shape)
 
-    def _encrypted(self, slices: Iterable[memoryview], size: int) -> torch.Tensor:
-        # update_into asks for room of one block less a byte behind what it writes.
-        pinned = self._place.type != "cpu"
-        buffer = torch.empty(size + _BLOCK, dtype=torch.uint8, pin_memory=pinned)
-        view, start = buffer.numpy().data, 0
-        for source in slices:
-            self._encryptor.update_into(source, view[start : start + len(source) + _BLOCK])
-            start += len(source)
+    def slices(self, count: int, dtype: torch.dtype = torch.int64) -> Iterator[torch.Tensor]:
+        """The next `count` words, flat, `SLICE_WORDS` at a time; writable until the next ones take
+        their place."""
+        buffer = np.empty(min(count, SLICE_WORDS) * dtype.itemsize + _BLOCK, dtype=np.uint8)
+        words = torch.from_numpy(buffer[:-_BLOCK]).view(dtype)
+        for start in range(0, count, SLICE_WORDS):
+            part = words[: count - start]
+            self._encryptor.update_into(memoryview(_ZEROS)[: part.nbytes], buffer.data)
+            yield part
+
+    def added(
+        self, value: torch.Tensor, *, sign: int = 1, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """value + sign * words(value.shape, value.dtype), in one pass over memory.
+
+        Args:
+            out: contiguous; may be `value`.
+        """
+        total = _empty(value.shape, value.dtype) if out is None else out
+        source, target, start = value.reshape(-1), total.view(-1), 0
+        for words in self.slices(value.numel(), value.dtype):
+            stop = start + len(words)
+            torch.add(source[start:stop], words, alpha=sign, out=target[start:stop])
+            start = stop
+        return total
+
+    def _encrypted(
+        self, slices: Iterable[memoryview], size: int
+    ) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
+        buffer = np.empty(size + _BLOCK, dtype=np.uint8)
+        self._encrypt(slices, buffer.data)
         return buffer[:size]
+
+    def _encrypt(self, slices: Iterable[memoryview], out: memoryview) -> None:
+        # update_into asks for room of one block less a byte behind what it writes.
+        start = 0
+        for source in slices:
+            self._encryptor.update_into(source, out[start : start + len(source) + _BLOCK])
+            start += len(source)
+
+
+class PlacedStream(Stream):
+    """The same stream in the memory of a device.
+
+    The processor encrypts into pinned memory, and the device fetches it from there on the current
+    stream (docs/gpu.md says why).
+    """
+
+    __slots__ = ("_place",)
+
+    def __init__(self, key: bytes, counter: bytes, place: torch.device) -> None:
+        super().__init__(key, counter)
+        self._place = place
+
+    def words(self, shape: Sequence[int], dtype: torch.dtype = torch.int64) -> torch.Tensor:
+        size = prod(shape) * dtype.itemsize
+        pinned = torch.empty(size + _BLOCK, dtype=torch.uint8, pin_memory=True)
+        self._encrypt(_zeros(size), pinned.numpy().data)
+        words = pinned[:size].view(dtype).view(tuple(shape))
+        return words.to(self._place, non_blocking=True)
+
+    def hidden(self, value: torch.Tensor) -> torch.Tensor:
+        return value ^ self.words(tuple(value.shape), value.dtype)
+
+    def slices(self, count: int, dtype: torch.dtype = torch.int64) -> Iterator[torch.Tensor]:
+        """All of them at once: a device has no use for small pieces."""
+        yield self.words((count,), dtype)
+
+    def added(
+        self, value: torch.Tensor, *, sign: int = 1, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        words = self.words(tuple(value.shape), value.dtype)
+        return torch.add(value, words, alpha=sign, out=words if out is None else out)
+
+
+def _zeros(size: int) -> Iterator[memoryview]:
+    """What is encrypted for so many bytes of the stream."""
+    zeros = memoryview(_ZEROS)
+    return (zeros[: min(_SLICE, size - start)] for start in range(0, size, _SLICE))
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """Like torch.empty, in numpy's memory: that asks for huge pages, which are there sooner."""
+    if not prod(shape):  # of which numpy's have strides of zero, which no view passes
+        return torch.empty(tuple(shape), dtype=dtype)
+    memory = np.empty(tuple(shape), dtype=np.int32 if dtype == torch.int32 else np.int64)
+    return torch.from_numpy(memory)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 from protocols.label import Label
@@ -21,11 +22,17 @@ class Program:
 
     Attributes:
         error: the first that ended an operator.
+        mark: gives, for the path of each operator in turn, what stands for the program up to it;
+            see `Label.trail`. Unless a session sets it, tags depend on the path alone.
+        locate: gives the line of the program that asked for an operator, by the operator's number,
+            or ""; an operator's error gets it as a note.
     """
 
     def __init__(self, party: Party) -> None:
         self.party = party
         self.error: BaseException | None = None
+        self.mark: Callable[[str], bytes] = _unmarked
+        self.locate: Callable[[int], str] = _nowhere
         self._issued = 0
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -44,9 +51,9 @@ class Program:
 
     def next_label(self, name: str) -> Label:
         """The place of the next operator in the program; every party counts alike."""
-        label = Label(f"{self._issued}.{name}")
+        path = f"{self._issued}.{name}"
         self._issued += 1
-        return label
+        return Label(path, self.mark(path))
 
     def start(
         self,
@@ -59,13 +66,15 @@ class Program:
         operator = self.party.operator(label)
         task: asyncio.Task[T] = asyncio.ensure_future(protocol(operator, *args, **kwargs))
         self._tasks.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(partial(self._finished, label))
         return task
 
-    def _finished(self, task: "asyncio.Task[T]") -> None:
+    def _finished(self, label: Label, task: "asyncio.Task[T]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and self.error is None:
             self.error = error
+            if line := self.locate(int(label.path.partition(".")[0])):
+                error.add_note(f"{label}, asked for at {line}")
             self.party.exchange.fail(error)
 
     async def close(self) -> None:
@@ -74,3 +83,11 @@ class Program:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _unmarked(path: str) -> bytes:
+    return b""
+
+
+def _nowhere(operator: int) -> str:
+    return ""

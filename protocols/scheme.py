@@ -36,6 +36,14 @@ class Scheme(Program, ABC):
     def _truncate(self, x: Sharing, bits: int) -> "asyncio.Future[Share]": ...
 
     @abstractmethod
+    def _floor(self, x: Sharing, offset: int, bits: int) -> "asyncio.Future[Share]":
+        """(x + offset) / 2^bits in the ring, rounded down."""
+
+    @abstractmethod
+    def _bits(self, x: Sharing, count: int) -> Bits:
+        """The lowest bits of a ring element in two's complement, (count, *shape)."""
+
+    @abstractmethod
     def _compare(
         self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int, intervals: bool
     ) -> Bits:
@@ -46,6 +54,9 @@ class Scheme(Program, ABC):
 
     @abstractmethod
     def _indicator(self, b: Bits) -> "asyncio.Future[Share]": ...
+
+    @abstractmethod
+    def _weighed(self, b: Bits, weights: Tensor) -> "asyncio.Future[Share]": ...
 
     @abstractmethod
     def _select(self, b: Bits, x: Sharing) -> "asyncio.Future[Share]": ...

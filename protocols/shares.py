@@ -18,11 +18,13 @@ class Share:
     Attributes:
         depth: the longest chain of online messages that led to it.
         offline: whether it depends on no input at all, so that it may be sent ahead of time.
+        fixed: what products with it are faster by, while it lives; see `protocols.ring.kernels`.
     """
 
     value: Tensor
     depth: int = 0
     offline: bool = False
+    fixed: object = None
 
     def __repr__(self) -> str:
         return f"Share(shape={tuple(self.value.shape)}, depth={self.depth})"
@@ -46,12 +48,16 @@ class Bits:
         mask: the name of beta, which is the dealer's alone.
         masked: zeros and ones (planes, ...), uint8, the same at all parties.
         negated: whether b is one where b ^ beta is beta.
+        owner: the one party that knows b, if there is one; then `masked` is b itself there, zeros
+        at
+            others, and the mask is a name only.
     """
 
     shape: Shape
     mask: BitMask
     masked: "Future[Share]"
     negated: bool = False
+    owner: int | None = None
 
     def __invert__(self) -> "Bits":
         return replace(self, negated=not self.negated)

@@ -9,81 +9,33 @@ truncation is put off until something needs it, because a comparison does it on 
 """
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from protocols.correlations.elementary import SampleKind
-from protocols.errors import EncodingError, InputShapeError, OwnershipError, ShapeError
-from protocols.fixedpoint import SCALE_BITS, VALUE_BITS, bound, encode
-from protocols.party import Operator, Party
+from protocols.device import beside
+from protocols.errors import ShapeError, ThresholdError
+from protocols.fixedpoint import encode
+from protocols.inputs import Inputs, Real
+from protocols.owned import rungs
+from protocols.party import Operator
 from protocols.ring.bilinear import Bilinear, Multiply, Shape, broadcast_shape
-from protocols.scheme import Scheme
+from protocols.scales import lifted, rounded
 from protocols.shares import Bits, Share, Sharing
 
 __all__ = ["Real", "Suite"]
 
-Real: TypeAlias = Callable[[Tensor], Tensor]
+
+WAVE_BITS = 24
+"""Further fractional bits that a sum of waves needs, for the errors that functions state."""
 
 
-class Suite(Scheme):
-    """The operations on secrets, at one party.
-
-    Args:
-        party: keys, links and device.
-        scale_bits: fractional bits f, between 2 and 30.
-    """
+class Suite(Inputs):
+    """The operations on secrets, at one party; see `protocols.inputs` for what it is made of."""
 
     needs_dealer: bool
-
-    def __init__(self, party: Party, scale_bits: int = SCALE_BITS) -> None:
-        if not 2 <= scale_bits <= 30:
-            raise ShapeError(f"scale_bits is 2 to 30, not {scale_bits}")
-        super().__init__(party)
-        self.scale_bits = scale_bits
-
-    # --- where values enter and leave ---------------------------------------------------------
-
-    def input(self, value: Tensor | Awaitable[Tensor] | None, owner: int, shape: Shape) -> Sharing:
-        """A real tensor that party `owner` knows; others give None and the public shape.
-
-        The owner may give an awaitable instead: the program runs ahead up to where it is needed.
-
-        Raises (at the owner, or when the value is read):
-            OwnershipError, ShapeError, EncodingError.
-        """
-        mine = owner == self.party.rank
-        if mine != (value is not None):
-            what = "gave no value" if mine else f"gave a value that party {owner} owns"
-            raise OwnershipError(f"party {self.party.rank} {what}")
-        share = self.issue("input", self._input, value, owner, shape)
-        return Sharing(shape, self.scale_bits, share, owner)
-
-    async def _input(
-        self, op: Operator, value: Tensor | Awaitable[Tensor] | None, owner: int, shape: Shape
-    ) -> Share:
-        if value is None:
-            return await self._zero(op, shape)
-        return Share(await self._encoded(op, value, shape))
-
-    async def _encoded(
-        self, op: Operator, value: Tensor | Awaitable[Tensor], shape: Shape
-    ) -> Tensor:
-        real = value if isinstance(value, Tensor) else await value
-        if tuple(real.shape) != shape:
-            raise InputShapeError(str(op.label), tuple(real.shape), shape)
-        return await op.run(real.numel(), lambda: encode(real.to(op.place), self.scale_bits))
-
-    def zero(self, shape: Shape, scale_bits: int | None = None) -> Sharing:
-        """A sharing of zeros that everybody knows; add a public tensor to make it a constant."""
-        share = self.issue("zero", self._zero, shape)
-        return Sharing(shape, self.scale_bits if scale_bits is None else scale_bits, share)
-
-    async def _zero(self, op: Operator, shape: Shape) -> Share:
-        return Share(torch.zeros(shape, dtype=torch.int64, device=op.place), offline=True)
 
     # --- local operations ---------------------------------------------------------------------
 
@@ -127,22 +79,19 @@ class Suite(Scheme):
         self, op: Operator, kernel: Callable[..., Tensor], xs: Sequence[Sharing], lifts: list[int]
     ) -> Share:
         shares = [await op.read(x.share) for x in xs]
-        values = [
-            s.value << lift if lift else s.value for s, lift in zip(shares, lifts, strict=True)
-        ]
-        work = sum(v.numel() for v in values)
-        value = await op.run(work, kernel, *values)
+        work = sum(s.value.numel() for s in shares)
+        value = await op.run(work, lambda: kernel(*map(lifted, shares, lifts)))
         return Share(value, op.depth, all(s.offline for s in shares))
 
     def add_public(self, x: Sharing, value: Tensor, *, shape: Shape) -> Sharing:
         """x + a public real tensor, broadcast to `shape`."""
         x = self._in_range(x)  # before the constant is encoded at its scale
         scale = x.scale_bits
-        constant = encode(value, scale, limit=2.0 ** (VALUE_BITS - scale))
+        constant = encode(value, scale, limit=2.0 ** (self.ring.value_bits - scale))
         adds = self._adds_constants(x)
 
         def kernel(share: Tensor) -> Tensor:
-            return share + constant.to(share.device) if adds else share.expand(shape).contiguous()
+            return share + beside(share, constant) if adds else share.expand(shape).contiguous()
 
         return self.linear("add", kernel, x, shape=shape)
 
@@ -156,16 +105,15 @@ class Suite(Scheme):
         """
         whole = not value.is_floating_point()
         if whole:
-            limit = float(2 ** (VALUE_BITS - 2 * self.scale_bits))
-            factor, added = encode(value, 0, limit=limit), 0
+            factor, added = encode(value, 0, limit=self.limit), 0
         else:
-            x = self.rescale(x)
+            x = self._at_most_f(x)  # whole numbers need no lift: the factor brings the scale
             added = self.scale_bits + self._spare_bits(value)
-            factor = encode(value, added, limit=bound(self.scale_bits))
+            factor = encode(value, added, limit=self.limit)
         shapes = (tuple(factor.shape), x.shape) if public_first else (x.shape, tuple(factor.shape))
 
         def kernel(share: Tensor) -> Tensor:
-            public = factor.to(share.device)
+            public = beside(share, factor)
             return operation(public, share) if public_first else operation(share, public)
 
         shape = operation.output_shape(*shapes)
@@ -175,7 +123,7 @@ class Suite(Scheme):
         """How far below one the factors lie: so much finer they can be without growing."""
         peak = float(factor.abs().max()) if factor.numel() else 0.0
         _, exponent = math.frexp(peak)
-        return min(max(-exponent, 0), VALUE_BITS - 1 - 2 * self.scale_bits)
+        return min(max(-exponent, 0), self.ring.value_bits - 1 - 2 * self.scale_bits)
 
     # --- operations that the owner of all operands does alone, or a protocol does ---------------
 
@@ -191,7 +139,7 @@ class Suite(Scheme):
         return Sharing(shape, scale, self._product(operation, x, y))
 
     def scaled(self, s: Sharing, x: Sharing, scale_bits: int | None = None) -> Sharing:
-        """s x, elementwise, at the sum of their scales, whatever that is: it must fit 62 bits.
+        """s x, elementwise, at the sum of their scales, whatever that is: it must fit the ring.
 
         Args:
             scale_bits: if given, x is truncated to it first, without another opening.
@@ -199,6 +147,8 @@ class Suite(Scheme):
         shape = broadcast_shape(s.shape, x.shape)
         bits = 0 if scale_bits is None else x.scale_bits - scale_bits
         scale = s.scale_bits + x.scale_bits - bits
+        if s.owner is not None and s.owner == x.owner:
+            return self._owned_product(s, x, bits)
         if not bits:
             return Sharing(shape, scale, self._product(Multiply(), s, x))
         return Sharing(shape, scale, self._truncated_product(s, x, bits))
@@ -224,7 +174,7 @@ class Suite(Scheme):
             return self._apply("lift", lambda v: v << -bits, x, shape=x.shape, added_bits=-bits)
         if x.owner is not None:
             return self._apply(
-                "round", lambda v: _round(v, bits), x, shape=x.shape, added_bits=-bits
+                "round", lambda v: rounded(v, bits), x, shape=x.shape, added_bits=-bits
             )
         return Sharing(x.shape, self.scale_bits, self._truncate(x, bits), source=x)
 
@@ -255,26 +205,45 @@ class Suite(Scheme):
             intervals: thresholds ascend, and the bits but the last are [t_k <= x < t_(k+1)].
         """
         scale = x.scale_bits
-        high = min(VALUE_BITS, VALUE_BITS - 2 * self.scale_bits + scale)
+        top = self.ring.value_bits
+        high = min(top, top - 2 * self.scale_bits + scale) if scale else self.ring.integer_bits
         if peak is not None:
             high = min(high, max(math.ceil(math.log2(peak)) + scale, 1))
         low = min(max(scale - self.scale_bits, 0), high - 1)
         whole = tuple(round(t * 2.0**scale) for t in thresholds)
-        if any(abs(t) >= bound(self.scale_bits) for t in thresholds):
-            raise EncodingError(1, bound(self.scale_bits), self.scale_bits)
+        if scale and any(abs(t) >= self.limit for t in thresholds):
+            raise ThresholdError(1, self.limit, self.scale_bits)
         key = (low, high, int(intervals), *whole)
         if key not in x.compared:
-            x.compared[key] = self._compare(x, whole, low, high, intervals)
+            x.compared[key] = (
+                self._compare(x, whole, low, high, intervals)
+                if x.owner is None
+                else self._owned_steps(x, whole, low, intervals)
+            )
         return x.compared[key]
 
     def indicator(self, b: Bits) -> Sharing:
         """The bits as numbers, 1 or 0, at scale 0."""
+        if b.owner is not None:
+            return self._owned_indicator(b)
         return Sharing(b.shape, 0, self._indicator(b))
+
+    def weighed(self, b: Bits, weights: Tensor) -> Sharing:
+        """Sums of the bits with whole weights, at scale 0; (K, ...), (R, K) -> (R, ...)."""
+        if b.owner is not None:
+            return self._owned_weighed(b, weights)
+        return Sharing((len(weights), *b.shape[1:]), 0, self._weighed(b, weights))
 
     def select(self, b: Bits, x: Sharing) -> Sharing:
         """x where b, 0 elsewhere, at the scale of x; shapes broadcast, x has no more dimensions
         than b, but for one in front."""
+        if b.owner is not None:
+            return self._owned_select(b, x)
         return Sharing(broadcast_shape(b.shape, x.shape), x.scale_bits, self._select(b, x))
+
+    def selected(self, b: Bits, x: Sharing) -> Sharing:
+        """x at scale f where b, 0 elsewhere: there it may have passed the ring on the way."""
+        return self.select(b, self.rescale(x))
 
     def relu(self, x: Sharing) -> Sharing:
         """max(x, 0), at scale f; the truncation of a product comes with it for nothing."""
@@ -290,9 +259,6 @@ class Suite(Scheme):
 
         For a product at scale 2f the truncated value is judged: one above -2^-f may count as 0.
         """
-        if x.owner is not None:
-            scale = -x.scale_bits
-            return self._apply("negative", _sign_bit, x, shape=x.shape, added_bits=scale)
         return self.indicator(self.below(x))
 
     def ladder(self, x: Sharing, top: int, count: int, *, mirrored: bool = False) -> Bits:
@@ -306,7 +272,10 @@ class Suite(Scheme):
         """
         high = top + x.scale_bits
         floor = max(min(x.scale_bits - self.scale_bits, high - 3 * count - 3), 0)
-        return self._ladder(x, floor, high, count, count * (2 if mirrored else 1))
+        planes = count * (2 if mirrored else 1)
+        if x.owner is not None:
+            return self._owned_steps(x, rungs(floor, high, count, planes), floor, False)
+        return self._ladder(x, floor, high, count, planes)
 
     # --- functions of one wire, without a round of their own ------------------------------------
 
@@ -317,7 +286,11 @@ class Suite(Scheme):
         wrong unit vector, or none.
         """
         digits = max(classes - 1, 1).bit_length()
-        hot = Sharing((1 << digits, *x.shape), 0, self._one_hot(x, digits))
+        shape = (1 << digits, *x.shape)
+        if x.owner is not None:
+            hot = self._owned_one_hot(x, digits)
+        else:
+            hot = Sharing(shape, 0, self._one_hot(x, digits))
         if classes == 1 << digits:
             return hot
         return self._apply("classes", lambda v: v[:classes], hot, shape=(classes, *x.shape))
@@ -350,8 +323,14 @@ class Suite(Scheme):
         Args:
             turn: how far one step of x turns; whole, so that x may be anything.
             series: float64 (K + 1, 2), of a_k and b_k; public.
+
+        Raises:
+            ShapeError: the ring is too small for waves that are as fine as the scale asks for.
         """
         bits = self.wave_bits
+        if bits < self.scale_bits + WAVE_BITS:
+            most = bits - WAVE_BITS
+            raise ShapeError(f"waves need scale_bits of {most} at most in {self.ring}")
         public = bits // 2 - 2
         share = self._waves(x, turn, series, (public, bits - public))
         return Sharing(x.shape, bits, share)
@@ -359,42 +338,4 @@ class Suite(Scheme):
     @property
     def wave_bits(self) -> int:
         """Fractional bits of `waves`: truncated by 32 at the most, which is cheap to deal."""
-        return min(self.scale_bits + 32, VALUE_BITS - 6)
-
-    def sample(self, shape: Shape, kind: SampleKind, parameter: float = 0.0) -> Sharing:
-        """Random numbers that no party knows.
-
-        Args:
-            kind: "bernoulli" (1 with the odds `parameter`, at scale 0), "uniform" in [0, 1) or
-                standard "normal", both at scale f.
-        """
-        scale = 0 if kind == "bernoulli" else self.scale_bits
-        return Sharing(shape, scale, self._sample(shape, kind, scale, parameter))
-
-    def known(self, name: str, function: Real, x: Sharing, shape: Shape | None = None) -> Sharing:
-        """A function that the one owner of x computes alone, of real numbers (float64), at scale f.
-
-        Raises (at the owner, when the value is read):
-            EncodingError.
-        """
-        mine, shape = self.party.rank == x.owner, x.shape if shape is None else shape
-        share = self.issue(name, self._known, function, x, shape, mine)
-        return Sharing(shape, self.scale_bits, share, x.owner, x.ahead)
-
-    async def _known(
-        self, op: Operator, function: Real, x: Sharing, shape: Shape, mine: bool
-    ) -> Share:
-        if not mine:
-            return await self._zero(op, shape)
-        share = await op.read(x.share)
-        real = share.value.to(torch.float64) * 2.0**-x.scale_bits
-        value = await op.run(real.numel(), lambda: encode(function(real), self.scale_bits))
-        return Share(value, op.depth, share.offline)
-
-
-def _round(x: Tensor, bits: int) -> Tensor:
-    return (x + (1 << (bits - 1))) >> bits
-
-
-def _sign_bit(x: Tensor) -> Tensor:
-    return (x < 0).to(torch.int64)
+        return min(self.scale_bits + 32, self.ring.value_bits - 6)

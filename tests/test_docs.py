@@ -33,7 +33,6 @@ from apps.speech.program import SpeechSettings
 from mpcnet import Session
 from mpcnet.app import load_app
 from mpcnet.config import Config, load_config
-from mpcnet.operators import supported
 from mpcnet.options import (
     common_options,
     demo_options,
@@ -42,6 +41,7 @@ from mpcnet.options import (
     prepare_options,
     relay_options,
     run_options,
+    script_options,
     stock_options,
 )
 from mpcnet.runtime import load_settings, program_digest, run_dealer, run_party
@@ -184,6 +184,7 @@ def parser_of(words: list[str]) -> argparse.ArgumentParser:
         "dealer": run_options,
         "prepare": prepare_options,
         "stock": stock_options,
+        "run": script_options,
     }
     if command == "demo":
         parser = argparse.ArgumentParser(parents=[demo_options(), common_options()])
@@ -340,12 +341,6 @@ def test_the_relays_replies_and_limits_are_all_there() -> None:
 
 
 # --- words ----------------------------------------------------------------------------------------
-
-
-def test_the_list_of_operators_is_complete() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    listed = text.partition("<!-- operators -->")[2].partition("<!-- /operators -->")[0]
-    assert set(re.findall(r"`(\w+)`", listed)) == {name.split(".")[1] for name in supported()}
 
 
 def slugs(file: Path) -> set[str]:

@@ -166,7 +166,9 @@ def test_the_ground_floor_loads_no_tensors() -> None:
 
 
 def test_the_public_face_is_small() -> None:
-    assert sorted(mpcnet.__all__) == ["App", "DemoPlan", "SecretTensor", "Session"]
+    names = ["App", "Calibration", "DemoPlan", "SecretTensor", "Session"]
+    names += ["calibrate", "fold", "local", "private", "reveal", "run", "share"]
+    assert sorted(mpcnet.__all__) == names
 
 
 # --- packaging ------------------------------------------------------------------------------------

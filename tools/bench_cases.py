@@ -54,6 +54,7 @@ class Case:
         operation: on the operands; None where a model is run.
         model: makes the model at a fraction of its size; None for an operation.
         draw: makes an operand of a shape, float64.
+        rings: bits of the rings in which it is measured unless one is asked for.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Case:
     operation: Callable[..., Tensor] | None = None
     model: Callable[[int], nn.Module] | None = None
     draw: Callable[[Generator, Shape], Tensor] = lambda generator, shape: _normal(generator, shape)
+    rings: tuple[int, ...] = (64,)
 
     def build(self, scale: int) -> nn.Module | None:
         """The model, with the same random weights wherever it is built."""
@@ -223,6 +225,7 @@ _CASES: Final = (
         Target(0.4, 46, both_seconds=0.9, both_megabytes=6.0),
         _second_of_sound,
         model=lambda scale: _wav2letter(_part(250, scale, 2)),
+        rings=(64, 48),
     ),
 )
 

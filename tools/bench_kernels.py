@@ -21,7 +21,8 @@ from torch.utils._pytree import tree_leaves
 from protocols.chunks import chunk_bits, table_dtype
 from protocols.cuda.choice import Candidate, cuda_seconds
 from protocols.cuda.kernels import CANDIDATES, CudaKernels
-from protocols.prg import Stream
+from protocols.label import Label
+from protocols.prg import Key, Stream
 from protocols.ring.bits import word_count
 from protocols.ring.kernels import Kernels
 from protocols.ring.library import load_kernels
@@ -123,7 +124,7 @@ def _check(name: str, theirs: object, ours: object) -> None:
 
 
 def _cases(place: torch.device = _CPU) -> Iterator[_Case]:
-    stream = Stream(_KEY, _KEY, place)
+    stream = Key(2 * _KEY, place).stream(Label("bench"), "mask")
     for name, (batch, m, k, n) in _PRODUCTS.items():
         x, y = stream.words((batch, m, k)), stream.words((batch, k, n))
         scale = 1e12 / (batch * m * k * n)
@@ -141,7 +142,7 @@ def _words(place: torch.device) -> _Case:
     """What a key names: encrypted by the processor, and copied to a device."""
 
     def words(by: Kernels) -> Tensor:
-        return Stream(_KEY, _KEY, place).words((_ELEMENTS,))
+        return Key(2 * _KEY, place).stream(Label("bench"), "mask").words((_ELEMENTS,))
 
     return "words", 1e9 / _ELEMENTS, "ns an element", words
 

@@ -27,6 +27,7 @@ from mpcnet.app import DemoPlan
 from mpcnet.child import Failure
 from mpcnet.demo import first_failure, lay_out
 from mpcnet.errors import UnsupportedOperator
+from protocols.ring.ring import RING
 from tools.bench_cases import CASES, Case, Target
 from tools.bench_figures import rounded
 from tools.bench_trial import Outcome, Run
@@ -49,6 +50,7 @@ class Report:
     Attributes:
         case: its name.
         parties: how many computed.
+        ring_bits: of the ring they computed in.
         target: what is aimed at.
         figures: medians, by field of the JSON; empty after a failure.
         failure: why there are none.
@@ -56,6 +58,7 @@ class Report:
 
     case: str
     parties: int
+    ring_bits: int
     target: Target
     figures: dict[str, Any]
     failure: str = ""
@@ -66,15 +69,24 @@ class Report:
         return bool(self.failure)
 
     @property
+    def name(self) -> str:
+        """The case, and its ring where that is not the usual one."""
+        return self.case if self.ring_bits == RING.bits else f"{self.case} ({self.ring_bits} bits)"
+
+    @property
     def line(self) -> str:
         """For people who wait."""
         if self.failed:
-            return f"{self.case}: {self.failure}"
-        return f"{self.case}: {self.figures['seconds']:.3g} s, {self.figures['rounds']} rounds"
+            return f"{self.name}: {self.failure}"
+        return f"{self.name}: {self.figures['seconds']:.3g} s, {self.figures['rounds']} rounds"
 
     def as_json(self) -> str:
         """One line."""
-        head: dict[str, Any] = {"case": self.case, "parties": self.parties}
+        head: dict[str, Any] = {
+            "case": self.case,
+            "parties": self.parties,
+            "ring_bits": self.ring_bits,
+        }
         if self.failed:
             return json.dumps(head | {"failure": self.failure})
         targets = {
@@ -93,20 +105,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--link", type=_link, metavar="NETWORK", help="an emulated network, such as continent"
     )
+    parser.add_argument(
+        "--comparison", choices=("tables", "dpf", "auto"), default="tables", help="default: tables"
+    )
+    parser.add_argument(
+        "--ring-bits", type=int, choices=(48, 64), help="default: 64, or both where that tells most"
+    )
     parser.add_argument("--runs", type=int, default=_RUNS, help=f"default: {_RUNS}")
     parser.add_argument("--scale", type=int, default=1, help=argparse.SUPPRESS)
 
 
 def run(asked: argparse.Namespace) -> Iterator[Report]:
     """Measures the cases that were asked for, one after the other."""
-    for name in asked.cases:
-        case = CASES[name]
-        try:
-            outcomes = _launch(case, asked)
-        except _Failed as error:
-            yield Report(name, asked.parties, case.target, {}, str(error))
-        else:
-            yield Report(name, asked.parties, case.target, _figures(outcomes, asked.link))
+    for case in map(CASES.__getitem__, asked.cases):
+        for ring_bits in case.rings if asked.ring_bits is None else [asked.ring_bits]:
+            figures, failure = {}, ""
+            try:
+                figures = _figures(_launch(case, asked, ring_bits), asked.link)
+            except _Failed as error:
+                failure = str(error)
+            yield Report(case.name, asked.parties, ring_bits, case.target, figures, failure)
 
 
 def print_table(reports: Sequence[Report], console: Console) -> None:
@@ -116,11 +134,11 @@ def print_table(reports: Sequence[Report], console: Console) -> None:
         table.add_column(column, justify="right")
     for report in reports:
         if report.failed:
-            table.add_row(report.case, "-")
+            table.add_row(report.name, "-")
             continue
         got, aim = report.figures, report.target
         table.add_row(
-            report.case,
+            report.name,
             f"{got['seconds']:.3f}{_aim(aim.seconds)}",
             f"{got['rounds']}{_aim(aim.rounds)}",
             f"{got['bytes_sent'] / 1e6:.2f}{_aim(aim.megabytes)}",
@@ -132,19 +150,20 @@ def print_table(reports: Sequence[Report], console: Console) -> None:
     console.print(table)
     for report in reports:
         if report.failed:
-            console.print(f"{report.case}: {report.failure}")
+            console.print(f"{report.name}: {report.failure}")
 
 
 class _Failed(Exception):
     """A case that could not be measured; the text says why."""
 
 
-def _launch(case: Case, asked: argparse.Namespace) -> list[Outcome]:
+def _launch(case: Case, asked: argparse.Namespace, ring_bits: int) -> list[Outcome]:
     """What each party reports, in order of rank."""
     names = [f"party-{rank}" for rank in range(asked.parties)]
     with tempfile.TemporaryDirectory(prefix="mpcnet-bench-") as folder:
         plan = DemoPlan(names, {})
-        files = lay_out(plan, "bench", Path(folder), "tcp", asked.link)
+        protocol = {"comparison": asked.comparison, "ring_bits": ring_bits}
+        files = lay_out(plan, "bench", Path(folder), "tcp", asked.link, protocol)
         given = ["--case", case.name, "--runs", str(asked.runs), "--scale", str(asked.scale)]
         dealer = _start(files[plan.dealer], given)
         processes = [dealer]

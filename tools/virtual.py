@@ -61,7 +61,11 @@ class Phases:
 
 
 def run_app(
-    app: App[Any], own: argparse.Namespace, network: str, costs: Costs | None = None
+    app: App[Any],
+    own: argparse.Namespace,
+    network: str,
+    costs: Costs | None = None,
+    comparison: str = "tables",
 ) -> dict[str, Any]:
     """The app's outcome, and the times that it would have had.
 
@@ -69,11 +73,13 @@ def run_app(
         own: the app's own options.
         network: of all links.
         costs: of computing; measured if None.
+        comparison: as in a configuration.
     """
     with tempfile.TemporaryDirectory(prefix="mpcnet-virtual-") as name:
         folder = Path(name)
         plan = app.demo(own, folder)
-        files = lay_out(plan, app.name, folder, "tcp-plaintext", network)
+        protocol = {"comparison": comparison}
+        files = lay_out(plan, app.name, folder, "tcp-plaintext", network, protocol)
         phases = {name: Phases() for name in files}
         parties = {
             # The higher rank listens, and does so before the others dial.
@@ -137,6 +143,9 @@ def main() -> None:
     )
     parser.add_argument("app", help="as in mpcnet demo")
     parser.add_argument("--network", type=_network, default="satellite", help="default: satellite")
+    parser.add_argument(
+        "--comparison", choices=("tables", "dpf", "auto"), default="tables", help="default: tables"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON line")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write what computing took")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="as recorded, instead of anew")
@@ -152,7 +161,7 @@ def main() -> None:
     costs: Costs = measured
     if arguments.replay:
         costs = Recorded(json.loads(arguments.replay.read_text()))
-    outcome = run_app(app, own, arguments.network, costs)
+    outcome = run_app(app, own, arguments.network, costs, arguments.comparison)
     if arguments.record:
         arguments.record.write_text(json.dumps(measured.recording))
     json.dump(outcome, sys.stdout, indent=None if arguments.json else 2)

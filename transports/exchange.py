@@ -9,7 +9,7 @@ with one error.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -148,6 +148,23 @@ class Exchange:
             inbox.forget(tag, coming)
             raise
 
+    def notice(self, peer: int, tag: bytes, callback: Callable[[Message], None]) -> None:
+        """Calls back once, when the message with this tag comes from this peer.
+
+        Unlike with `take` nobody waits for it: a peer may leave without sending it.
+        """
+        if self._error is None and not self._closing:
+            self._inboxes[peer].notice(tag, callback)
+
+    def tell(self, peer: int, tag: bytes, payload: Buffer = b"") -> None:
+        """Posts something that is no part of the computation, unless nobody is there to read it."""
+        if self._error is None and not self._closing and peer not in self._left:
+            self.post(peer, tag, payload, offline=True)
+
+    def longest_wait(self, peer: int) -> tuple[float, str]:
+        """For how many seconds somebody here has waited for this peer, and who, in words."""
+        return self._inboxes[peer].longest_wait()
+
     @contextmanager
     def holding(self) -> Iterator[None]:
         """Work is on the device: keeps the round open for what it posts, within a short limit.
@@ -187,11 +204,14 @@ class Exchange:
             for what in inbox.waiting()
         ]
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException, *, at: str = "") -> None:
         """Ends the exchange: everything that waits here gets this error, and all peers are told.
 
         Peers read the text of a TransportError, or of an attribute `peer_reason` if the error has
         one; of any other error only its type, since its text may show data of this party.
+
+        Args:
+            at: a line of the program, which peers have as well; they are told.
         """
         if self._error is not None or self._over.is_set():
             return
@@ -205,7 +225,7 @@ class Exchange:
         for inbox in self._inboxes.values():
             inbox.fail(error)
         for channel in self._channels.values():
-            channel.abort(_reason(error))
+            channel.abort(_reason(error) + (f" at {at}" if at else ""))
         self._over.set()
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,6 +42,8 @@ class Inbox:
         self._waiting_since = 0.0
         self._messages: dict[bytes, tuple[Message, _Held]] = {}
         self._waiting: dict[bytes, tuple[asyncio.Future[Message], str]] = {}
+        self._since: dict[bytes, float] = {}
+        self._notices: dict[bytes, Callable[[Message], None]] = {}
         self.buffered_bytes = 0
         """Memory held by messages that nobody has taken: whole frames, with bookkeeping."""
 
@@ -55,8 +58,13 @@ class Inbox:
         held: _Held | None = None
         for tag, message in frame.messages:
             future, _ = self._waiting.pop(tag, _NOBODY)
-            if future is not None and not future.done():
-                future.set_result(message)
+            if future is not None:
+                del self._since[tag]
+                if not future.done():
+                    future.set_result(message)
+                    continue
+            if (notice := self._notices.pop(tag, None)) is not None:
+                notice(message)
                 continue
             if tag in self._messages:
                 raise TagError(f"party {self._name}", tag.hex(), "it sent this tag twice")
@@ -98,13 +106,28 @@ class Inbox:
         if not self._waiting:
             self._waiting_since = now()
         self._waiting[tag] = (future, what)
+        self._since[tag] = now()
         return future
 
     def forget(self, tag: bytes, future: asyncio.Future[Message]) -> None:
         """Nobody waits for that any more."""
         if self._waiting.get(tag, _NOBODY)[0] is future:
             self.count_waiting()
-            del self._waiting[tag]
+            del self._waiting[tag], self._since[tag]
+
+    def notice(self, tag: bytes, callback: Callable[[Message], None]) -> None:
+        """Calls back once, with the message of that tag; at once if it is here. Nobody waits."""
+        message = self.pop(tag)
+        if message is not None:
+            callback(message)
+        else:
+            self._notices[tag] = callback
+
+    def longest_wait(self) -> tuple[float, str]:
+        """For how many seconds somebody has waited, and who; (0, "") if nobody does."""
+        for tag, since in self._since.items():  # the oldest comes first
+            return now() - since, self._waiting[tag][1]
+        return 0.0, ""
 
     def count_waiting(self) -> None:
         """Brings the time in which somebody waited up to this moment."""
@@ -120,6 +143,7 @@ class Inbox:
                 future.set_exception(error)
                 future.exception()  # its taker may have been cancelled: no warning then
         self._messages.clear()
+        self._notices.clear()
         self.buffered_bytes = 0
 
     def waiting(self, at_most: int = _LABELS) -> tuple[str, ...]:

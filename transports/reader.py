@@ -153,7 +153,7 @@ class _Blocks:
         return memoryview(self._new(size))[:size]
 
     def _new(self, size: int) -> mmap.mmap:
-        step = max(mmap.PAGESIZE, 1 << (size.bit_length() - 4))  # at most an eighth is unused
+        step = max(mmap.PAGESIZE, 1 << (size.bit_length() - 7))  # at most a 64th is unused
         capacity = -(-size // step) * step
         block = mmap.mmap(-1, capacity, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if capacity >= _HUGE_ABOVE:

@@ -73,9 +73,15 @@ class StreamConnection(Connection, asyncio.BufferedProtocol):
         return 0 if self._transport is None else unsent_bytes(self._transport)
 
     async def send(self, parts: Sequence[Buffer]) -> None:
+        at_once = 0
         for piece in gathered(parts, _SLICE_BYTES):
             if not self._writable.is_set():
                 await self._writable.wait()
+                at_once = 0
+            elif at_once >= _HIGH_WATER:  # a fast reader takes it all: others have their turn
+                await asyncio.sleep(0)
+                at_once = 0
+            at_once += len(piece)
             if self._closed is not None:
                 raise self._closed
             if self._ending or self._transport is None or self._transport.is_closing():

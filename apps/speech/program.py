@@ -109,7 +109,8 @@ async def _one(
     if own is not None:
         slot = asyncio.get_running_loop().create_future()
     x = session.share(slot, owner=owner, shape=shape)
-    logits = model(x).reveal(to=owner)
+    with torch.no_grad():
+        logits = model(x).reveal(to=owner)
     await session.prepared()
     ready = time.perf_counter()
     events("phase", {"what": "online"})

@@ -3,16 +3,49 @@
 Modules of this package fill the table by family; importing the package fills it.
 """
 
-from mpcnet.operators import arithmetic, comparison, extremes, functions, linear, shape
+from mpcnet.operators import (
+    arithmetic,
+    attention,
+    backward,
+    comparison,
+    composite,
+    decomposed,
+    extremes,
+    functions,
+    indexing,
+    integers,
+    linear,
+    loss,
+    normalization,
+    placement,
+    pooling,
+    reduction,
+    resampling,
+    sampling,
+    shape,
+)
 from mpcnet.operators.table import dispatch, supported
 
 __all__ = [
     "arithmetic",
+    "attention",
+    "backward",
     "comparison",
+    "composite",
+    "decomposed",
     "dispatch",
     "extremes",
     "functions",
+    "indexing",
+    "integers",
     "linear",
+    "loss",
+    "normalization",
+    "placement",
+    "pooling",
+    "reduction",
+    "resampling",
+    "sampling",
     "shape",
     "supported",
 ]

@@ -1,16 +1,20 @@
-"""Addition, multiplication, means."""
+"""Addition and multiplication; of integers without a truncation."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mpcnet.operators.shape import share_wise
+from mpcnet.dtypes import promoted
+from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
+from protocols.functions.integers import times
+from protocols.functions.logic import either
 from protocols.ring.bilinear import Multiply, broadcast_shape
 
-__all__ = ["add", "multiply", "scale"]
+__all__ = ["add", "multiply", "openly", "scale", "subtract"]
 
 aten = torch.ops.aten
 
@@ -22,12 +26,12 @@ def _add(func: torch._ops.OpOverload, x: Any, y: Any, alpha: int | float = 1) ->
 
 @operator(aten.sub.Tensor, aten.sub.Scalar)
 def _sub(func: torch._ops.OpOverload, x: Any, y: Any, alpha: int | float = 1) -> SecretTensor:
-    return add(x, scale(y, -alpha))
+    return subtract(x, y, alpha)
 
 
 @operator(aten.rsub.Scalar, aten.rsub.Tensor)
 def _rsub(func: torch._ops.OpOverload, x: Any, y: Any, alpha: int | float = 1) -> SecretTensor:
-    return add(y, scale(x, -alpha))
+    return subtract(y, x, alpha)
 
 
 @operator(aten.mul.Tensor, aten.mul.Scalar)
@@ -35,24 +39,31 @@ def _mul(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
     return multiply(x, y)
 
 
-@operator(aten.mean.default, aten.mean.dim)
-def _mean(func: torch._ops.OpOverload, x: SecretTensor, *args: Any, **kwargs: Any) -> SecretTensor:
-    sums = aten.sum.dim_IntList if args else aten.sum.default
-    total: SecretTensor = share_wise(sums, x, *args, **kwargs)
-    count = x.numel() // max(total.numel(), 1)
-    return multiply(total, 1.0 / count)
-
-
 def add(x: Any, y: Any) -> SecretTensor:
     """x + y with broadcasting, at least one of them secret."""
     session = secrets((x, y))[0].session
     if not isinstance(x, SecretTensor):
         x, y = y, x
+    suite, dtype = session.suite, promoted(x, y)
+    if dtype is torch.bool:
+        return session.wrap(either(suite, x.sharing, session.constant(lift(y)).sharing), dtype)
     shape = broadcast_shape(tuple(x.shape), _shape(y))
-    if not isinstance(y, SecretTensor):
-        return session.wrap(session.suite.add_public(x.sharing, lift(y), shape=shape))
-    total = session.suite.linear("add", torch.add, x.sharing, y.sharing, shape=shape)
-    return session.wrap(total)
+    if isinstance(y, SecretTensor):
+        total = suite.linear("add", torch.add, x.sharing, y.sharing, shape=shape)
+        return session.wrap(total, dtype)
+    y, sharing = lift(y), x.sharing
+    if y.is_floating_point() and bool((infinite := y == -math.inf).any()):
+        return _masked(add(x, y.masked_fill(infinite, 0)), infinite)
+    if y.is_floating_point() and sharing.scale_bits < suite.scale_bits:
+        sharing = suite.rescale(sharing)  # at scale 0 a half would be lost
+    return session.wrap(suite.add_public(sharing, y, shape=shape), dtype)
+
+
+def subtract(x: Any, y: Any, alpha: int | float = 1) -> SecretTensor:
+    """x - alpha y with broadcasting, at least one of them secret."""
+    if promoted(x, y) is torch.bool:
+        raise UnsupportedOperator("sub", "booleans: use logical_xor, or ~ to negate")
+    return add(x, scale(y, -alpha))
 
 
 def multiply(x: Any, y: Any) -> SecretTensor:
@@ -60,9 +71,27 @@ def multiply(x: Any, y: Any) -> SecretTensor:
     session = secrets((x, y))[0].session
     if not isinstance(x, SecretTensor):
         x, y = y, x
+    suite, dtype = session.suite, promoted(x, y)
     if isinstance(y, SecretTensor):
-        return session.wrap(session.suite.product(Multiply(), x.sharing, y.sharing))
-    return session.wrap(session.suite.multiply_public(Multiply(), x.sharing, lift(y)))
+        x, y = openly(x, y)
+    if isinstance(y, SecretTensor):
+        return session.wrap(suite.product(Multiply(), x.sharing, y.sharing), dtype)
+    if not dtype.is_floating_point:
+        return session.wrap(times(suite, x.sharing, lift(y)), dtype)
+    return session.wrap(suite.multiply_public(Multiply(), x.sharing, lift(y)), dtype)
+
+
+def openly(x: SecretTensor, y: SecretTensor) -> tuple[SecretTensor, Tensor]:
+    """Two factors, the second as a plain tensor if everybody knows one of them."""
+    if x.content.known is not None:
+        x, y = y, x
+    return x, y if y.content.known is None else y.content.known
+
+
+def _masked(x: SecretTensor, mask: Tensor) -> SecretTensor:
+    """x, minus infinity where the public mask is set: only softmax takes it."""
+    x.barred = mask.expand(x.shape).clone()
+    return x
 
 
 def scale(x: Any, factor: int | float) -> Any:

@@ -1,46 +1,116 @@
-"""Comparisons, and what selects by them. A comparison gives 1.0 or 0.0, itself a secret."""
+"""Comparisons, and the ReLU. A comparison gives a secret boolean, the number 1 or 0 at scale 0."""
 
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from mpcnet.operators.arithmetic import add, scale
-from mpcnet.operators.table import operator
+from mpcnet.dtypes import promoted, width
+from mpcnet.operators.arithmetic import subtract
+from mpcnet.operators.rectified import Rectified
+from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
+from protocols.functions import integers, logic
+from protocols.shares import Sharing
+from protocols.suite import Suite
 
-__all__: list[str] = []
+__all__ = ["equal", "negation", "relu"]
 
 aten = torch.ops.aten
 
 
 @operator(aten.relu.default)
 def _relu(func: torch._ops.OpOverload, x: SecretTensor) -> SecretTensor:
-    return x.session.wrap(x.session.suite.relu(x.sharing))
+    result = relu(x)
+    if x.requires_grad:
+        result.content.trace = Rectified(x.sharing)
+    return result
+
+
+def relu(x: SecretTensor) -> SecretTensor:
+    """max(x, 0), of integers at their own width."""
+    suite = x.session.suite
+    if x.dtype.is_floating_point:
+        return x.session.wrap(suite.relu(x.sharing))
+    return x.session.wrap(integers.relu(suite, x.sharing, width(x.dtype, suite.ring)), x.dtype)
 
 
 @operator(aten.lt.Scalar, aten.lt.Tensor)
 def _lt(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    return _negative(add(x, scale(y, -1)))
+    return _less(x, y)
 
 
 @operator(aten.gt.Scalar, aten.gt.Tensor)
 def _gt(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    return _negative(add(y, scale(x, -1)))
+    return _less(y, x)
 
 
 @operator(aten.ge.Scalar, aten.ge.Tensor)
 def _ge(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    return _not(_negative(add(x, scale(y, -1))))
+    return negation(_less(x, y))
 
 
 @operator(aten.le.Scalar, aten.le.Tensor)
 def _le(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    return _not(_negative(add(y, scale(x, -1))))
+    return negation(_less(y, x))
 
 
-def _negative(x: SecretTensor) -> SecretTensor:
-    return x.session.wrap(x.session.suite.negative(x.sharing))
+@operator(aten.eq.Scalar, aten.eq.Tensor)
+def _eq(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
+    return equal(x, y)
 
 
-def _not(x: SecretTensor) -> SecretTensor:
-    return add(1, scale(x, -1))
+@operator(aten.ne.Scalar, aten.ne.Tensor)
+def _ne(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
+    return negation(equal(x, y))
+
+
+def equal(x: Any, y: Any) -> SecretTensor:
+    """[x = y], at least one of them secret: to the last bit, whatever rounding came before."""
+    session = secrets((x, y))[0].session
+    suite, dtype = session.suite, promoted(x, y)
+    if dtype.is_floating_point:
+        one, other = (_real(session.constant(lift(each)), suite) for each in (x, y))
+        return session.wrap(logic.equal(suite, one, other), torch.bool)
+    if (first := _range(x, y)) is not None:
+        hot = integers.one_hot_exact(suite, x.sharing, first, len(y), width(dtype, suite.ring))
+        shape = (*x.shape[:-1], len(y))
+        last = suite.linear(
+            "last", lambda v: v.squeeze(-1).movedim(0, -1).contiguous(), hot, shape=shape
+        )
+        return session.wrap(last, torch.bool)
+    one, other = (session.constant(lift(each)).sharing for each in (x, y))
+    return session.wrap(
+        integers.equal_integers(suite, one, other, width(dtype, suite.ring)), torch.bool
+    )
+
+
+def negation(x: SecretTensor) -> SecretTensor:
+    """Not x, of a secret boolean."""
+    return x.session.wrap(logic.negation(x.session.suite, x.sharing), torch.bool)
+
+
+def _less(x: Any, y: Any) -> SecretTensor:
+    session = secrets((x, y))[0].session
+    suite, dtype = session.suite, promoted(x, y)
+    if dtype.is_floating_point:
+        return session.wrap(suite.negative(subtract(x, y).sharing), torch.bool)
+    one, other = (session.constant(lift(each)).sharing for each in (x, y))
+    return session.wrap(integers.below(suite, one, other, width(dtype, suite.ring)), torch.bool)
+
+
+def _real(x: SecretTensor, suite: Suite) -> Sharing:
+    """At scale f at least, so that nothing is compared as if it were whole."""
+    return suite.rescale(x.sharing) if x.sharing.scale_bits < suite.scale_bits else x.sharing
+
+
+def _range(x: Any, y: Any) -> int | None:
+    """Where y begins, if it is a public range of integers that x's last dimension of one meets.
+
+    That is what `torch.nn.functional.one_hot` comes down to; all of it is one opening of x.
+    """
+    if not isinstance(x, SecretTensor) or isinstance(y, SecretTensor) or x.dtype is torch.bool:
+        return None
+    if not isinstance(y, Tensor) or y.dim() != 1 or not x.dim() or x.shape[-1] != 1 or len(y) < 2:
+        return None
+    return int(y[0]) if bool((y.diff() == 1).all()) else None

@@ -5,13 +5,16 @@ from typing import Any
 
 import torch
 
+from mpcnet.dtypes import promoted, width
+from mpcnet.operators.arithmetic import add, scale, subtract
+from mpcnet.operators.comparison import relu
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
+from protocols.functions import integers
 from protocols.functions.extremes import Tournament, maximum, minimum, negated
 from protocols.functions.layout import reshaped
 from protocols.functions.order import Ranking
 from protocols.functions.piecewise import absolute, clamp, leaky_relu, sign
-from protocols.functions.pooling import MaxPool
 from protocols.ring.bilinear import Shape
 from protocols.shares import Sharing
 from protocols.suite import Suite
@@ -25,11 +28,17 @@ Overload = torch._ops.OpOverload
 
 @operator(aten.abs.default)
 def _abs(func: Overload, x: SecretTensor) -> SecretTensor:
+    if not x.dtype.is_floating_point:
+        return subtract(scale(relu(x), 2), x)
     return x.session.wrap(absolute(x.session.suite, x.sharing))
 
 
 @operator(aten.sign.default, aten.sgn.default)
 def _sign(func: Overload, x: SecretTensor) -> SecretTensor:
+    if not x.dtype.is_floating_point:
+        suite = x.session.suite
+        found = integers.sign(suite, x.sharing, width(x.dtype, suite.ring))
+        return x.session.wrap(found, x.dtype)
     return x.session.wrap(sign(x.session.suite, x.sharing))
 
 
@@ -39,17 +48,31 @@ def _clamp(
 ) -> SecretTensor:
     if func is aten.hardtanh.default:
         least, most = -1.0 if least is None else least, 1.0 if most is None else most
-    return x.session.wrap(clamp(x.session.suite, x.sharing, least, most))
+    return _clamped(x, least, most)
+
+
+def _clamped(x: SecretTensor, least: float | None, most: float | None) -> SecretTensor:
+    if not promoted(x, least if most is None else most).is_floating_point:
+        return _clamp_integers(x, least, most)
+    result: SecretTensor = x.session.wrap(clamp(x.session.suite, x.sharing, least, most))
+    return result
 
 
 @operator(aten.clamp_min.default)
 def _clamp_min(func: Overload, x: SecretTensor, least: float) -> SecretTensor:
-    return x.session.wrap(clamp(x.session.suite, x.sharing, least, None))
+    return _clamped(x, least, None)
 
 
 @operator(aten.clamp_max.default)
 def _clamp_max(func: Overload, x: SecretTensor, most: float) -> SecretTensor:
-    return x.session.wrap(clamp(x.session.suite, x.sharing, None, most))
+    return _clamped(x, None, most)
+
+
+def _clamp_integers(x: SecretTensor, least: float | None, most: float | None) -> SecretTensor:
+    """By one ReLU for each bound."""
+    if least is not None:
+        x = add(relu(subtract(x, int(least))), int(least))
+    return x if most is None else subtract(int(most), relu(subtract(int(most), x)))
 
 
 @operator(aten.leaky_relu.default)
@@ -68,9 +91,12 @@ def _minimum(func: Overload, x: Any, y: Any) -> SecretTensor:
 
 
 def _pair(choose: Callable[[Suite, Sharing, Sharing], Sharing], x: Any, y: Any) -> SecretTensor:
-    session = secrets((x, y))[0].session
+    session, dtype = secrets((x, y))[0].session, promoted(x, y)
+    if not dtype.is_floating_point:
+        above = relu(subtract(x, y) if choose is maximum else subtract(y, x))
+        return add(y, above) if choose is maximum else subtract(y, above)
     one, other = (session.constant(lift(each)).sharing for each in (x, y))
-    return session.wrap(choose(session.suite, one, other))
+    return session.wrap(choose(session.suite, one, other), dtype)
 
 
 # --- along dimensions ----------------------------------------------------------------------------
@@ -85,9 +111,16 @@ def _extreme(
     game = _play(x, dim, smallest)
     suite, shape = x.session.suite, _reduced(x, [dim], keepdim)
     winner = negated(suite, game.winner) if smallest else game.winner
-    values = x.session.wrap(reshaped(suite, winner, shape))
-    places = SecretTensor(x.session, lambda: reshaped(suite, game.place(suite), shape), shape)
+    values = x.session.wrap(reshaped(suite, winner, shape), x.dtype)
+    places = _places(x, lambda: reshaped(suite, game.place(suite), shape), shape)
+    if x.requires_grad:
+        places.content.trace = game
     return values, places
+
+
+def _places(x: SecretTensor, make: Callable[[], Sharing], shape: Shape) -> SecretTensor:
+    """Indices, which are found when they are first used."""
+    return SecretTensor(x.session, make, shape, torch.int64)
 
 
 @operator(aten.argmax.default, aten.argmin.default)
@@ -98,7 +131,7 @@ def _place(
     rows = _flat(x) if dim is None else x
     game = _play(rows, 0 if dim is None else dim, func is aten.argmin.default)
     suite = x.session.suite
-    return x.session.wrap(reshaped(suite, game.place(suite), shape))
+    return x.session.wrap(reshaped(suite, game.place(suite), shape), torch.int64)
 
 
 @operator(aten.amax.default, aten.amin.default, aten.max.default, aten.min.default)
@@ -113,7 +146,7 @@ def _amax(
     for dim in dims:
         sharing = Tournament.play(suite, sharing, dim).winner
     sharing = reshaped(suite, sharing, shape)
-    return x.session.wrap(negated(suite, sharing) if smallest else sharing)
+    return x.session.wrap(negated(suite, sharing) if smallest else sharing, x.dtype)
 
 
 def _play(x: SecretTensor, dim: int, smallest: bool) -> Tournament:
@@ -125,7 +158,7 @@ def _play(x: SecretTensor, dim: int, smallest: bool) -> Tournament:
 
 
 def _flat(x: SecretTensor) -> SecretTensor:
-    return x.session.wrap(reshaped(x.session.suite, x.sharing, (x.numel(),)))
+    return x.session.wrap(reshaped(x.session.suite, x.sharing, (x.numel(),)), x.dtype)
 
 
 def _reduced(x: SecretTensor, dims: Any, keepdim: bool) -> Shape:
@@ -179,32 +212,5 @@ def _ordered(
     if x.dim():
         shape[dim] = first
     size = tuple(shape)
-    values = x.session.wrap(reshaped(suite, ranking.values(first), size))
-    places = SecretTensor(x.session, lambda: reshaped(suite, ranking.places(first), size), size)
-    return values, places
-
-
-# --- windows -------------------------------------------------------------------------------------
-
-
-@operator(aten.max_pool2d_with_indices.default)
-def _max_pool(
-    func: Overload,
-    x: SecretTensor,
-    kernel: list[int],
-    stride: list[int] | None = None,
-    padding: list[int] | int = 0,
-    dilation: list[int] | int = 1,
-    ceil_mode: bool = False,
-) -> tuple[SecretTensor, SecretTensor]:
-    """Values, and their places, which are found when they are first used."""
-    side, step = _both(kernel), _both(stride or kernel)
-    pad, spread = _both(padding), _both(dilation)
-    pool = MaxPool(x.session.suite, x.sharing, side, step, pad, spread, ceil_mode)
-    values = x.session.wrap(pool.values)
-    return values, SecretTensor(x.session, pool.places, tuple(values.shape))
-
-
-def _both(value: list[int] | int) -> list[int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return values * 2 if len(values) == 1 else values
+    values = x.session.wrap(reshaped(suite, ranking.values(first), size), x.dtype)
+    return values, _places(x, lambda: reshaped(suite, ranking.places(first), size), size)

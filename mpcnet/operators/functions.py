@@ -10,6 +10,7 @@ from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.arithmetic import add, multiply, scale
 from mpcnet.operators.table import lift, operator
 from mpcnet.tensor import SecretTensor
+from protocols.fixedpoint import bound
 from protocols.functions import exponential, inverse, power, sigmoid, trigonometric
 from protocols.shares import Sharing
 from protocols.suite import Suite
@@ -97,9 +98,12 @@ def _elu(
     slope: float = 1,
     input_scale: float = 1,
 ) -> SecretTensor:
-    if slope != 1 or input_scale != 1:
-        raise UnsupportedOperator(str(func), "elu without other scales")
-    return x.session.wrap(sigmoid.elu(x.session.suite, x.sharing, alpha))
+    if slope == 1 and input_scale == 1:
+        return x.session.wrap(sigmoid.elu(x.session.suite, x.sharing, alpha))
+    below: Any = scale(x - x.relu(), input_scale)
+    curve = sigmoid.elu(x.session.suite, below.sharing, alpha)
+    result: SecretTensor = scale(add(x.relu(), x.session.wrap(curve)), slope)
+    return result
 
 
 @operator(aten.log_sigmoid_forward.default)
@@ -109,12 +113,34 @@ def _log_sigmoid(func: torch._ops.OpOverload, x: SecretTensor) -> tuple[SecretTe
 
 
 @operator(aten._softmax.default, aten._log_softmax.default)
-def _softmax(
-    func: torch._ops.OpOverload, x: SecretTensor, dim: int, half_to_float: bool
-) -> SecretTensor:
-    log = func.overloadpacket.__name__ == "_log_softmax"
+def _softmax(func: torch._ops.OpOverload, x: SecretTensor, dim: int, half_to_float: bool) -> Tensor:
+    log = func is aten._log_softmax.default
+    if x.barred is not None:
+        if log or bool(x.barred.all(dim).any()):
+            what = "minus infinity" if log else "a row of minus infinity alone"
+            raise UnsupportedOperator(f"{func} of {what}", "a mask of finite numbers, such as -1e4")
+        return _masked_softmax(x, x.barred, dim)
     protocol = exponential.log_softmax if log else exponential.softmax
     return x.session.wrap(protocol(x.session.suite, x.sharing, dim))
+
+
+@operator(aten._safe_softmax.default)
+def _safe_softmax(
+    func: torch._ops.OpOverload, x: SecretTensor, dim: int, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Softmax, with zeros in rows that are masked throughout."""
+    return torch.softmax(x, dim) if x.barred is None else _masked_softmax(x, x.barred, dim)
+
+
+def _masked_softmax(x: SecretTensor, barred: Tensor, dim: int) -> Tensor:
+    """Softmax of the others; 0 at `barred`, exactly.
+
+    Domain: the others above -2^(60-2f) by 32 or more, which stands for minus infinity on the way.
+    """
+    lowest = -bound(x.session.suite.scale_bits) / 4
+    plain = x.session.wrap(x.sharing)
+    powers = torch.softmax(torch.where(barred, lowest, plain), dim)
+    return powers * (~barred).to(torch.int64)
 
 
 @operator(aten.pow.Tensor_Scalar)

@@ -1,20 +1,25 @@
 """The table itself: registration, dispatch, operators in place, and loud refusal of the rest."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from mpcnet.errors import SecretError, UnsupportedOperator
+from mpcnet.operators.advice import advice, running_module
 from mpcnet.tensor import SecretTensor
 
-__all__ = ["Handler", "dispatch", "lift", "operator", "secrets", "supported"]
+__all__ = ["Handler", "assign", "dispatch", "kept", "lift", "operator", "secrets", "supported"]
 
 Handler = Callable[..., Any]
 
 _TABLE: dict[torch._ops.OpOverload, Handler] = {}
+
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+"""What torch makes of others above us by itself, but not for handlers and in inference mode."""
 
 _VALUES = {"_local_scalar_dense", "item", "equal", "is_nonzero", "nonzero"}
 """Operators that would need the values of a secret in the clear."""
@@ -43,11 +48,23 @@ def dispatch(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[st
 
     Raises:
         UnsupportedOperator: no handler, or none for these arguments.
-        SecretError: the operator would need the values, or would change a view in place.
+        SecretError: the operator would need the values, or cannot be done in place.
     """
+    try:
+        return _handled(func, args, kwargs)
+    except UnsupportedOperator as error:
+        if error.module is not None:
+            raise
+        raise UnsupportedOperator(error.operator, error.alternative, running_module()) from None
+
+
+def _handled(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     handler = _TABLE.get(func)
     if handler is not None:
-        return handler(func, *args, **kwargs)
+        _check_infinities(func, args, kwargs)
+        return _called(handler, func, args, kwargs)
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func._name, _COMPOSITE):
+        return func._op_dk(_COMPOSITE, *args, **kwargs)
     if func._schema.is_mutable:
         return _in_place(func, args, kwargs)
     name = func.overloadpacket.__name__
@@ -55,12 +72,37 @@ def dispatch(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[st
         raise SecretError(
             f"{name} needs the values of a secret: await x.reveal(to=...) and use the plain tensor"
         )
-    raise UnsupportedOperator(str(func), _nearest(name))
+    raise UnsupportedOperator(str(func), advice(f"{name}.{func._overloadname}", supported()))
 
 
-def _nearest(name: str) -> str:
-    known = sorted({overload.overloadpacket.__name__ for overload in _TABLE})
-    return "supported operators: " + ", ".join(known)
+def _called(
+    handler: Handler, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """The handler's result; arguments that it does not have are refused by name."""
+    try:
+        return handler(func, *args, **kwargs)
+    except TypeError:
+        try:
+            inspect.signature(handler).bind(func, *args, **kwargs)
+        except TypeError as error:
+            raise UnsupportedOperator(str(func), f"the same without this: {error}") from None
+        raise
+
+
+_MASKED = {"_softmax", "_log_softmax", "_safe_softmax", "detach", "alias"}
+"""Operators that take a secret which is minus infinity at public places."""
+
+
+def _check_infinities(
+    func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    for each in (*args, *kwargs.values()):
+        for x in each if isinstance(each, list | tuple) else (each,):
+            if isinstance(x, SecretTensor) and x.barred is not None:
+                if func.overloadpacket.__name__ not in _MASKED:
+                    raise UnsupportedOperator(
+                        str(func), "softmax of a secret masked with minus infinity, first of all"
+                    )
 
 
 def _in_place(
@@ -68,25 +110,68 @@ def _in_place(
 ) -> SecretTensor:
     """x.op_(...) as x.op(...) put into x: handles are ours, the protocol knows values only."""
     packet = func.overloadpacket.__name__
-    functional = getattr(torch.ops.aten, packet.removesuffix("_"), None)
-    plain = getattr(functional, func._overloadname, None) if packet.endswith("_") else None
-    target = args[0]
-    if plain not in _TABLE or not isinstance(target, SecretTensor):
-        raise UnsupportedOperator(str(func), "use the operator that returns a new tensor")
-    reshapes, aliased = torch.Tag.inplace_view in func.tags, target.aliased
-    if aliased and not reshapes:
+    if "out" in kwargs:
+        plain = getattr(func.overloadpacket, "default", None)
+        target = kwargs.pop("out")
+    else:
+        plain = _functional(func)
+        target = args[0]
+    if plain is None or plain not in _TABLE:
+        name = f"{packet.removesuffix('_')}.{func._overloadname}"
+        raise UnsupportedOperator(str(func), advice(name, supported()))
+    if not isinstance(target, SecretTensor):
         raise SecretError(
-            f"{packet} would change a secret in place that views share; use the operator that "
-            f"returns a new tensor (inplace=False)"
+            f"{packet} would put a secret into a public tensor: make the target secret first "
+            f"(session.constant(target)), or join tensors with torch.cat, torch.stack or "
+            f"torch.where"
         )
-    result: SecretTensor = _TABLE[plain](plain, *args, **kwargs)
-    if reshapes:
+    if torch.Tag.inplace_view in func.tags:
+        result: SecretTensor = _TABLE[plain](plain, *args, **kwargs)
         with torch._C._DisableTorchDispatch():  # only the handle's own shape is meant now
             func(*args, **kwargs)
-    if result.shape != target.shape:
-        raise SecretError(f"{packet} would change the shape of its target")
-    target.sharing, target.transpose_of, target.aliased = result.sharing, None, aliased
+        target.content = result.content  # of this handle alone: a detached one keeps its shape
+        return target
+    return assign(target, _TABLE[plain](plain, *args, **kwargs), packet)
+
+
+def _functional(func: torch._ops.OpOverload) -> torch._ops.OpOverload | None:
+    """The operator of the table that takes the same arguments and returns a new tensor."""
+    packet = getattr(torch.ops.aten, func.overloadpacket.__name__.removesuffix("_"), None)
+    if packet is None or not func.overloadpacket.__name__.endswith("_"):
+        return None
+    wanted = [(each.name, str(each.type)) for each in func._schema.arguments]
+    for name in packet.overloads():
+        plain = getattr(packet, name)
+        if [(each.name, str(each.type)) for each in plain._schema.arguments] == wanted:
+            if plain in _TABLE:
+                return plain  # type: ignore[no-any-return]
+    return None
+
+
+def assign(target: SecretTensor, value: SecretTensor, what: str) -> SecretTensor:
+    """Puts a value into a secret, and so into all that shares its storage.
+
+    Raises:
+        SecretError: the shapes differ, or the target holds an element more than once.
+    """
+    if value.shape != target.shape:
+        raise SecretError(f"{what} would change the shape of its target")
+    if value.dtype != target.dtype and not target.dtype.is_floating_point:
+        raise SecretError(f"{what} would put {value.dtype} into a secret of {target.dtype}")
+    if value.barred is not None:
+        raise UnsupportedOperator(what, "masked_fill, which returns a new tensor, then softmax")
+    target.content.replace(value.content)
     return target
+
+
+def kept(arguments: Any) -> Any:
+    """Arguments for a kernel that runs later: whoever called may change public tensors by then."""
+    return tree_map(_copied, arguments)
+
+
+def _copied(leaf: Any) -> Any:
+    public = isinstance(leaf, Tensor) and not isinstance(leaf, SecretTensor)
+    return leaf.clone() if public else leaf
 
 
 def secrets(arguments: object) -> list[SecretTensor]:

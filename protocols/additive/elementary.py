@@ -1,6 +1,5 @@
 """Functions of one masked wire that come apart into what is public and what the dealer knows."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -8,8 +7,10 @@ from protocols.additive.sharing import opened
 from protocols.correlations import Exponential, Member, OneHot, Sample, Waves
 from protocols.correlations.elementary import SampleKind
 from protocols.party import Operator
-from protocols.powers import BLOCK, Floats, power_of_two, wave_powers
+from protocols.powers import power_of_two
 from protocols.ring.bilinear import Shape
+from protocols.ring.library import kernels
+from protocols.ring.ring import Ring
 from protocols.shares import Share, Sharing, Wire
 
 __all__ = ["exponential", "mantissa", "one_hot", "sample", "waves"]
@@ -122,29 +123,12 @@ async def waves(op: Operator, x: Wire, turn: int, series: Tensor, scales: tuple[
     constant = round(factors[0][0] * 2.0**dealt) if op.party.first else 0
 
     def combine() -> Tensor:
-        total = np.full((2, x_hat.numel()), [[constant], [0]], dtype=np.int64)
-        dealt_waves = wave.view(count, 2, -1).cpu().numpy()
-        whole = np.empty((2, min(BLOCK, x_hat.numel())), dtype=np.int64)
-        for begin, k, rows in wave_powers(x_hat.flatten().cpu(), turn, count):
-            block = slice(begin, begin + rows.shape[1])
-            factor = whole[:, : rows.shape[1]]
-            factor[...] = _rounded_factors(rows, *factors[k + 1])
-            factor *= dealt_waves[k, :, block]
-            total[:, block] += factor
-        return torch.from_numpy(total[0] + total[1]).view(x_hat.shape).to(x_hat.device)
+        shares = wave.view(count, 2, -1)
+        pairs = [(a, b) for a, b in factors[1:]]
+        total = kernels(x_hat).waves(x_hat.flatten(), turn, pairs, shares)
+        return total.add_(constant).view(x_hat.shape)
 
     return Share(await op.run(wave.numel() << 3, combine), op.depth)
-
-
-def _rounded_factors(rows: Floats, a: float, b: float) -> Floats:
-    """(a cos + b sin, a sin - b cos), rounded, from the rows cos, sin and -cos."""
-    if not a:
-        factor = rows[1:] * b
-    else:
-        factor = rows[:2] * a
-        if b:
-            factor += rows[1:] * b
-    return np.rint(factor, out=factor)
 
 
 async def _agreed(op: Operator, series: Tensor) -> Tensor:
@@ -157,7 +141,7 @@ async def _agreed(op: Operator, series: Tensor) -> Tensor:
 
 
 async def sample(
-    op: Operator, shape: Shape, kind: SampleKind, scale: int, parameter: float
+    op: Operator, shape: Shape, kind: SampleKind, scale: int, parameter: float, ring: Ring
 ) -> Share:
     """[random numbers] that the dealer drew and nobody else knows.
 
@@ -166,6 +150,6 @@ async def sample(
     Cost:     0 rounds
     Reveals:  nothing, no message is sent
     """
-    request = Sample(f"{op.label}/material", shape, kind, scale, parameter)
+    request = Sample(f"{op.label}/material", shape, kind, scale, parameter, ring.bits)
     (share,) = await op.material(request)
     return Share(share, offline=True)

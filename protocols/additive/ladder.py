@@ -10,11 +10,11 @@ from protocols.chunks import combine, look_up, table_dtype
 from protocols.correlations import BitMask, Ladder
 from protocols.correlations.ladder import rung_groups, rung_widths
 from protocols.cost import Cost
-from protocols.fixedpoint import RING_BITS
 from protocols.party import Operator
 from protocols.ring.bilinear import Shape
 from protocols.ring.bits import WORD_BITS, unpack, word_count
 from protocols.ring.library import kernels
+from protocols.ring.ring import RING, Ring
 from protocols.shares import Share, Wire
 
 __all__ = ["ladder", "ladder_cost"]
@@ -50,12 +50,9 @@ async def ladder(op: Operator, x: Wire, floor: int, high: int, count: int, mask:
         planes, begin = [], 0
         for (chunks, rungs), mixed, pure in zip(groups, products[::2], products[1::2], strict=True):
             low = high - sum(widths[-chunks:])
-            found = [
-                look_up(tables[-chunks:], x_hat - number, low, widths[-chunks:], first)
-                for number, _ in order[begin : begin + rungs]
-            ]
+            numbers = [number for number, _ in order[begin : begin + rungs]]
             begin += rungs
-            less, equal = (torch.cat(each, -1) for each in zip(*found, strict=True))
+            less, equal = look_up(tables[-chunks:], x_hat, low, widths[-chunks:], first, numbers)
             lam = [2**chunks - 2 ** (chunks - i) for i in range(chunks)]  # first row of each i
             mu = [2 ** (j - 1) - 1 for j in range(1, chunks)]
             planes += [(less ^ mixed[lam]).flatten(), (equal ^ pure[mu]).flatten()]
@@ -70,10 +67,11 @@ async def ladder(op: Operator, x: Wire, floor: int, high: int, count: int, mask:
             end = begin + (2 * chunks - 1) * width
             opened_planes = masked[begin:end].view(2 * chunks - 1, width)
             below = combine(opened_planes[:chunks], opened_planes[chunks:], mixed, pure, first)
-            for part, (number, plane) in zip(
-                below.view(rungs, -1), order[done : done + rungs], strict=True
-            ):
-                planes[plane] = part ^ kernels(x_hat).plane(x_hat - number, high) if first else part
+            numbers, places = zip(*order[done : done + rungs], strict=True)
+            if first:
+                below = below ^ kernels(x_hat).planes(x_hat, numbers, high).view(-1)
+            for part, place in zip(below.view(rungs, -1), places, strict=True):
+                planes[place] = part
             begin, done = end, done + rungs
         return torch.cat(planes) ^ top
 
@@ -84,7 +82,9 @@ async def ladder(op: Operator, x: Wire, floor: int, high: int, count: int, mask:
     return Share(bits.view(mask.shape[0], *x.shape), op.depth)
 
 
-def ladder_cost(shape: Shape, floor: int, high: int, count: int, sides: int = 1) -> Cost:
+def ladder_cost(
+    shape: Shape, floor: int, high: int, count: int, sides: int = 1, ring: Ring = RING
+) -> Cost:
     """With the wire still to open, from one party to each peer."""
     n, words = prod(shape), WORD_BITS * word_count(prod(shape))
     groups = [(c, sides * rungs) for c, rungs in rung_groups(floor, high, count)]
@@ -93,7 +93,7 @@ def ladder_cost(shape: Shape, floor: int, high: int, count: int, sides: int = 1)
     products = sum((2**c - 1 + 2 ** (c - 1) - 1) * rungs for c, rungs in groups)
     tables = sum(8 * table_dtype(bits).itemsize for bits in widths) * n
     planes = (products + sides * count) * words
-    return Cost(3, RING_BITS * n + opened_planes * words, tables + planes)
+    return Cost(3, ring.bits * n + opened_planes * words, tables + planes)
 
 
 def _order(request: Ladder) -> list[tuple[int, int]]:

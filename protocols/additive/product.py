@@ -1,6 +1,8 @@
 """Bilinear operations on masked wires; the private-operand form for weights that one party owns."""
 
+from collections.abc import Iterable
 from contextlib import nullcontext
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -10,10 +12,10 @@ from protocols.additive.sharing import opened
 from protocols.additive.truncation import truncated_share
 from protocols.correlations import Keep, Mask, Member, Product, TruncatedProduct, wrap_dtype
 from protocols.cost import Cost
-from protocols.fixedpoint import RING_BITS
 from protocols.party import Operator
 from protocols.ring.bilinear import Bilinear, Multiply, Shape, broadcast_shape
 from protocols.ring.library import kernels
+from protocols.ring.ring import RING, Ring
 from protocols.shares import Share, Sharing, Wire
 
 __all__ = [
@@ -38,61 +40,84 @@ async def product(op: Operator, operation: Bilinear, x: Wire, y: Wire) -> Share:
 
     Shapes:   x, y -> operation.output_shape
     Scale:    adds up
-    Spends:   r_x * r_y: 64 bits per output to the last party
+    Spends:   r_x * r_y: an element of the ring per output, to the last party
     Cost:     0 rounds once x^ and y^ are open
     Reveals:  nothing, no message is sent
     """
     work = operation.work(x.shape, y.shape)
     (gamma,) = await op.material(Product(f"{op.label}/material", operation, x.mask, y.mask))
-    r_x, r_y = await op.mask(x.mask), await op.mask(y.mask)
     x_hat, y_hat = await opened(op, x), await opened(op, y)
+    rank, key, first = op.party.rank, op.party.key, op.party.first
+    held = rank in x.mask.holders and rank in y.mask.holders
 
     def kernel() -> Tensor:
-        right = y_hat - r_y if op.party.first else -r_y
-        return operation(x_hat, right) - operation(r_x, y_hat) + gamma
+        if isinstance(operation, Multiply) and x.shape == y.shape and held:
+            slices = [wire.mask.stream(key).slices(work) for wire in (x, y)]
+            return _multiply(x_hat, y_hat, zip(*slices, strict=True), gamma, first)
+        right = y.mask.share(rank, key)
+        torch.sub(y_hat, right, out=right) if first else right.neg_()
+        gamma.add_(operation(x_hat, right))
+        del right
+        return gamma.sub_(operation(x.mask.share(rank, key), y_hat))
 
+    # The masks are made only now, where they need no memory in which they wait.
     return Share(await op.run(2 * work, kernel), op.depth)
 
 
-def product_cost(operation: Bilinear, x: Shape, y: Shape) -> Cost:
+def _multiply(
+    x_hat: Tensor, y_hat: Tensor, masks: Iterable[tuple[Tensor, ...]], z: Tensor, first: bool
+) -> Tensor:
+    """z + x^ (e y^ - r_y) - r_x y^ in the place of z, slice by slice; the masks' are spent."""
+    flat, start = [t.reshape(-1) for t in (x_hat, y_hat)], 0
+    for r_x, r_y in masks:
+        stop = start + len(r_x)
+        x, y = (t[start:stop] for t in flat)
+        torch.sub(y, r_y, out=r_y) if first else r_y.neg_()
+        z.view(-1)[start:stop].add_(r_y.mul_(x)).sub_(r_x.mul_(y))
+        start = stop
+    return z
+
+
+def product_cost(operation: Bilinear, x: Shape, y: Shape, ring: Ring = RING) -> Cost:
     """With both wires still to open; they leave in one message."""
-    bits = RING_BITS * (prod(x) + prod(y))
-    return Cost(1, bits, RING_BITS * prod(operation.output_shape(x, y)))
+    bits = ring.bits * (prod(x) + prod(y))
+    return Cost(1, bits, ring.bits * prod(operation.output_shape(x, y)))
 
 
 async def truncated_product(op: Operator, s: Wire, x: Wire, bits: int) -> Share:
     """[z] = s y for y = x / 2^bits, from the wire of x: y needs no opening of its own.
 
-    As in `truncate`, y = A - rho + c 2^(64-bits) wrap, with A and c public, and rho and wrap the
+    As in `truncate`, y = A - rho + c 2^(k-bits) wrap, with A and c public, and rho and wrap the
     dealer's. So is their product with r_s:
 
-        [s y] = s^ [y]  -  A [r_s]  +  [r_s rho]  -  c 2^(64-bits) [r_s wrap]
+        [s y] = s^ [y]  -  A [r_s]  +  [r_s rho]  -  c 2^(k-bits) [r_s wrap]
 
     Shapes:   s, x -> broadcast
     Scale:    that of s and x, less `bits`
-    Domain:   -2^62 <= x < 2^62; error: that of the truncation, times s
+    Domain:   -2^(k-2) <= x < 2^(k-2); error: that of the truncation, times s
     Spends:   r_x >> bits and its top bit; and r_s times each; to the last party
     Cost:     0 rounds once both wires are open
     Reveals:  nothing, no message is sent
     """
     request = TruncatedProduct(f"{op.label}/material", s.mask, x.mask, bits)
     rho, wrap, s_rho, s_wrap = await op.material(request)
-    r_s = await op.mask(s.mask)
+    r_s, ring = await op.mask(s.mask), x.mask.ring
     s_hat, x_hat = await opened(op, s), await opened(op, x)
 
     def kernel() -> Tensor:
         # What a bit selects has this form, too, with its mask beta in the place of r_s.
-        y = truncated_share(x_hat, rho, wrap, bits, op.party.first)
+        y = truncated_share(x_hat, rho, wrap, bits, op.party.first, ring)
         ones = torch.ones((), dtype=torch.uint8, device=x_hat.device)
-        return kernels(x_hat).select(ones, x_hat, s_hat * y, [r_s, s_rho, s_wrap], bits)
+        material = [r_s, s_rho, s_wrap]
+        return kernels(x_hat).select(ones, x_hat, s_hat * y, material, bits, ring.spare)
 
     return Share(await op.run(8 * s_rho.numel(), kernel), op.depth)
 
 
-def truncated_product_cost(s: Shape, x: Shape, bits: int) -> Cost:
+def truncated_product_cost(s: Shape, x: Shape, bits: int, ring: Ring = RING) -> Cost:
     """With both wires still to open; they leave in one message."""
-    dealt = RING_BITS + 8 * wrap_dtype(bits).itemsize
-    opening = product_cost(Multiply(), s, x)
+    dealt = ring.bits + 8 * wrap_dtype(bits).itemsize
+    opening = product_cost(Multiply(), s, x, ring)
     return Cost(1, opening.bits, dealt * (prod(x) + prod(broadcast_shape(s, x))))
 
 
@@ -103,16 +128,20 @@ async def hide_operand(op: Operator, w: Sharing, owner: int, mask: Mask) -> Shar
     W again.
 
     Shapes:   W (...) -> D (...)
-    Cost:     1 round, 64 bits an element from the owner to each peer; offline if W is known ahead
+    Cost:     1 round, an element of the ring for each of W from the owner to each peer; offline if
+              W is known ahead
     Reveals:  nothing; only the owner and the dealer know B, and the dealer does not see D
     """
     if op.party.rank == owner:
         share = await op.read(w.share)
-        op.post(op.party.peers, "operand", share.value - await op.mask(mask), offline=w.ahead)
+        sent = await op.run(share.value.numel(), _hidden, share.value, await op.mask(mask), mask)
+        op.post(op.party.peers, "operand", sent, offline=w.ahead)
+        del sent
         await op.material(Keep(f"{op.label}/material", mask))
-        return share
+        return await op.run(share.value.numel(), _fixed, share)
     with op.party.working() if w.ahead else nullcontext():
-        (hidden,) = await op.take(owner, "operand", Member(w.shape))
+        (sent,) = await op.take(owner, "operand", Member.sent(w.shape, mask.ring))
+        hidden = await op.run(sent.numel(), mask.ring.received, sent, w.shape)
     await op.material(Keep(f"{op.label}/material", mask))
     return Share(hidden, op.depth, offline=w.ahead)
 
@@ -134,7 +163,7 @@ async def owned_product(
 
     Shapes:   x, W -> operation.output_shape
     Scale:    adds up
-    Spends:   r * B: 64 bits per output to the last party
+    Spends:   r * B: an element of the ring per output, to the last party
     Cost:     0 rounds once x^ is at the owner
     Reveals:  nothing, no message is sent. The dealer sees neither W nor x^.
     """
@@ -149,15 +178,27 @@ async def owned_product(
     rank = op.party.rank
     if rank == owner:
         x_hat, plain = await opened(op, x), await opened(op, w)
-        return Share(await op.run(work, lambda: multiply(x_hat, plain) - t), op.depth)
+        return Share(await op.run(work, lambda: multiply(x_hat, plain).sub_(t)), op.depth)
     if rank not in x.mask.holders:
         return Share(-t, offline=True)
     hidden, r = await opened(op, w), await op.mask(x.mask)
-    value = await op.run(work, lambda: -multiply(r, hidden) - t)
+    value = await op.run(work, lambda: multiply(r, hidden).add_(t).neg_())
     return Share(value, op.depth, offline=not op.depth)
 
 
-def owned_product_cost(operation: Bilinear, x: Shape, w: Shape) -> Cost:
+def _hidden(value: Tensor, own: Tensor, mask: Mask) -> Tensor:
+    return mask.ring.sent(value - own)
+
+
+def _fixed(share: Share) -> Share:
+    """The owner's operand, ready for many products as the filters or the weight of a layer."""
+    value = share.value
+    if value.dim() < 2 or not value.numel():
+        return share
+    return replace(share, fixed=kernels(value).fixed(value.view(value.shape[0], -1)))
+
+
+def owned_product_cost(operation: Bilinear, x: Shape, w: Shape, ring: Ring = RING) -> Cost:
     """With x still to open to the owner of w; w was hidden before."""
-    bits = RING_BITS * prod(x)
-    return Cost(1, bits, RING_BITS * prod(operation.output_shape(x, w)))
+    bits = ring.bits * prod(x)
+    return Cost(1, bits, ring.bits * prod(operation.output_shape(x, w)))

@@ -2,15 +2,14 @@
 
 from math import prod
 
-import torch
 from torch import Tensor
 
 from protocols.correlations import Mask, Member
 from protocols.cost import Cost
 from protocols.errors import OwnershipError
-from protocols.fixedpoint import RING_BITS
 from protocols.party import Operator
 from protocols.ring.bilinear import Shape
+from protocols.ring.ring import RING, Ring
 from protocols.shares import Share, Sharing, Wire
 
 __all__ = ["open_", "open_cost", "opened", "reveal", "reveal_cost"]
@@ -23,28 +22,28 @@ async def open_(
 
     Shapes:   x (...) -> (...)
     Spends:   the mask's name; its shares come from keys
-    Cost:     1 round, 64 bits an element from each sender to each receiver
+    Cost:     1 round, an element of the ring from each sender to each receiver
     Reveals:  nothing. Every sender's message is its share plus its own part of r, which is uniform
               to everybody but itself and the dealer.
     Security: semi-honest; hides x from any set of parties that lacks one of the mask's holders
     """
-    rank = op.party.rank
-    own = await op.mask(mask) if rank in mask.holders else None  # before the value is there
+    rank, ring = op.party.rank, mask.ring
     share = await op.read(x.share)
     total = share.value
-    if own is not None:
-        total = await op.run(total.numel(), torch.add, total, own)
-        del own
-    if rank in senders:
-        others = [peer for peer in receivers if peer != rank]
-        op.post(others, "wire", total, offline=share.offline)
+    if rank in mask.holders:
+        total = await op.run(total.numel(), mask.stream(op.party.key).added, total)
+    others = [peer for peer in receivers if peer != rank]
+    if rank in senders and others:
+        sent = await op.run(total.numel(), ring.sent, total)
+        op.post(others, "wire", sent, offline=share.offline)
+        del sent
     if rank not in receivers:
         return None
-    for peer in senders:
-        if peer != rank:
-            (part,) = await op.take(peer, "wire", Member(x.shape))
-            total = await op.run(total.numel(), torch.add, total, part)
-    return Share(total, op.depth)
+    peers = [peer for peer in senders if peer != rank]
+    for peer in peers:
+        (part,) = await op.take(peer, "wire", Member.sent(x.shape, ring))
+        total = await op.run(total.numel(), ring.added, total, part)
+    return Share(total if peers else ring.reduced(total), op.depth)
 
 
 async def opened(op: Operator, wire: Wire) -> Tensor:
@@ -55,31 +54,33 @@ async def opened(op: Operator, wire: Wire) -> Tensor:
     return share.value
 
 
-def open_cost(shape: Shape) -> Cost:
+def open_cost(shape: Shape, ring: Ring = RING) -> Cost:
     """From one sender to one receiver."""
-    return Cost(rounds=1, bits=RING_BITS * prod(shape))
+    return Cost(rounds=1, bits=ring.bits * prod(shape))
 
 
-async def reveal(op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None:
-    """x itself, in the ring, at the parties in `to`.
+async def reveal(op: Operator, x: Sharing, to: tuple[int, ...], ring: Ring) -> Tensor | None:
+    """x itself, in the ring, at the parties in `to`; as the number of least magnitude.
 
     Shapes:   x (...) -> (...)
-    Cost:     1 round, 64 bits an element from each party to each receiver
+    Cost:     1 round, an element of the ring from each party to each receiver
     Reveals:  x to the parties in `to`; nothing to others. The shares are re-randomized by a zero
               sharing first, so that a receiver learns their sum and not who added what to it.
     Security: semi-honest; up to n - 2 other parties may collude with a receiver
     """
     share = await op.read(x.share)
-    total = share.value + op.zero(x.shape)
-    op.post([peer for peer in to if peer != op.party.rank], "share", total)
+    size = share.value.numel()
+    total = await op.run(size, lambda: share.value + op.zero(x.shape))
+    sent = await op.run(size, ring.sent, total)
+    op.post([peer for peer in to if peer != op.party.rank], "share", sent)
     if op.party.rank not in to:
         return None
     for peer in op.party.peers:
-        (part,) = await op.take(peer, "share", Member(x.shape))
-        total = total + part
-    return total
+        (part,) = await op.take(peer, "share", Member.sent(x.shape, ring))
+        total = await op.run(size, ring.added, total, part)
+    return await op.run(size, ring.signed, total)
 
 
-def reveal_cost(shape: Shape) -> Cost:
+def reveal_cost(shape: Shape, ring: Ring = RING) -> Cost:
     """From one party to one receiver."""
-    return Cost(rounds=1, bits=RING_BITS * prod(shape))
+    return Cost(rounds=1, bits=ring.bits * prod(shape))

@@ -4,16 +4,20 @@ import asyncio
 
 from torch import Tensor
 
-from protocols.additive.comparison import compare, indicator, select
+from protocols.additive.choice import Comparing, check_comparison
+from protocols.additive.comparison import compare, indicator, select, weighed
+from protocols.additive.digits import bits, floor
 from protocols.additive.elementary import exponential, mantissa, one_hot, sample, waves
 from protocols.additive.ladder import ladder
+from protocols.additive.points import compare_by_points
 from protocols.additive.product import hide_operand, owned_product, product, truncated_product
 from protocols.additive.sharing import open_, reveal
 from protocols.additive.truncation import truncate
 from protocols.correlations import BitMask, Mask
 from protocols.correlations.elementary import SampleKind
-from protocols.party import Operator
+from protocols.party import Operator, Party
 from protocols.ring.bilinear import Bilinear, Shape
+from protocols.ring.ring import RING, Ring
 from protocols.shares import Bits, Share, Sharing, Wire
 from protocols.suite import Suite
 
@@ -21,9 +25,33 @@ __all__ = ["AdditiveSuite"]
 
 
 class AdditiveSuite(Suite):
-    """n >= 2 parties and a dealer; semi-honest, any n - 1 parties, none of them with the dealer."""
+    """n >= 2 parties and a dealer; semi-honest, any n - 1 parties, none of them with the dealer.
+
+    Args:
+        party: keys, links and device.
+        scale_bits: fractional bits; by default what suits the ring.
+        ring: that the shares are of.
+        comparison: "tables", or "dpf" with two parties, one round sooner; the same at all of them
+            (`protocols.additive.choice`). Magnitudes (`ladder`) and unit vectors (`one_hot`) are
+            of tables with both.
+
+    Raises:
+        PartiesError: "dpf" with more than two parties.
+    """
 
     needs_dealer = True
+
+    def __init__(
+        self,
+        party: Party,
+        scale_bits: int | None = None,
+        ring: Ring = RING,
+        *,
+        comparison: Comparing = "tables",
+    ) -> None:
+        check_comparison(comparison, party.size)
+        super().__init__(party, scale_bits, ring)
+        self.comparison = comparison
 
     def wire(self, x: Sharing, to: int | None = None) -> Wire:
         """The masked wire of x, seen by all parties or by one; opened once, whoever uses it."""
@@ -34,7 +62,7 @@ class AdditiveSuite(Suite):
             # A receiver who is alone must not hold a part of the mask: it would be no use.
             holders = tuple(rank for rank in senders if rank != to)
             label = self.next_label("open")
-            mask = Mask(f"{label}/mask", x.shape, holders)
+            mask = Mask(f"{label}/mask", x.shape, holders, ring_bits=self.ring.bits)
             masked = self.start(label, open_, x, mask, senders, receivers)
             x.wires[to] = Wire(x.shape, x.scale_bits, mask, masked)
         return x.wires[to]
@@ -48,7 +76,7 @@ class AdditiveSuite(Suite):
         if w.operand is None:
             owner = _owner(w)
             label = self.next_label("operand")
-            mask = Mask(f"{label}/mask", w.shape, (owner,), kept=True)
+            mask = Mask(f"{label}/mask", w.shape, (owner,), True, self.ring.bits)
             hidden = self.start(label, hide_operand, w, owner, mask)
             w.operand = Wire(w.shape, w.scale_bits, mask, hidden)  # type: ignore[arg-type]
         return w.operand
@@ -57,7 +85,7 @@ class AdditiveSuite(Suite):
         return self.party.rank == (0 if x.owner is None else x.owner)
 
     async def reveal(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None:
-        return await reveal(op, x, to)
+        return await reveal(op, x, to, self.ring)
 
     def _product(self, operation: Bilinear, x: Sharing, y: Sharing) -> "asyncio.Future[Share]":
         if x.owner is None and y.owner is None:
@@ -74,16 +102,32 @@ class AdditiveSuite(Suite):
     def _truncate(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
         return self.issue("truncate", truncate, self.wire(x), bits)
 
+    def _floor(self, x: Sharing, offset: int, bits: int) -> "asyncio.Future[Share]":
+        wire, label = self.wire(x), self.next_label("carry")
+        mask = BitMask(f"{label}/bits", (1, *x.shape))
+        masked = self.start(label, compare, wire, (-offset,), 0, bits, mask, carry=True)
+        return self.issue("floor", floor, wire, offset, bits, Bits(x.shape, mask, masked))
+
+    def _bits(self, x: Sharing, count: int) -> Bits:
+        twice = self._apply("double", lambda v: v << 1, x, shape=x.shape)
+        wire, label = self.wire(twice), self.next_label("bits")
+        mask = BitMask(f"{label}/bits", (count, *x.shape))
+        return Bits(mask.shape, mask, self.start(label, bits, wire, mask))
+
     def _compare(
         self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int, intervals: bool
     ) -> Bits:
         wire, label = self.wire(x), self.next_label("compare")
         mask = BitMask(f"{label}/bits", (len(thresholds), *x.shape))
-        masked = self.start(label, compare, wire, thresholds, low, high, mask, intervals)
+        protocol = compare_by_points if self.comparison == "dpf" else compare
+        masked = self.start(label, protocol, wire, thresholds, low, high, mask, intervals)
         return Bits(mask.shape, mask, masked)
 
     def _indicator(self, b: Bits) -> "asyncio.Future[Share]":
-        return self.issue("indicator", indicator, b)
+        return self.issue("indicator", indicator, b, self.ring)
+
+    def _weighed(self, b: Bits, weights: Tensor) -> "asyncio.Future[Share]":
+        return self.issue("weighed", weighed, b, weights, self.ring)
 
     def _select(self, b: Bits, x: Sharing) -> "asyncio.Future[Share]":
         # A truncated value needs no opening of its own: that of its source tells as much.
@@ -122,7 +166,7 @@ class AdditiveSuite(Suite):
     def _sample(
         self, shape: Shape, kind: SampleKind, scale: int, parameter: float
     ) -> "asyncio.Future[Share]":
-        return self.issue("sample", sample, shape, kind, scale, parameter)
+        return self.issue("sample", sample, shape, kind, scale, parameter, self.ring)
 
 
 def _owner(x: Sharing) -> int:

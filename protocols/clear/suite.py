@@ -13,13 +13,16 @@ from torch import Tensor
 
 from protocols.correlations import BitMask, Member, Sample
 from protocols.correlations.elementary import SampleKind
-from protocols.fixedpoint import VALUE_BITS
+from protocols.device import beside
+from protocols.inputs import Real
+from protocols.owned import judged, rungs, unit_vectors
 from protocols.party import Operator
 from protocols.powers import wave_powers
 from protocols.prg import Key
 from protocols.ring.bilinear import Bilinear, Shape
+from protocols.ring.matmul import matmul
 from protocols.shares import Bits, Share, Sharing
-from protocols.suite import Real, Suite
+from protocols.suite import Suite
 
 __all__ = ["ClearSuite"]
 
@@ -30,12 +33,17 @@ class ClearSuite(Suite):
     needs_dealer = False
 
     async def _input(
-        self, op: Operator, value: Tensor | Awaitable[Tensor] | None, owner: int, shape: Shape
+        self,
+        op: Operator,
+        value: Tensor | Awaitable[Tensor] | None,
+        owner: int,
+        shape: Shape,
+        scale: int,
     ) -> Share:
         if value is None:
             (plain,) = await op.take(owner, "input", Member(shape))
             return Share(plain, op.depth)
-        plain = await self._encoded(op, value, shape)
+        plain = await self._encoded(op, value, shape, scale)
         op.post(op.party.peers, "input", plain)
         return Share(plain)
 
@@ -63,16 +71,25 @@ class ClearSuite(Suite):
         return self.issue("product", run)
 
     def _truncate(self, x: Sharing, bits: int) -> "asyncio.Future[Share]":
-        return self._local("truncate", x, lambda v: v >> bits)
+        return self._local("truncate", x, lambda v: (v + (1 << (bits - 1))) >> bits)
+
+    def _floor(self, x: Sharing, offset: int, bits: int) -> "asyncio.Future[Share]":
+        return self._local("floor", x, lambda v: (v + offset) >> bits)
+
+    def _bits(self, x: Sharing, count: int) -> Bits:
+        def run(v: Tensor) -> Tensor:
+            return torch.stack([(v >> k) & 1 for k in range(count)]).to(torch.uint8)
+
+        shape = (count, *x.shape)
+        label = self.next_label("bits")
+        masked = self.start(label, self._apply_to, x, run)
+        return Bits(shape, BitMask(f"{label}/bits", shape), masked)
 
     def _compare(
         self, x: Sharing, thresholds: tuple[int, ...], low: int, high: int, intervals: bool
     ) -> Bits:
         def run(v: Tensor) -> Tensor:
-            below = torch.stack([(v - t) >> low < 0 for t in thresholds]).to(torch.uint8)
-            if intervals:
-                below = torch.cat([below[:-1] ^ below[1:], below[-1:]])
-            return below
+            return judged(v, thresholds, low, intervals)
 
         shape = (len(thresholds), *x.shape)
         label = self.next_label("compare")
@@ -84,6 +101,14 @@ class ClearSuite(Suite):
             return Share(await self._plain(op, b), op.depth)
 
         return self.issue("indicator", run)
+
+    def _weighed(self, b: Bits, weights: Tensor) -> "asyncio.Future[Share]":
+        async def run(op: Operator) -> Share:
+            plain = await self._plain(op, b)
+            sums = matmul(beside(plain, weights), plain.view(plain.shape[0], -1))
+            return Share(sums.view(len(weights), *b.shape[1:]), op.depth)
+
+        return self.issue("weighed", run)
 
     def _select(self, b: Bits, x: Sharing) -> "asyncio.Future[Share]":
         async def run(op: Operator) -> Share:
@@ -98,17 +123,10 @@ class ClearSuite(Suite):
         return 1 - value if b.negated else value
 
     def _one_hot(self, x: Sharing, digits: int) -> "asyncio.Future[Share]":
-        def run(v: Tensor) -> Tensor:
-            digit = (v >> x.scale_bits) & ((1 << digits) - 1)
-            hot = torch.zeros(1 << digits, *v.shape, dtype=torch.int64, device=v.device)
-            return hot.scatter_(0, digit.unsqueeze(0), 1)
-
-        return self._local("one_hot", x, run)
+        return self._local("one_hot", x, lambda v: unit_vectors(v, x.scale_bits, digits))
 
     def _ladder(self, x: Sharing, floor: int, high: int, count: int, planes: int) -> Bits:
-        powers = tuple(1 << (high - 3 * k) for k in range(1, count + 1))
-        mirrored = tuple((1 << floor) - power for power in powers) if planes > count else ()
-        return self._compare(x, powers + mirrored, floor, high, False)
+        return self._compare(x, rungs(floor, high, count, planes), floor, high, False)
 
     def _truncated_product(self, s: Sharing, x: Sharing, bits: int) -> "asyncio.Future[Share]":
         async def run(op: Operator) -> Share:
@@ -122,7 +140,7 @@ class ClearSuite(Suite):
     ) -> "asyncio.Future[Share]":
         def run(v: Tensor) -> Tensor:
             power = (v.to(torch.float64) * (rate * 2.0**-low)).floor_() + scale
-            return torch.exp2(power.clamp_(max=VALUE_BITS)).round_().to(torch.int64)
+            return torch.exp2(power.clamp_(max=self.ring.value_bits)).round_().to(torch.int64)
 
         return self._local("exponential", x, run)
 

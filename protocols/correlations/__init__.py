@@ -12,6 +12,7 @@ from protocols.correlations.comparison import MAX_WINDOW_BITS, Comparison, Selec
 from protocols.correlations.elementary import Exponential, OneHot, Sample, Waves
 from protocols.correlations.ladder import Ladder
 from protocols.correlations.names import BitMask, Mask, MaskSource, Member
+from protocols.correlations.points import PointKeys, SignPlanes
 from protocols.correlations.product import Keep, Product, TruncatedProduct
 from protocols.correlations.request import Request, correct, expand
 from protocols.correlations.truncation import Truncation, shift_right, top_bit, wrap_dtype
@@ -27,10 +28,12 @@ __all__ = [
     "MaskSource",
     "Member",
     "OneHot",
+    "PointKeys",
     "Product",
     "Request",
     "Sample",
     "Selection",
+    "SignPlanes",
     "TruncatedProduct",
     "Truncation",
     "Waves",

@@ -11,11 +11,11 @@ from protocols.chunks import chunk_bits, mask_products, table, table_dtype
 from protocols.correlations.names import BitMask, Mask, MaskSource, Member
 from protocols.correlations.truncation import shift_right, top_bit, wrap_dtype
 from protocols.errors import ShapeError
-from protocols.fixedpoint import VALUE_BITS
 from protocols.prg import Stream
 from protocols.ring.bilinear import Shape, broadcast_shape
 from protocols.ring.bits import unpack
 from protocols.ring.library import kernels
+from protocols.ring.ring import Ring, RingBits
 
 __all__ = ["MAX_WINDOW_BITS", "Comparison", "Selection"]
 
@@ -33,6 +33,7 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
     Attributes:
         intervals: whether a plane, but the last, is the XOR of two neighbours, where bit `high` of
             r cancels.
+        carry: whether only the borrow out of the window is wanted: beta without bit `high` of r.
     """
 
     label: str
@@ -41,10 +42,15 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
     high: int
     bits: BitMask
     intervals: bool = False
+    carry: bool = False
 
     def __post_init__(self) -> None:
-        if not (0 <= self.low < self.high < 64 and self.high - self.low <= MAX_WINDOW_BITS):
-            raise ValueError(f"a comparison window of bits {self.low} to {self.high}")
+        window = self.high - self.low
+        if not (
+            0 <= self.low and 0 < window <= MAX_WINDOW_BITS and self.high < self.mask.ring.bits
+        ):
+            ring = self.mask.ring
+            raise ValueError(f"a comparison window of bits {self.low} to {self.high} in {ring}")
         if prod(self.bits.shape[1:]) != prod(self.mask.shape):
             raise ValueError(f"bits {self.bits.shape} of a comparison of {self.mask.shape}")
 
@@ -80,8 +86,9 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
         yield from mask_products(
             own.words((len(widths), columns)), own.words((len(widths) - 1, columns))
         )
-        planes, sign = masks(self.bits).clone(), kernels(r).plane(r, self.high)
-        planes[-1 if self.intervals else 0 :] ^= sign
+        planes = masks(self.bits).clone()
+        if not self.carry:
+            planes[-1 if self.intervals else 0 :] ^= kernels(r).plane(r, self.high)
         yield planes.flatten()
 
 
@@ -90,16 +97,26 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="se
 
     Without a mask beta alone. With `shift` = 0 also beta * r, broadcast; otherwise beta times
     r >> shift and beta times the top bit of r, which select from the truncated wire.
+
+    Attributes:
+        ring_bits: of the ring of the shares; that of the mask, if there is one.
     """
 
     label: str
     bits: BitMask
     mask: Mask | None = None
     shift: int = 0
+    ring_bits: RingBits = 64
 
     def __post_init__(self) -> None:
-        if not 0 <= self.shift < VALUE_BITS:
+        if not 0 <= self.shift < self.ring.value_bits:
             raise ValueError(f"truncation by {self.shift} bits")
+        if self.mask is not None and self.mask.ring_bits != self.ring_bits:
+            raise ValueError(f"a mask of {self.mask.ring} to select in {self.ring}")
+
+    @property
+    def ring(self) -> Ring:
+        return Ring(self.ring_bits)
 
     @property
     def masks(self) -> tuple[Mask | BitMask, ...]:
@@ -111,10 +128,10 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="se
         return prod(self.bits.shape)
 
     def members(self) -> list[Member]:
-        members = [Member(self.bits.shape)]
+        members = [Member.element(self.bits.shape, self.ring)]
         if self.mask is not None:
             shape = _broadcast(self.bits.shape, self.mask.shape)
-            members.append(Member(shape))
+            members.append(Member.element(shape, self.ring))
             if self.shift:
                 members.append(Member(shape, wrap_dtype(self.shift)))
         return members
@@ -123,7 +140,7 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="se
         bits, shape = masks(self.bits), self.bits.shape[1:]
         r = None if self.mask is None else masks(self.mask)
         if r is not None and shape == r.shape and len(bits) == 1 and 0 < self.shift <= 32:
-            beta, rest, wrap = kernels(r).deal_selection(r, bits[0], self.shift)
+            beta, rest, wrap = kernels(r).deal_selection(r, bits[0], self.shift, self.ring.spare)
             yield beta.unsqueeze(0)
             yield rest.unsqueeze(0)
             yield wrap.unsqueeze(0)
@@ -132,7 +149,7 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="se
         yield beta
         if r is not None and self.shift:
             yield beta * shift_right(r, self.shift)
-            yield (beta * top_bit(r)).to(wrap_dtype(self.shift))
+            yield (beta * top_bit(r, self.ring)).to(wrap_dtype(self.shift))
         elif r is not None:
             yield beta * r
 

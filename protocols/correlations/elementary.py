@@ -10,19 +10,20 @@ from math import prod
 from typing import Literal, TypeAlias
 
 import msgspec
-import numpy as np
 import torch
 from torch import Tensor
 
 from protocols.correlations.names import BitMask, Mask, MaskSource, Member
 from protocols.correlations.truncation import shift_right
-from protocols.fixedpoint import RING_BITS, VALUE_BITS
-from protocols.powers import wave_powers
 from protocols.prg import Stream
 from protocols.ring.bilinear import Shape
+from protocols.ring.bits import WORD_BITS
+from protocols.ring.library import kernels
+from protocols.ring.ring import Ring, RingBits
 
 __all__ = [
     "MAX_DIGIT_BITS",
+    "MAX_WHOLE_BITS",
     "Exponential",
     "OneHot",
     "Sample",
@@ -35,7 +36,10 @@ MAX_DIGIT_BITS = 12
 
 MAX_WAVES = 256
 
-SampleKind: TypeAlias = Literal["bernoulli", "uniform", "normal"]
+MAX_WHOLE_BITS = 32
+"""Random whole numbers below 2^32 are uniform to 2^-21."""
+
+SampleKind: TypeAlias = Literal["bernoulli", "uniform", "normal", "whole", "permutation"]
 
 
 class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="onehot"):
@@ -47,7 +51,7 @@ class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="oneho
     digits: int
 
     def __post_init__(self) -> None:
-        _check_digit(self.low, self.digits)
+        _check_digit(self.mask, self.low, self.digits)
 
     @property
     def masks(self) -> tuple[Mask | BitMask, ...]:
@@ -59,7 +63,7 @@ class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="oneho
         return prod(self.mask.shape) << self.digits
 
     def members(self) -> list[Member]:
-        return [Member((1 << self.digits, *self.mask.shape))]
+        return [Member.element((1 << self.digits, *self.mask.shape), self.mask.ring)]
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         digit = _digit(masks(self.mask), self.low, self.digits)
@@ -72,7 +76,7 @@ class Exponential(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     """2^(-rate * r), as a table over what the digit above the `low` bits can become.
 
     Entry c is 2^(rate * (((c - digit of r) mod 2^digits) + least - rest of r)) at `scale` bits, in
-    units of the digit. Entries that no value of the domain can meet are held below 2^62.
+    units of the digit. Entries that no value of the domain can meet are held where values end.
 
     Attributes:
         rate: how many powers of two a step of the digit is worth.
@@ -87,8 +91,9 @@ class Exponential(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     scale: int
 
     def __post_init__(self) -> None:
-        _check_digit(self.low, self.digits)
-        if not (0.0 < self.rate < VALUE_BITS and 0 < self.scale < VALUE_BITS):
+        _check_digit(self.mask, self.low, self.digits)
+        most = self.mask.ring.value_bits
+        if not (0.0 < self.rate < most and 0 < self.scale < most):
             raise ValueError(f"powers at {self.scale} bits with {self.rate} bits to a digit")
         if abs(self.least) >= 1 << MAX_DIGIT_BITS:
             raise ValueError(f"powers from digit {self.least}")
@@ -102,7 +107,7 @@ class Exponential(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
         return 2 * prod(self.mask.shape) << self.digits
 
     def members(self) -> list[Member]:
-        return [Member((1 << self.digits, *self.mask.shape))]
+        return [Member.element((1 << self.digits, *self.mask.shape), self.mask.ring)]
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         r = masks(self.mask).cpu()  # whose powers of two are the same in every session
@@ -112,14 +117,17 @@ class Exponential(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
         # The powers of whole digits are few, so they are looked up and not computed.
         count = 1 << self.digits
         whole = self.rate * torch.arange(self.least, self.least + count, dtype=torch.float64)
-        powers = torch.exp2((whole + self.scale).clamp_(-4 * RING_BITS, 4 * RING_BITS))
+        powers = torch.exp2((whole + self.scale).clamp_(-256, 256))
         entries = torch.arange(count).view(-1, *[1] * r.dim())
         values = powers[(entries - digit) & (count - 1)].mul_(factor)
-        yield values.clamp_(max=2.0**VALUE_BITS).round_().to(torch.int64)
+        yield values.clamp_(max=2.0**self.mask.ring.value_bits).round_().to(torch.int64)
 
 
 class Waves(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="waves"):
-    """cos(k w r) and sin(k w r) for k = 1 to `count`, side by side, w = 2 pi turn / 2^64."""
+    """cos(k w r) and sin(k w r) for k = 1 to `count`, side by side, w = 2 pi turn / 2^64.
+
+    In a smaller ring 2^bits steps, too, have to be whole turns.
+    """
 
     label: str
     mask: Mask
@@ -128,9 +136,11 @@ class Waves(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="waves"
     scale: int
 
     def __post_init__(self) -> None:
-        if not (0 < self.turn < 1 << (RING_BITS - 1) and 0 < self.count <= MAX_WAVES):
+        if not (0 < self.turn < 1 << 63 and 0 < self.count <= MAX_WAVES):
             raise ValueError(f"{self.count} waves of {self.turn} / 2^64 turns")
-        if not 0 < self.scale < VALUE_BITS:
+        if self.turn % (1 << self.mask.ring.spare):
+            raise ValueError(f"steps of {self.turn} / 2^64 turns in {self.mask.ring}")
+        if not 0 < self.scale < self.mask.ring.value_bits:
             raise ValueError(f"waves at {self.scale} bits")
 
     @property
@@ -142,16 +152,12 @@ class Waves(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="waves"
         return 4 * self.count * prod(self.mask.shape)
 
     def members(self) -> list[Member]:
-        return [Member((self.count, 2, *self.mask.shape))]
+        return [Member.element((self.count, 2, *self.mask.shape), self.mask.ring)]
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
-        r = masks(self.mask).flatten().cpu()
-        waves = np.empty((self.count, 2, r.numel()), dtype=np.int64)
-        scale = 2.0**self.scale
-        for begin, k, rows in wave_powers(r, self.turn, self.count):
-            whole = np.rint(rows[:2] * scale)
-            waves[k, :, begin : begin + rows.shape[1]] = whole
-        yield torch.from_numpy(waves).view(self.count, 2, *self.mask.shape)
+        r = masks(self.mask).flatten()
+        waves = kernels(r).deal_waves(r, self.turn, self.count, 2.0**self.scale)
+        yield waves.view(self.count, 2, *self.mask.shape)
 
 
 class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sample"):
@@ -159,7 +165,9 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sampl
 
     Attributes:
         kind: "bernoulli" (1 with the odds `parameter`, at scale 0), "uniform" in [0, 1) or
-            standard "normal", both at `scale` bits.
+            standard "normal", both at `scale` bits; "whole" from 0 to below `parameter`, or a
+            "permutation" of the whole numbers along the last dimension, both at scale 0.
+        ring_bits: of the ring of the shares.
     """
 
     label: str
@@ -167,10 +175,14 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sampl
     kind: SampleKind
     scale: int
     parameter: float = 0.0
+    ring_bits: RingBits = 64
 
     def __post_init__(self) -> None:
-        if not 0 <= self.scale <= 52 or not 0.0 <= self.parameter <= 1.0:
+        most = 2.0**MAX_WHOLE_BITS if self.kind == "whole" else 1.0
+        if not 0 <= self.scale <= 52 or not 0.0 <= self.parameter <= most:
             raise ValueError(f"{self.kind} samples at {self.scale} bits")
+        if self.kind == "permutation" and not self.shape:
+            raise ValueError("a permutation without a dimension")
 
     @property
     def masks(self) -> tuple[Mask | BitMask, ...]:
@@ -181,13 +193,17 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sampl
         return 4 * prod(self.shape)
 
     def members(self) -> list[Member]:
-        return [Member(self.shape)]
+        return [Member.element(self.shape, Ring(self.ring_bits))]
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         if self.kind == "uniform" and self.scale:
-            yield shift_right(own.words(self.shape), RING_BITS - self.scale)
+            yield shift_right(own.words(self.shape), WORD_BITS - self.scale)
         elif self.kind == "bernoulli":
             yield (_uniform(own, self.shape) < self.parameter).to(torch.int64)
+        elif self.kind == "whole":
+            yield (_uniform(own, self.shape) * self.parameter).to(torch.int64)
+        elif self.kind == "permutation":  # of random words; two alike in 2^64 are left in order
+            yield own.words(self.shape).argsort(-1)
         else:  # Box and Muller, 1958; 1 - u is never zero
             radius = torch.sqrt(-2 * torch.log1p(-_uniform(own, self.shape)))
             normal = radius * torch.cos(2 * math.pi * _uniform(own, self.shape))
@@ -203,6 +219,6 @@ def _digit(r: Tensor, low: int, digits: int) -> Tensor:
     return (r >> low) & ((1 << digits) - 1)
 
 
-def _check_digit(low: int, digits: int) -> None:
-    if not (0 <= low and 0 < digits <= MAX_DIGIT_BITS and low + digits <= RING_BITS):
-        raise ValueError(f"a digit of {digits} bits above {low}")
+def _check_digit(mask: Mask, low: int, digits: int) -> None:
+    if not (0 <= low and 0 < digits <= MAX_DIGIT_BITS and low + digits <= mask.ring.bits):
+        raise ValueError(f"a digit of {digits} bits above {low} in {mask.ring}")

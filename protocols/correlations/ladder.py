@@ -38,8 +38,9 @@ class Ladder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ladde
     bits: BitMask
 
     def __post_init__(self) -> None:
-        if not (0 <= self.floor < self.high < 64 and 0 < self.count <= MAX_RUNGS):
-            raise ValueError(f"{self.count} rungs from bit {self.high} to bit {self.floor}")
+        if not (0 <= self.floor < self.high < self.mask.ring.bits and 0 < self.count <= MAX_RUNGS):
+            rungs = f"{self.count} rungs from bit {self.high} to bit {self.floor}"
+            raise ValueError(f"{rungs} in {self.mask.ring}")
         if self.high - 3 * self.count < self.floor:
             raise ValueError(f"rungs below bit {self.floor}")
         if prod(self.bits.shape[1:]) != prod(self.mask.shape):

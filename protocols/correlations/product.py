@@ -7,7 +7,6 @@ from torch import Tensor
 
 from protocols.correlations.names import BitMask, Mask, MaskSource, Member
 from protocols.correlations.truncation import shift_right, top_bit, wrap_dtype
-from protocols.fixedpoint import VALUE_BITS
 from protocols.prg import Stream
 from protocols.ring.bilinear import Bilinear, broadcast_shape
 
@@ -22,6 +21,9 @@ class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="prod
     x: Mask
     y: Mask
 
+    def __post_init__(self) -> None:
+        _check_rings(self.x, self.y)
+
     @property
     def masks(self) -> tuple[Mask | BitMask, ...]:
         return (self.x, self.y)
@@ -32,7 +34,8 @@ class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="prod
         return self.operation.scratch(self.x.shape, self.y.shape)
 
     def members(self) -> list[Member]:
-        return [Member(self.operation.output_shape(self.x.shape, self.y.shape))]
+        shape = self.operation.output_shape(self.x.shape, self.y.shape)
+        return [Member.element(shape, self.x.ring)]
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         yield self.operation(masks(self.x), masks(self.y))
@@ -49,7 +52,8 @@ class TruncatedProduct(
     bits: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.bits < VALUE_BITS:
+        _check_rings(self.factor, self.x)
+        if not 0 < self.bits < self.x.ring.value_bits:
             raise ValueError(f"truncation by {self.bits} bits")
 
     @property
@@ -63,12 +67,17 @@ class TruncatedProduct(
     def members(self) -> list[Member]:
         shape = broadcast_shape(self.factor.shape, self.x.shape)
         wrap = wrap_dtype(self.bits)
-        one, both = self.x.shape, shape
-        return [Member(one), Member(one, wrap), Member(both), Member(both, wrap)]
+        one, both, ring = self.x.shape, shape, self.x.ring
+        return [
+            Member.element(one, ring),
+            Member(one, wrap),
+            Member.element(both, ring),
+            Member(both, wrap),
+        ]
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         r, s = masks(self.x), masks(self.factor)
-        rho, wrap = shift_right(r, self.bits), top_bit(r)
+        rho, wrap = shift_right(r, self.bits), top_bit(r, self.x.ring)
         yield rho
         yield wrap.to(wrap_dtype(self.bits))
         yield s * rho
@@ -95,3 +104,8 @@ class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="keep"):
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         masks(self.mask)
         yield from ()
+
+
+def _check_rings(x: Mask, y: Mask) -> None:
+    if x.ring_bits != y.ring_bits:
+        raise ValueError(f"masks of rings of {x.ring_bits} and {y.ring_bits} bits together")

@@ -3,13 +3,13 @@
 from typing import TypeAlias
 
 import msgspec
-import torch
 from torch import Tensor
 
 from protocols.correlations.comparison import Comparison, Selection
 from protocols.correlations.elementary import Exponential, OneHot, Sample, Waves
 from protocols.correlations.ladder import Ladder
 from protocols.correlations.names import MaskSource
+from protocols.correlations.points import PointKeys, SignPlanes
 from protocols.correlations.product import Keep, Product, TruncatedProduct
 from protocols.correlations.truncation import Truncation
 from protocols.label import Label
@@ -22,6 +22,8 @@ Request: TypeAlias = (
     | TruncatedProduct
     | Truncation
     | Comparison
+    | PointKeys
+    | SignPlanes
     | Ladder
     | Selection
     | OneHot
@@ -33,13 +35,21 @@ Request: TypeAlias = (
 
 
 def expand(request: Request, key: Key) -> list[Tensor]:
-    """The shares of `request` that belong to a party with this key (any party but the last)."""
+    """The shares of `request` that belong to a party with this key (any party but the last).
+
+    Raises:
+        ValueError: the answer is public; the last party has it and hands it on.
+    """
+    if any(member.public for member in request.members()):
+        raise ValueError(f"{request.label} is not dealt in shares")
     stream = _stream(request, key)
     return [stream.words(member.shape, member.dtype) for member in request.members()]
 
 
 def correct(request: Request, masks: MaskSource, keys: list[Key], own: Key) -> list[Tensor]:
     """The last party's shares: each value minus what the other parties expand from `keys`.
+
+    As they travel: see `Member.size_bytes`. A public value is left as it is.
 
     Args:
         masks: the dealer's view of masks.
@@ -51,13 +61,12 @@ def correct(request: Request, masks: MaskSource, keys: list[Key], own: Key) -> l
     values = request.values(masks, _stream(request, own))
     for member, made in zip(request.members(), values, strict=True):
         value = made.to(own.place)
-        for stream in streams:
+        for stream in () if member.public else streams:
             if member.binary:
                 value = stream.hidden(value)
             else:
-                share = stream.words(member.shape, member.dtype)
-                value = torch.sub(value, share, out=share)
-        corrections.append(value)
+                value = stream.added(value, sign=-1)
+        corrections.append(value if member.ring is None else member.ring.sent(value))
     return corrections
 
 

@@ -7,22 +7,22 @@ import torch
 from torch import Tensor
 
 from protocols.correlations.names import BitMask, Mask, MaskSource, Member
-from protocols.fixedpoint import VALUE_BITS
 from protocols.prg import Stream
 from protocols.ring.library import kernels
+from protocols.ring.ring import Ring
 
 __all__ = ["Truncation", "shift_right", "top_bit", "wrap_dtype"]
 
 
 class Truncation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="truncation"):
-    """r >> bits (logical), and the top bit of r modulo 2^bits."""
+    """r >> bits (logical), and the top bit of r modulo 2^bits, both as the ring of r has them."""
 
     label: str
     mask: Mask
     bits: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.bits < VALUE_BITS:
+        if not 0 < self.bits < self.mask.ring.value_bits:
             raise ValueError(f"truncation by {self.bits} bits")
 
     @property
@@ -35,11 +35,12 @@ class Truncation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="t
         return 0
 
     def members(self) -> list[Member]:
-        return [Member(self.mask.shape), Member(self.mask.shape, wrap_dtype(self.bits))]
+        whole = Member.element(self.mask.shape, self.mask.ring)
+        return [whole, Member(self.mask.shape, wrap_dtype(self.bits))]
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         r = masks(self.mask)
-        rho, wrap = kernels(r).deal_truncation(r, self.bits)
+        rho, wrap = kernels(r).deal_truncation(r, self.bits, self.mask.ring.spare)
         yield rho
         yield wrap.to(wrap_dtype(self.bits))
 
@@ -54,6 +55,6 @@ def wrap_dtype(bits: int) -> torch.dtype:
     return torch.int32 if bits <= 32 else torch.int64
 
 
-def top_bit(x: Tensor) -> Tensor:
-    """Bit 63 of int64 words, as 0 or 1."""
-    return (x < 0).to(torch.int64)
+def top_bit(x: Tensor, ring: Ring) -> Tensor:
+    """The highest bit of ring elements, as 0 or 1."""
+    return (x >> (ring.bits - 1)) & 1

@@ -1,11 +1,12 @@
 """Products, and the steps of comparison and truncation, on CUDA tensors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
 from protocols.cuda.choice import Candidate, Choice, cuda_seconds
 from protocols.cuda.limbs import by_bytes, by_floats
+from protocols.cuda.waves import deal_waves, waves
 from protocols.ring.plain import PlainKernels
 
 __all__ = ["CANDIDATES", "CudaKernels"]
@@ -36,3 +37,11 @@ class CudaKernels(PlainKernels):
 
     def products(self, x: Tensor, y: Tensor) -> Tensor:
         return self._products.multiply(x, y)
+
+    def waves(
+        self, x: Tensor, turn: int, factors: Sequence[tuple[float, float]], dealt: Tensor
+    ) -> Tensor:
+        return waves(x, turn, factors, dealt)
+
+    def deal_waves(self, r: Tensor, turn: int, count: int, scale: float) -> Tensor:
+        return deal_waves(r, turn, count, scale)

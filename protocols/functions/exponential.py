@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from protocols.fixedpoint import VALUE_BITS
+from protocols.errors import ShapeError
 from protocols.functions.extremes import maximum_along
 from protocols.functions.inverse import log_between, reciprocal_between
 from protocols.functions.operand import operand
@@ -25,12 +25,15 @@ def exp(suite: Suite, x: Sharing) -> Sharing:
     Shapes:   x (...) -> (...)
     Scale:    2f
     Domain:   |x| < 2^(62-2f) - 32. Below -(f + 1) log 2 the result is 0; above about
-              (62 - 2f) log 2 it is the largest one that fits, 2^(62-2f) less a thousandth.
+              (62 - 2f) log 2 it is the largest one that fits, 2^(62-2f) less a thousandth;
+              2^(50-f), if f < 12.
     Error:    4 steps of 2^-f, and 2^-f of the value
     Cost:     3 rounds; bits in `protocols.functions.costs`
     Reveals:  nothing
     """
-    lowest, highest = _lowest(suite), (VALUE_BITS - 2 * suite.scale_bits) * math.log(2) - 2.0**-10
+    # Of the power's table, the largest entry that is looked up has twelve bits more than f.
+    room = suite.ring.value_bits - max(2 * suite.scale_bits, suite.scale_bits + 12)
+    lowest, highest = _lowest(suite), room * math.log(2) - 2.0**-10
     if x.owner is not None:
         return suite.known("exp", lambda v: _clamped(v, lowest, highest), x)
     x = operand(suite, x)
@@ -51,7 +54,7 @@ def softmax(suite: Suite, x: Sharing, dim: int) -> Sharing:
 
     Shapes:   x (...) -> (...)
     Scale:    2f
-    Domain:   differences in a row below 2^(62-2f); rows of 1 to 2^17 values
+    Domain:   differences in a row below 2^(62-2f); rows of 1 to 2^(61-2f) values (an error else)
     Error:    8 steps of 2^-f
     Cost:     7 rounds after those of the maximum, which are 3 for each halving of a row; one less
               for rows of up to 8
@@ -59,7 +62,7 @@ def softmax(suite: Suite, x: Sharing, dim: int) -> Sharing:
     """
     if x.owner is not None:
         return suite.known("softmax", lambda v: torch.softmax(v, dim), x)
-    dim = dim % max(len(x.shape), 1)
+    dim = _dimension(suite, x, dim)
     if not x.shape or x.shape[dim] <= 1:
         return suite.add_public(suite.zero(x.shape), torch.ones(()), shape=x.shape)
     _, powers, total = _powers(suite, x, dim)
@@ -79,12 +82,25 @@ def log_softmax(suite: Suite, x: Sharing, dim: int) -> Sharing:
     """
     if x.owner is not None:
         return suite.known("log_softmax", lambda v: torch.log_softmax(v, dim), x)
-    dim = dim % max(len(x.shape), 1)
+    dim = _dimension(suite, x, dim)
     if not x.shape or x.shape[dim] <= 1:
         return suite.zero(x.shape)
     shifted, _, total = _powers(suite, x, dim)
     log = log_between(suite, total, 1.0, float(x.shape[dim]))
     return suite.linear("sub", torch.sub, shifted, log, shape=x.shape)
+
+
+def _dimension(suite: Suite, x: Sharing, dim: int) -> int:
+    """Counted from the front; whose sum of powers has to fit.
+
+    Raises:
+        ShapeError: it does not.
+    """
+    dim = dim % max(len(x.shape), 1)
+    if x.shape and x.shape[dim] > suite.limit / 2:
+        why = f"its sum may pass {suite.limit:g}, the most in {suite.ring}"
+        raise ShapeError(f"a softmax over {x.shape[dim]} values: {why}")
+    return dim
 
 
 def _powers(suite: Suite, x: Sharing, dim: int) -> tuple[Sharing, Sharing, Sharing]:

@@ -109,12 +109,26 @@ class Tournament:
             places = torch.arange(self.length).view(-1, *[1] * (len(shape) - 1)).expand(shape)
         else:
             places = places.movedim(self.dim, 0)
-        x = suite.add_public(suite.zero(shape, scale_bits=0), places, shape=shape)
+        x = suite.add_public(suite.zero(shape, 0, self.winner.owner), places, shape=shape)
         return self._follow(suite, x, places)
 
     def carry(self, suite: Suite, y: Sharing) -> Sharing:
         """What stood in y, of the shape of x, where the winner stood."""
         return self._follow(suite, moved(suite, y, self.dim), None)
+
+    def spread(self, suite: Suite, y: Sharing) -> Sharing:
+        """y where the winner stood and 0 elsewhere; (..., 1, ...) -> (..., m, ...).
+
+        Cost:     1 round for each halving, no comparison
+        """
+        x = moved(suite, y, self.dim)
+        for match in reversed(self._matches):
+            winners = between(suite, x, 0, match.half)
+            second = suite.select(match.lost, winners)
+            first = suite.linear("sub", torch.sub, winners, second, shape=second.shape)
+            rest = [between(suite, x, match.half, match.half + 1)] if match.odd else []
+            x = joined(suite, [first, second, *rest])
+        return moved(suite, x, self.dim, back=True)
 
     def _follow(self, suite: Suite, x: Sharing, public: Tensor | None) -> Sharing:
         for match in self._matches:

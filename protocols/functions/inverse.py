@@ -7,7 +7,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from protocols.functions.magnitude import LEAST_MANTISSA, MOST_MANTISSA, magnitude, rungs, top
+from protocols.functions.magnitude import (
+    LEAST_MANTISSA,
+    MOST_MANTISSA,
+    Choice,
+    Magnitude,
+    magnitude,
+    rungs,
+    top,
+)
 from protocols.functions.operand import operand
 from protocols.functions.series import Curve, Period, Series, fitted, summed
 from protocols.ring.bilinear import broadcast_shape
@@ -35,8 +43,9 @@ def reciprocal(suite: Suite, x: Sharing, *, positive: bool = False) -> Sharing:
 
     Shapes:   x (...) -> (...)
     Scale:    62 - f
-    Domain:   2^-15 <= |x| <= 7/8 of 2^(62-2f) (from 2^(1-f) if f < 16). A smaller |x| gives 0, or,
-              if x is known to be positive, the reciprocal of the smallest.
+    Domain:   2^-15 <= |x| <= 7/8 of 2^(62-2f) (from 2^(1-f), or 2^(2f-61), if that is more, or
+              else the next 2^(62-2f-3k)). A smaller |x| gives 0, or, if x is known to be positive,
+              the reciprocal of the smallest.
     Error:    2 steps of 2^-f, and 10 2^-f of the value
     Cost:     6 rounds
     Reveals:  nothing
@@ -48,13 +57,13 @@ def reciprocal(suite: Suite, x: Sharing, *, positive: bool = False) -> Sharing:
     if x.owner is not None:
         least = 2.0 ** (top(suite) - 3 * count)
         return suite.known("reciprocal", lambda v: _reciprocal(v, least, positive), x)
-    size = magnitude(suite, operand(suite, x), count, signed=not positive)
-    series = _series(suite, torch.reciprocal, 1)
-    inverse = suite.scaled(size.factor, summed(suite, size.mantissa, series), suite.scale_bits + 3)
-    if not positive:
-        return inverse
+    scale = suite.scale_bits + 3
     largest = 2.0 ** (3 * count - top(suite))
-    return _where_too_small(suite, inverse, size.reached, largest)
+    choices = [_anywhere(count, largest, scale + max(top(suite) - 3, 0))] if positive else []
+    size = magnitude(suite, operand(suite, x), count, *choices, signed=not positive)
+    series = _series(suite, torch.reciprocal, 1)
+    inverse = suite.scaled(size.factor, summed(suite, size.mantissa, series), scale)
+    return _where_too_small(suite, inverse, size, largest) if positive else inverse
 
 
 def divide(suite: Suite, x: Sharing, y: Sharing) -> Sharing:
@@ -64,9 +73,9 @@ def divide(suite: Suite, x: Sharing, y: Sharing) -> Sharing:
 
     Shapes:   x, y -> broadcast
     Scale:    2f
-    Domain:   y as x in `reciprocal`; the quotient below 2^15 (less if 62 - 2f is)
+    Domain:   y as x in `reciprocal`; the quotient below 2^15 and 2^(61-2f)
     Error:    3 steps of 2^-f, and 10 2^-f of the value
-    Cost:     6 rounds
+    Cost:     6 rounds; 2 if one party knows y, and none if it knows x as well
     Reveals:  nothing
     """
     f = suite.scale_bits
@@ -76,8 +85,11 @@ def divide(suite: Suite, x: Sharing, y: Sharing) -> Sharing:
         return suite.linear("divide", lambda v, w: _quotient(v, w, f), x, y, shape=shape)
     count = rungs(suite, 1 - min(suite.scale_bits, top(suite), 16))
     size = magnitude(suite, operand(suite, y), count, signed=True)
-    inverse = summed(suite, size.mantissa, _series(suite, torch.reciprocal, 1))
     shifted = suite.scaled(size.factor, suite.rescale(x))
+    if y.owner is not None:
+        inverse = suite.known("reciprocal", _or_zero, size.mantissa)
+        return suite.scaled(inverse, shifted, f)
+    inverse = summed(suite, size.mantissa, _series(suite, torch.reciprocal, 1))
     return suite.scaled(suite.rescale(shifted), inverse, f)
 
 
@@ -95,11 +107,11 @@ def sqrt(suite: Suite, x: Sharing) -> Sharing:
     if x.owner is not None:
         least = 2.0 ** (top(suite) - 3 * count)
         return suite.known("sqrt", lambda v: v.clamp(min=0).sqrt() * (v >= least), x)
-    size = magnitude(suite, operand(suite, x), count)
-    roots = [2.0 ** ((top(suite) - 3 * k) / 2) for k in range(1, count + 1)]
-    root = summed(suite, size.mantissa, _series(suite, torch.sqrt, 1))
     f = suite.scale_bits
-    return suite.scaled(size.chosen(roots, f), root, f)
+    roots = [2.0 ** ((top(suite) - 3 * k) / 2) for k in range(1, count + 1)]
+    size = magnitude(suite, operand(suite, x), count, (roots, f))
+    root = summed(suite, size.mantissa, _series(suite, torch.sqrt, 1))
+    return suite.scaled(size.chosen[0], root, f)
 
 
 def rsqrt(suite: Suite, x: Sharing) -> Sharing:
@@ -117,12 +129,13 @@ def rsqrt(suite: Suite, x: Sharing) -> Sharing:
     least = 2.0 ** (top(suite) - 3 * count)
     if x.owner is not None:
         return suite.known("rsqrt", lambda v: v.clamp(min=least).rsqrt(), x)
-    size = magnitude(suite, operand(suite, x), count)
+    f, largest = suite.scale_bits, least**-0.5
     roots = [2.0 ** ((3 * k - top(suite)) / 2) for k in range(1, count + 1)]
+    choices = [_anywhere(count, largest, 2 * f), (roots, f)]
+    size = magnitude(suite, operand(suite, x), count, *choices)
     root = summed(suite, size.mantissa, _series(suite, torch.rsqrt, 1))
-    f = suite.scale_bits
-    value = suite.scaled(size.chosen(roots, f), root, f)
-    return _where_too_small(suite, value, size.reached, least**-0.5)
+    value = suite.scaled(size.chosen[1], root, f)
+    return _where_too_small(suite, value, size, largest)
 
 
 def log(suite: Suite, x: Sharing) -> Sharing:
@@ -140,15 +153,14 @@ def log(suite: Suite, x: Sharing) -> Sharing:
     least = 2.0 ** (top(suite) - 3 * count)
     if x.owner is not None:
         return suite.known("log", lambda v: v.clamp(min=least).log(), x)
-    size = magnitude(suite, operand(suite, x), count)
     series = _series(suite, torch.log, 1)
     # What the series gives for a mantissa of zero is known, so it can be made up for.
     astray = float(series(torch.zeros(())))
     constant = math.log(least) - astray
     logs = [(top(suite) - 3 * k) * math.log(2) - constant for k in range(1, count + 1)]
+    size = magnitude(suite, operand(suite, x), count, (logs, suite.wave_bits))
     mantissa = summed(suite, size.mantissa, series.raised(constant))
-    exponent = size.chosen(logs, suite.wave_bits)
-    return suite._apply("add", torch.add, mantissa, exponent, shape=x.shape)
+    return suite._apply("add", torch.add, mantissa, size.chosen[0], shape=x.shape)
 
 
 def reciprocal_between(suite: Suite, x: Sharing, lowest: float, highest: float) -> Sharing:
@@ -190,7 +202,7 @@ def _between(
         raise ValueError(f"{lowest} is no power of two")
     count = max(math.ceil(math.log2(highest / lowest) / 3), 1)
     period = _PERIOD.power + round(math.log2(lowest)) + 3 * (count - 1)
-    if x.scale_bits + period > 64:
+    if x.scale_bits + period > suite.ring.bits:
         x = suite.rescale(x)
     pieces = []
     for k in range(count):
@@ -216,21 +228,28 @@ def _series(suite: Suite, function: Callable[[Tensor], Tensor], spare: int) -> S
     return fitted(curve, 2.0 ** -(suite.scale_bits + spare))
 
 
-def _where_too_small(suite: Suite, x: Sharing, reached: Sharing, value: float) -> Sharing:
-    """x, which is 0 where no power was reached, and `value` there."""
-    scale = x.scale_bits
-    whole = round(value * 2.0**scale)
-    one = int(suite._adds_constants(reached))
-    missed = suite._apply(
-        "missed", lambda v: (one - v[-1]) * whole, reached, shape=x.shape, added_bits=scale
+def _anywhere(count: int, value: float, scale_bits: int) -> Choice:
+    """One number, whichever power is reached."""
+    return [value] * count, scale_bits
+
+
+def _where_too_small(suite: Suite, x: Sharing, size: Magnitude, value: float) -> Sharing:
+    """x, which is 0 where no power was reached, and there `value`, the first of the choices."""
+    whole = round(value * 2.0**x.scale_bits) if suite._adds_constants(x) else 0
+    return suite._apply(
+        "missed", lambda v, reached: v + (whole - reached), x, size.chosen[0], shape=x.shape
     )
-    return suite._apply("add", torch.add, x, missed, shape=x.shape)
 
 
 def _quotient(x: Tensor, y: Tensor, scale_bits: int) -> Tensor:
     """Of ring elements at one scale, at `scale_bits`; 0 where y is, as at all but the owner."""
     ratio = x.to(torch.float64) / torch.where(y == 0, 1, y)
     return torch.where(y == 0, 0, (ratio * 2.0**scale_bits).round_().to(torch.int64))
+
+
+def _or_zero(x: Tensor) -> Tensor:
+    """1 / x, and 0 for 0."""
+    return torch.where(x == 0, 0.0, 1.0 / x)
 
 
 def _reciprocal(x: Tensor, least: float, positive: bool) -> Tensor:

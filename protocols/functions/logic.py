@@ -19,10 +19,11 @@ def equal(suite: Suite, x: Sharing, y: Sharing) -> Sharing:
     Cost:     3 rounds, two comparisons with one opening
     Reveals:  nothing
     """
-    x, y = suite.rescale(x), suite.rescale(y)
+    if max(x.scale_bits, y.scale_bits):
+        x, y = suite.rescale(x), suite.rescale(y)
     shape = broadcast_shape(x.shape, y.shape)
     gap = suite.linear("sub", torch.sub, x, y, shape=shape)
-    bits = suite.steps(gap, (0.0, 2.0**-suite.scale_bits), intervals=True)
+    bits = suite.steps(gap, (0.0, 2.0**-gap.scale_bits), intervals=True)
     return suite.indicator(bits.plane(0))
 
 

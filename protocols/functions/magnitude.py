@@ -4,20 +4,25 @@ Which power is found from the one opening of x, by comparing it with all of them
 looks only at the few bits that it needs. So what follows works on m in [7/8, 8), whatever x was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from protocols.fixedpoint import VALUE_BITS
 from protocols.shares import Bits, Sharing
 from protocols.suite import Suite
 
-__all__ = ["LEAST_MANTISSA", "MOST_MANTISSA", "Magnitude", "magnitude", "rungs", "top"]
+__all__ = ["LEAST_MANTISSA", "MOST_MANTISSA", "Choice", "Magnitude", "magnitude", "rungs", "top"]
 
 LEAST_MANTISSA = 0.875
 MOST_MANTISSA = 8.0
+
+
+Choice: TypeAlias = tuple[Sequence[float], int]
+"""A number for each k, and with how many fractional bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,32 +30,20 @@ class Magnitude:
     """|x| = m 2^(top - 3 k), with k from 1 to count; m = 0 where |x| is below the smallest power.
 
     Attributes:
-        reached: [|x| >= 2^(top - 3 k)] for each k, (count, ...), at scale 0; where signs matter,
-            negative for negative x.
+        factor: 2^(3 k - top): what makes m of x; signed, where signs matter.
         mantissa: m, at the scale of x and top - 3 more.
+        chosen: for each choice its k-th number, by the k of each x; 0 where there is none; signed,
+            where signs matter.
     """
 
-    suite: Suite
-    top: int
-    reached: Sharing
+    factor: Sharing
     mantissa: Sharing
-
-    def chosen(self, values: Sequence[float], scale_bits: int) -> Sharing:
-        """values[k - 1], by the k of each x; 0 where there is none.
-
-        Signed, if the magnitude is.
-        """
-        return _chosen(self.suite, self.reached, values, scale_bits)
-
-    @property
-    def factor(self) -> Sharing:
-        """2^(3 k - top): what makes m of x; signed, if the magnitude is."""
-        return _factor(self.suite, self.reached, self.top)
+    chosen: list[Sharing]
 
 
 def top(suite: Suite) -> int:
     """All values lie below 2^top."""
-    return VALUE_BITS - 2 * suite.scale_bits
+    return suite.ring.value_bits - 2 * suite.scale_bits
 
 
 def rungs(suite: Suite, least: int) -> int:
@@ -58,8 +51,10 @@ def rungs(suite: Suite, least: int) -> int:
     return max((top(suite) - least) // 3, 1)
 
 
-def magnitude(suite: Suite, x: Sharing, count: int, *, signed: bool = False) -> Magnitude:
-    """The magnitude of x, by the `count` highest powers of eight.
+def magnitude(
+    suite: Suite, x: Sharing, count: int, *choices: Choice, signed: bool = False
+) -> Magnitude:
+    """The magnitude of x, by the `count` highest powers of eight, and what it chooses.
 
     Shapes:   x (...) -> m (...)
     Domain:   |x| <= 7/8 of 2^(62-2f); unless `signed`, negative values count as too small
@@ -67,41 +62,29 @@ def magnitude(suite: Suite, x: Sharing, count: int, *, signed: bool = False) -> 
     Cost:     4 rounds: x, two for the comparisons, the factor
     """
     high = top(suite)
-    reached = _reached(suite, suite.ladder(x, high, count, mirrored=signed), count)
-    factor = _factor(suite, reached, high)
-    return Magnitude(suite, high, reached, suite.scaled(factor, x))
+    below = suite.ladder(x, high, count, mirrored=signed)
+    factors = [2.0 ** (3 * k - high) for k in range(1, count + 1)]
+    factor, *chosen = _chosen(suite, below, count, [(factors, max(high - 3, 0)), *choices])
+    return Magnitude(factor, suite.scaled(factor, x), chosen)
 
 
-def _reached(suite: Suite, below: Bits, count: int) -> Sharing:
-    shape = (count, *below.shape[1:])
-    if below.shape[0] == count:
-        return suite.indicator(~below)
-    ones = suite.indicator(~below)  # [x >= t], and [x > -t]
-    adds = suite._adds_constants(ones)
+def _chosen(suite: Suite, below: Bits, count: int, choices: Sequence[Choice]) -> list[Sharing]:
+    """With u = [x >= t] of each power t, or [x >= t] - [x <= -t] = [x >= t] + [x > -t] - 1."""
+    signed = below.shape[0] > count
+    weights = torch.tensor([_steps(values, scale) for values, scale in choices])
+    sums = suite.weighed(~below, torch.cat([weights, weights], 1) if signed else weights)
+    counted_twice = weights.sum(1).tolist() if signed and suite._adds_constants(sums) else []
 
-    def sides(v: Tensor) -> Tensor:  # [x >= t] - [x <= -t]
-        signed = v[:count] + v[count:]
-        return signed - 1 if adds else signed
+    def row(number: int) -> Callable[[Tensor], Tensor]:
+        return lambda v: v[number] - counted_twice[number] if counted_twice else v[number]
 
-    return suite._apply("signed", sides, ones, shape=shape)
-
-
-def _factor(suite: Suite, reached: Sharing, high: int) -> Sharing:
-    count, scale = reached.shape[0], max(high - 3, 0)
-    return _chosen(suite, reached, [2.0 ** (3 * k - high) for k in range(1, count + 1)], scale)
+    return [
+        suite._apply("choose", row(number), sums, shape=below.shape[1:], added_bits=scale)
+        for number, (_, scale) in enumerate(choices)
+    ]
 
 
-def _chosen(suite: Suite, reached: Sharing, values: Sequence[float], scale_bits: int) -> Sharing:
-    # Where a power is reached all lower ones are, so steps from one value to the next add up.
-    scaled = torch.tensor([round(v * 2.0**scale_bits) for v in values])
-    steps = scaled - torch.cat([scaled[1:], scaled.new_zeros(1)])
-    shape = reached.shape[1:]
-    weights = steps.tolist()
-
-    def weigh(v: Tensor) -> Tensor:
-        total: Tensor = v[0] * weights[0]
-        for row, weight in zip(v[1:], weights[1:], strict=True):
-            total.add_(row, alpha=weight)
-        return total
-
-    return suite._apply("choose", weigh, reached, shape=shape, added_bits=scale_bits)
+def _steps(values: Sequence[float], scale_bits: int) -> list[int]:
+    """Where a power is reached all lower ones are, so steps from one value to the next add up."""
+    scaled = [round(v * 2.0**scale_bits) for v in values]
+    return [a - b for a, b in pairwise([*scaled, 0])]

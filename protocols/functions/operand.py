@@ -1,13 +1,12 @@
 """The form of an operand in which a function costs least."""
 
-from protocols.fixedpoint import RING_BITS
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
 __all__ = ["operand"]
 
-FINEST = RING_BITS - 12
-"""Fractional bits above which long periods would not fit the ring."""
+LONGEST = 12
+"""Bits that a period of many steps needs above the fractional ones."""
 
 
 def operand(suite: Suite, x: Sharing) -> Sharing:
@@ -18,5 +17,5 @@ def operand(suite: Suite, x: Sharing) -> Sharing:
     """
     if x.source is not None and None in x.source.wires and None not in x.wires:
         x = x.source
-    finest = min(2 * suite.scale_bits, FINEST)
+    finest = min(2 * suite.scale_bits, suite.ring.bits - LONGEST)
     return x if suite.scale_bits <= x.scale_bits <= finest else suite.rescale(x)

@@ -5,6 +5,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from protocols.device import beside
 from protocols.errors import ShapeError
 from protocols.functions.layout import moved
 from protocols.ring.bilinear import MatrixProduct
@@ -24,7 +25,7 @@ class Ranking:
     of the rank is its column of the permutation.
 
     Shapes:   x (..., m, ...), m at most `MAX_ROW`
-    Scale:    f; whole numbers at 0
+    Scale:    f; of integers, and of places, 0
     Domain:   differences below 2^(62 - 2f)
     Error:    none; a value that waits for a truncation is truncated first
     Cost:     5 rounds; m (m - 1) / 2 comparisons, 2^ceil(log2 m) dealt and m opened words a value
@@ -40,7 +41,7 @@ class Ranking:
         if length > MAX_ROW:
             raise ShapeError(f"sorting {length} values: at most {MAX_ROW}")
         self._suite, self._dim, self._length = suite, dim, length
-        self._rows = moved(suite, suite.rescale(x), dim)
+        self._rows = moved(suite, suite.rescale(x) if x.scale_bits else x, dim)
         rank = _ranks(suite, self._rows, descending)
         hot = suite.one_hot(rank, length)  # (place, element, ...)
         self._hot = suite.linear(
@@ -93,14 +94,14 @@ def _ranks(suite: Suite, rows: Sharing, descending: bool) -> Sharing:
     order = (earlier, later) if descending else (later, earlier)
 
     def apart(v: Tensor) -> Tensor:
-        first, second = (places.to(v.device) for places in order)
+        first, second = beside(v, order)
         return v[first] - v[second]
 
     gap = suite.linear("pairs", apart, rows, shape=pairs)
     overtaken = suite.indicator(suite.below(gap))  # the later one comes first
 
     def count(v: Tensor) -> Tensor:
-        before, after = earlier.to(v.device), later.to(v.device)
+        before, after = beside(v, (earlier, later))
         return v.new_zeros(length, *rest).index_add_(0, before, v).index_add_(0, after, -v)
 
     behind = suite.linear("count", count, overtaken, shape=rows.shape)

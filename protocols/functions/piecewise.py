@@ -2,6 +2,7 @@
 
 import torch
 
+from protocols.device import beside
 from protocols.fixedpoint import encode
 from protocols.functions.extremes import negated
 from protocols.shares import Sharing
@@ -36,11 +37,11 @@ def clamp(suite: Suite, x: Sharing, least: float | None, most: float | None) -> 
     bits = suite.steps(x, (least, most), intervals=True)
     inside = suite.select(bits.plane(0), suite.rescale(x))
     # Outside: `most`, less it where x < most, and `least` where x < least.
-    factors = encode(torch.tensor([-least, least - most]), suite.scale_bits)
+    factors = encode(torch.tensor([-least, least - most]), suite.scale_bits, limit=suite.limit)
     weights = factors.view(-1, *[1] * len(x.shape))
     edges = suite.linear(
         "edges",
-        lambda v: (v * weights.to(v.device)).sum(0),
+        lambda v: (v * beside(v, weights)).sum(0),
         suite.indicator(bits),
         shape=x.shape,
         added_bits=suite.scale_bits,
@@ -52,7 +53,7 @@ def clamp(suite: Suite, x: Sharing, least: float | None, most: float | None) -> 
 def leaky_relu(suite: Suite, x: Sharing, slope: float) -> Sharing:
     """x where it is positive, slope x elsewhere: costs as `Suite.relu`, at scale 2f."""
     f = suite.scale_bits
-    factor = encode(torch.tensor(slope), f)
+    factor = encode(torch.tensor(slope), f, limit=suite.limit)
 
     def bend(relu: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         return (relu << f) + factor * (value - relu)

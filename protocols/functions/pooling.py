@@ -6,6 +6,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from protocols.device import beside
 from protocols.errors import ShapeError
 from protocols.functions.extremes import Tournament
 from protocols.functions.layout import gathered, reshaped
@@ -89,6 +90,28 @@ class MaxPool:
         if found is None:
             raise ShapeError("a window without sides")
         return found
+
+    def spread(self, y: Sharing) -> Sharing:
+        """y, of the shape of the values, where each winner stood, added up; 0 elsewhere.
+
+        Cost:     1 round for each halving of a window's side, no comparison
+        """
+        for dim, places, game in reversed(self._rounds):
+            shape = (*y.shape[: dim + 1], 1, *y.shape[dim + 1 :])
+            spaced = game.spread(self._suite, reshaped(self._suite, y, shape))
+            y = _added(self._suite, spaced, dim, places, self._shape[dim])
+        return y
+
+
+def _added(suite: Suite, x: Sharing, dim: int, places: Tensor, size: int) -> Sharing:
+    """What `gathered` took from `size` elements, back where it was, added up."""
+    shape = (*x.shape[:dim], size, *x.shape[dim + 2 :])
+
+    def kernel(v: Tensor) -> Tensor:
+        whole = v.new_zeros(shape)
+        return whole.index_add_(dim, beside(v, places.flatten()), v.flatten(dim, dim + 1))
+
+    return suite.linear("scatter", kernel, x, shape=shape)
 
 
 def _filled(places: Tensor) -> Tensor:

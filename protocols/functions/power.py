@@ -29,7 +29,7 @@ def power(suite: Suite, x: Sharing, exponent: float) -> Sharing:
     Error:    whole exponents: a step of 2^-f for each product, times what follows it; others:
               (4 + 3 |exponent|) 2^-f of the value, and 4 steps
     Cost:     rounds: log2 of a whole exponent, rounded up; 6 for a root; 6 more for a negative
-              exponent; 10 for all others
+              exponent; 9 for all others
     Reveals:  nothing
     """
     if exponent == 0.5:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from protocols.errors import ShapeError
-from protocols.fixedpoint import RING_BITS
+from protocols.ring.bits import WORD_BITS
+from protocols.ring.ring import Ring
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
@@ -39,16 +40,15 @@ class Period:
     def length(self) -> float:
         return 2.0**self.power / self.turns
 
-    def turn(self, scale_bits: int) -> int:
+    def turn(self, scale_bits: int, ring: Ring) -> int:
         """How far, in 2^-64 of a turn, one step of 2^-scale_bits goes.
 
         Raises:
             ShapeError: the steps are too small for this period.
         """
-        spare = RING_BITS - scale_bits - self.power
-        if spare < 0:
-            raise ShapeError(f"a period of {self.length} at {scale_bits} bits")
-        return self.turns << spare
+        if ring.bits < scale_bits + self.power:
+            raise ShapeError(f"a period of {self.length} at {scale_bits} bits in {ring}")
+        return self.turns << (WORD_BITS - scale_bits - self.power)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def fitted(curve: Curve, error: float) -> Series:
 
 def summed(suite: Suite, x: Sharing, series: Series) -> Sharing:
     """The series at secret x; `Suite.waves`."""
-    return suite.waves(x, series.period.turn(x.scale_bits), series.coefficients)
+    return suite.waves(x, series.period.turn(x.scale_bits, suite.ring), series.coefficients)
 
 
 def _fit(curve: Curve, count: int) -> Series:

@@ -159,7 +159,7 @@ def _ramp(suite: Suite, x: Sharing, curve: Curve) -> Sharing:
     # Outside it may pass the ring; the bit removes it there as it is.
     half = suite._apply("half", lambda v: v << shift, x, shape=x.shape, added_bits=shift + 1)
     whole = suite._apply("add", torch.add, even, half, shape=x.shape)
-    inside = suite.select(bits.plane(0), suite.rescale(whole))
+    inside = suite.selected(bits.plane(0), whole)
     above = suite.select(~bits.plane(1), suite.rescale(x))
     return suite.linear("ramp", torch.add, inside, above, shape=x.shape)
 

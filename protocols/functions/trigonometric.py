@@ -4,7 +4,6 @@ import math
 
 import torch
 
-from protocols.fixedpoint import RING_BITS
 from protocols.functions.inverse import divide
 from protocols.shares import Sharing
 from protocols.suite import Suite
@@ -15,8 +14,8 @@ __all__ = ["cos", "sin", "tan"]
 def sin(suite: Suite, x: Sharing) -> Sharing:
     """The sine of x, in radians.
 
-    Whole turns fall away by themselves, for the ring is a circle: multiplied by 2^64 / (2 pi 2^f),
-    rounded, x modulo 2^64 is the angle. So one wave does it.
+    Whole turns fall away by themselves, for the ring is a circle: multiplied by 2^k / (2 pi 2^f),
+    rounded, x modulo 2^k is the angle. So one wave does it.
 
     Shapes:   x (...) -> (...)
     Scale:    finer than 2f: the next use truncates it
@@ -53,6 +52,6 @@ def _wave(suite: Suite, name: str, x: Sharing, cosine: float, sine: float) -> Sh
         function = torch.cos if cosine else torch.sin
         return suite.known(name, function, x)
     x = suite.rescale(x)
-    turn = round(2.0 ** (RING_BITS - suite.scale_bits) / (2 * math.pi))
+    turn = round(2.0 ** (suite.ring.bits - suite.scale_bits) / (2 * math.pi)) << suite.ring.spare
     series = torch.tensor([[0.0, 0.0], [cosine, sine]], dtype=torch.float64)
     return suite.waves(x, turn, series)

@@ -51,11 +51,14 @@ class _Silent(Operator):
         return _zeros(members)
 
     async def mask(self, mask: Mask) -> Tensor:
-        return torch.zeros(mask.shape, dtype=torch.int64, device=self.party.key.place)
+        return torch.zeros(mask.shape, dtype=torch.int64)
 
     async def material(self, request: Request) -> list[Tensor]:
         self.party.requests[request] = None
         return _zeros(request.members())
+
+    async def handed(self, part: str, request: Request) -> list[Tensor]:
+        return await self.material(request)
 
 
 def _zeros(members: Iterable[Member]) -> list[Tensor]:

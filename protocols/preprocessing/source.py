@@ -75,7 +75,10 @@ class DealerSource(MaterialSource):
         if len(message.payload) != expected:
             why = f"{len(message.payload)} bytes instead of {expected}"
             raise MessageError(self._dealer, request.label, why)
-        return tensors_of(message.payload, members)
+        if all(member.ring is None for member in members):
+            return tensors_of(message.payload, members)
+        # What does not fill its words has to be copied: not on the loop.
+        return await op.run(expected // 8, tensors_of, message.payload, members)
 
     def leave(self) -> None:
         """Tells the dealer so."""

@@ -49,30 +49,34 @@ class MatrixProduct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
 
     Attributes:
         transposed: take y.t() in place of y, as a linear layer does with its weight.
+        transposed_first: take x.t() in place of x, as the gradient of that weight does.
     """
 
     transposed: bool = False
+    transposed_first: bool = False
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        if self.transposed:
-            y = y.t()
-        return matmul(x, y)
+        return matmul(x.t() if self.transposed_first else x, y.t() if self.transposed else y)
 
     def output_shape(self, x: Shape, y: Shape) -> Shape:
-        if self.transposed:
-            if len(y) != 2:
-                raise ShapeError(f"only a matrix can be transposed, not {y}")
-            y = (y[1], y[0])
-        return _matmul_shape(x, y)
+        left = _transposed(x) if self.transposed_first else x
+        return _matmul_shape(left, _transposed(y) if self.transposed else y)
 
     def work(self, x: Shape, y: Shape) -> int:
-        return prod(self.output_shape(x, y)) * x[-1]
+        inner = x[0] if self.transposed_first else x[-1]
+        return prod(self.output_shape(x, y)) * inner
 
     def scratch(self, x: Shape, y: Shape) -> int:
         return 0
 
 
 Bilinear: TypeAlias = Multiply | MatrixProduct | Convolution | TransposedConvolution
+
+
+def _transposed(x: Shape) -> Shape:
+    if len(x) != 2:
+        raise ShapeError(f"only a matrix can be transposed, not {x}")
+    return (x[1], x[0])
 
 
 def _matmul_shape(x: Shape, y: Shape) -> Shape:

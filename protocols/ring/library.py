@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -63,10 +64,11 @@ def _library() -> _Library:
 def _compiled() -> Kernels | None:
     """Compiled kernels; None, and one line in the log, where they cannot be had."""
     try:
-        from numba.core import config
+        from numba.core import codegen, config
 
         if config.DISABLE_JIT:  # type: ignore[attr-defined]  # set at import, by name
             raise RuntimeError("NUMBA_DISABLE_JIT is set")
+        _prefer_wide_vectors(config, codegen.get_host_cpu_features())  # type: ignore[no-untyped-call]
         from protocols.ring.compiled import CompiledKernels
 
         with _one_at_a_time():
@@ -75,6 +77,17 @@ def _compiled() -> Kernels | None:
     except Exception as error:
         _log.warning("computing with torch, several times slower: no compiled kernels: %s", error)
         return None
+
+
+def _prefer_wide_vectors(config: Any, features: str) -> None:
+    """Has the compiler use vectors of 512 bits where the processor has them.
+
+    LLVM is tuned to 256 on them, for programs that use few: these loops run 1.1 to 1.8 times as
+    fast with the wide ones. Whoever names a processor or its features to numba keeps those.
+    """
+    asked = config.CPU_NAME is not None or config.CPU_FEATURES is not None
+    if "+avx512dq" in features and not asked:
+        config.CPU_FEATURES = f"{features},-prefer-256-bit"
 
 
 @contextmanager

@@ -15,21 +15,29 @@ from typing import TypeAlias
 import numpy as np
 
 __all__ = [
+    "add_narrow",
     "deal_selection",
     "deal_truncation",
     "dots",
+    "encoded",
+    "indicator",
     "join",
     "mask_products",
-    "order",
-    "plane",
+    "narrow",
+    "orders",
+    "planes",
     "select_exact",
     "select_truncated",
     "thermometer",
     "truncated",
+    "weighed",
+    "widen",
 ]
 
 Words: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint64]]"
 Halves: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint32]]"
+Quarters: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint16]]"
+Reals: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64 | np.float32]]"
 Bytes: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
 
 BLOCK = 512
@@ -45,58 +53,54 @@ ZERO = np.uint64(0)
 ONE = np.uint64(1)
 ONES = np.uint64(2**64 - 1)
 TOP = np.uint64(63)
-RING_BITS = np.uint64(64)
+WORD_BITS = np.uint64(64)
 SHIFT_BITS = np.uint64(62)
+FIRST, SECOND = np.uint64(16), np.uint64(32)
+QUARTER = np.uint64(2**16 - 1)
+NARROW = np.uint64(2**48 - 1)
 
 
-def order(
+def orders(
     shares: Words | Halves,
     x: Words,
+    numbers: Words,
     position: np.uint64,
     chunk: np.uint64,
     first: np.uint64,
     less: Words,
     equal: Words,
 ) -> None:
-    """Shares of [c < rho] and [c = rho] for the chunk of x at `position`; (N,) -> two (W,).
+    """Shares of [c < rho] and [c = rho], c the chunk of x - number at `position`.
+
+    Shapes: x (N,), numbers (S,) -> two (S, W)
 
     Args:
         chunk: the bits of one chunk, all set.
         first: 1 at the party that adds public constants, else 0.
     """
-    n = x.shape[0]
-    for w in range(less.shape[0]):
-        below, same = ZERO, ZERO
+    for w in range(less.shape[1]):
         begin = w << 6
-        if begin + 64 <= n:  # a loop of known length is what the compiler turns into vectors
-            for j in range(64):
-                entries = np.uint64(shares[begin + j])
-                c = (x[begin + j] >> position) & chunk
-                below |= ((entries >> c) & ONE) << np.uint64(j)
-                same |= (((entries ^ ((entries << ONE) | first)) >> c) & ONE) << np.uint64(j)
-        else:
-            for j in range(n - begin):
-                entries = np.uint64(shares[begin + j])
-                c = (x[begin + j] >> position) & chunk
-                below |= ((entries >> c) & ONE) << np.uint64(j)
-                same |= (((entries ^ ((entries << ONE) | first)) >> c) & ONE) << np.uint64(j)
-        less[w] = below
-        equal[w] = same
+        xs, entries = x[begin : begin + 64], shares[begin : begin + 64]
+        for s in range(numbers.shape[0]):
+            number, below, same = numbers[s], ZERO, ZERO
+            for j in range(xs.shape[0]):
+                table = np.uint64(entries[j])
+                c = ((xs[j] - number) >> position) & chunk
+                below |= ((table >> c) & ONE) << np.uint64(j)
+                same |= (((table ^ ((table << ONE) | first)) >> c) & ONE) << np.uint64(j)
+            less[s, w] = below
+            equal[s, w] = same
 
 
-def plane(x: Words, position: np.uint64, out: Words) -> None:
-    """Bit `position` of x, packed; (N,) -> (W,)."""
-    n = x.shape[0]
-    for w in range(out.shape[0]):
-        word = ZERO
-        begin = w << 6
-        if begin + 64 <= n:
-            for j in range(64):
-                word |= ((x[begin + j] >> position) & ONE) << np.uint64(j)
-        else:
-            for j in range(n - begin):
-                word |= ((x[begin + j] >> position) & ONE) << np.uint64(j)
-        out[w] = word
+def planes(x: Words, numbers: Words, position: np.uint64, out: Words) -> None:
+    """Bit `position` of x - number, packed; (N,), (S,) -> (S, W)."""
+    for w in range(out.shape[1]):
+        xs = x[w << 6 : (w + 1) << 6]
+        for s in range(numbers.shape[0]):
+            number, word = numbers[s], ZERO
+            for j in range(xs.shape[0]):
+                word |= (((xs[j] - number) >> position) & ONE) << np.uint64(j)
+            out[s, w] = word
 
 
 def thermometer(r: Words, position: np.uint64, chunk: np.uint64, out: Words | Halves) -> None:
@@ -113,13 +117,17 @@ def mask_products(lam: Words, mu: Words, mixed: Words, pure: Words) -> None:
         pure[0, start:stop] = ONES
         for j in range(m - 1):
             for k in range(1 << j):
-                for w in range(start, stop):
-                    pure[(1 << j) + k, w] = pure[k, w] & mu[j, w]
+                to, one = pure[(1 << j) + k, start:stop], pure[k, start:stop]
+                other = mu[j, start:stop]
+                for w in range(stop - start):
+                    to[w] = one[w] & other[w]
         row = 0
         for i in range(m):
             for k in range(1 << (m - 1 - i)):
-                for w in range(start, stop):
-                    mixed[row, w] = lam[i, w] & pure[k << i, w]
+                to, one = mixed[row, start:stop], lam[i, start:stop]
+                other = pure[k << i, start:stop]
+                for w in range(stop - start):
+                    to[w] = one[w] & other[w]
                 row += 1
 
 
@@ -128,58 +136,76 @@ def join(
 ) -> None:
     """As `protocols.chunks.combine`; (m, W), (m - 1, W), rows of products -> (W,)."""
     m, words = less.shape
-    one = ZERO - first
+    one = np.full(BLOCK, ZERO - first, np.uint64)
     terms = np.empty((1 << (m - 1), BLOCK), np.uint64)
     for start in range(0, words, BLOCK):
-        size = min(BLOCK, words - start)
+        stop = min(words, start + BLOCK)
         row = 0
         for i in range(m):
+            opened = less[i, start:stop]
             for k in range(1 << (m - 1 - i)):
-                for w in range(size):
-                    factor = pure[(k << i) - 1, start + w] if k else one
-                    fresh = mixed[row, start + w] ^ (less[i, start + w] & factor)
-                    if i:
-                        fresh ^= terms[2 * k, w] & equal[i - 1, start + w]
-                        fresh ^= terms[2 * k + 1, w]
-                    terms[k, w] = fresh
+                factor = pure[(k << i) - 1, start:stop] if k else one[: stop - start]
+                fresh, shared = terms[k], mixed[row, start:stop]
+                if i:
+                    same, with_, without = equal[i - 1, start:stop], terms[2 * k], terms[2 * k + 1]
+                    for w in range(stop - start):
+                        term = shared[w] ^ (opened[w] & factor[w])
+                        fresh[w] = term ^ (with_[w] & same[w]) ^ without[w]
+                else:
+                    for w in range(stop - start):
+                        fresh[w] = shared[w] ^ (opened[w] & factor[w])
                 row += 1
-        for w in range(size):
-            out[start + w] = terms[0, w]
+        out[start:stop] = terms[0, : stop - start]
 
 
-def deal_truncation(r: Words, bits: np.uint64, rho: Words, wrap: Halves) -> None:
-    """r >> bits and the top bit of r; (N,) -> two (N,)."""
+def deal_truncation(r: Words, bits: np.uint64, spare: np.uint64, rho: Words, wrap: Halves) -> None:
+    """r >> bits and the top bit of r; (N,) -> two (N,).
+
+    Where bits of a word are spare, elements are shifted to its top, here and below.
+    """
+    bits += spare
     for i in range(r.shape[0]):
-        rho[i] = r[i] >> bits
-        wrap[i] = r[i] >> TOP
+        top = r[i] << spare
+        rho[i] = top >> bits
+        wrap[i] = top >> TOP
 
 
 def deal_selection(
-    r: Words, bits: Words, shift: np.uint64, beta: Words, beta_rho: Words, beta_wrap: Halves
+    r: Words,
+    bits: Words,
+    shift: np.uint64,
+    spare: np.uint64,
+    beta: Words,
+    beta_rho: Words,
+    beta_wrap: Halves,
 ) -> None:
     """beta, beta (r >> shift), beta times the top bit of r; (N,) and a plane (W,) -> three (N,)."""
+    shift += spare
     for w in range(bits.shape[0]):
         word = bits[w]
-        begin = w << 6
-        for j in range(min(64, r.shape[0] - begin)):
-            chosen = (word >> np.uint64(j)) & ONE
-            beta[begin + j] = chosen
-            beta_rho[begin + j] = (r[begin + j] >> shift) * chosen
-            beta_wrap[begin + j] = (r[begin + j] >> TOP) & chosen
+        begin, end = w << 6, (w + 1) << 6
+        rs, chosen = r[begin:end], beta[begin:end]
+        rho, wrap = beta_rho[begin:end], beta_wrap[begin:end]
+        for j in range(rs.shape[0]):
+            bit, top = (word >> np.uint64(j)) & ONE, rs[j] << spare
+            chosen[j] = bit
+            rho[j] = (top >> shift) & (ZERO - bit)
+            wrap[j] = (top >> TOP) & bit
 
 
 def truncated(
-    x: Words, rho: Words, wrap: Halves, bits: np.uint64, first: np.uint64, out: Words
+    x: Words, rho: Words, wrap: Halves, bits: np.uint64, spare: np.uint64, first: np.uint64
 ) -> None:
-    """As `protocols.ring.plain.PlainKernels.truncated`; (N,)... -> (N,)."""
-    half, up = ONE << SHIFT_BITS, RING_BITS - bits
+    """As `protocols.ring.plain.PlainKernels.truncated`, in the place of rho; (N,)... -> (N,)."""
+    bits += spare
+    half, up = ONE << SHIFT_BITS, WORD_BITS - bits
     lift = half >> bits
     for i in range(x.shape[0]):
-        shifted = x[i] + half
+        shifted = (x[i] << spare) + half
         public = (shifted >> bits) - lift
         unwrapped = ONE - (shifted >> TOP)
         lifted = (np.uint64(wrap[i]) << up) * unwrapped
-        out[i] = lifted - rho[i] + public * first
+        rho[i] = lifted - rho[i] + public * first
 
 
 def select_truncated(
@@ -190,24 +216,80 @@ def select_truncated(
     beta_rho: Words,
     beta_wrap: Halves,
     bits: np.uint64,
-    out: Words,
+    spare: np.uint64,
 ) -> None:
-    """As `protocols.ring.plain.PlainKernels.select` with a shift; (N,)... -> (N,)."""
-    half, up = ONE << SHIFT_BITS, RING_BITS - bits
+    """As `protocols.ring.plain.PlainKernels.select` with a shift, in the place of beta_rho."""
+    bits += spare
+    half, up = ONE << SHIFT_BITS, WORD_BITS - bits
     lift = half >> bits
     for i in range(x.shape[0]):
-        shifted = x[i] + half
+        shifted = (x[i] << spare) + half
         public = (shifted >> bits) - lift
         unwrapped = ONE - (shifted >> TOP)
         selected = public * beta[i] - beta_rho[i] + (np.uint64(beta_wrap[i]) << up) * unwrapped
-        out[i] = y[i] - selected if flips[i] else selected
+        beta_rho[i] = y[i] - selected if flips[i] else selected
 
 
-def select_exact(flips: Bytes, x: Words, y: Words, beta: Words, beta_r: Words, out: Words) -> None:
-    """As `protocols.ring.plain.PlainKernels.select` without a shift; (N,)... -> (N,)."""
+def select_exact(flips: Bytes, x: Words, y: Words, beta: Words, beta_r: Words) -> None:
+    """As `protocols.ring.plain.PlainKernels.select` without a shift, in the place of beta_r."""
     for i in range(x.shape[0]):
         selected = x[i] * beta[i] - beta_r[i]
-        out[i] = y[i] - selected if flips[i] else selected
+        beta_r[i] = y[i] - selected if flips[i] else selected
+
+
+def narrow(x: Words, out: Quarters) -> None:
+    """The lower 48 bits of x; (N,) -> (3 N,)."""
+    for i in range(x.shape[0]):
+        out[3 * i] = x[i] & QUARTER
+        out[3 * i + 1] = (x[i] >> FIRST) & QUARTER
+        out[3 * i + 2] = (x[i] >> SECOND) & QUARTER
+
+
+def widen(data: Quarters, out: Words) -> None:
+    """The words of `narrow`, zero above; (3 N,) -> (N,)."""
+    for i in range(out.shape[0]):
+        low, middle = np.uint64(data[3 * i]), np.uint64(data[3 * i + 1])
+        out[i] = low | (middle << FIRST) | (np.uint64(data[3 * i + 2]) << SECOND)
+
+
+def add_narrow(x: Words, data: Quarters, out: Words) -> None:
+    """x and the words of `narrow`, modulo 2^48; (N,), (3 N,) -> (N,)."""
+    for i in range(out.shape[0]):
+        low, middle = np.uint64(data[3 * i]), np.uint64(data[3 * i + 1])
+        word = low | (middle << FIRST) | (np.uint64(data[3 * i + 2]) << SECOND)
+        out[i] = (x[i] + word) & NARROW
+
+
+def encoded(x: Reals, factor: float, most: float, out: Words, bad: Words) -> None:
+    """As `protocols.ring.plain.PlainKernels.encoded`; (N,) -> (N,), and how many are bad, (1,)."""
+    count = ZERO
+    for i in range(x.shape[0]):
+        whole = np.rint(np.float64(x[i]) * factor)
+        count += ZERO if abs(whole) < most else ONE  # not a number is not below anything
+        out[i] = np.uint64(np.int64(whole))
+    bad[0] = count
+
+
+def indicator(flips: Bytes, beta: Words, first: np.uint64, out: Words) -> None:
+    """As `protocols.ring.plain.PlainKernels.indicator`; (N,)... -> (N,)."""
+    for i in range(out.shape[0]):
+        flip = np.uint64(flips[i])
+        out[i] = (beta[i] ^ (ZERO - flip)) + (first + ONE) * flip
+
+
+def weighed(flips: Bytes, beta: Words, weights: Words, first: np.uint64, out: Words) -> None:
+    """As `protocols.ring.plain.PlainKernels.weighed`; two (K, N), (R, K) -> (R, N)."""
+    count, n = beta.shape
+    for start in range(0, n, BLOCK):
+        stop = min(n, start + BLOCK)
+        for r in range(weights.shape[0]):
+            total = out[r, start:stop]
+            total[:] = ZERO
+            for k in range(count):
+                bits, hidden, weight = flips[k, start:stop], beta[k, start:stop], weights[r, k]
+                for i in range(stop - start):
+                    flip = np.uint64(bits[i])
+                    total[i] += ((hidden[i] ^ (ZERO - flip)) + (first + ONE) * flip) * weight
 
 
 def dots(x: Words, y: Words, out: Words) -> None:

@@ -41,8 +41,8 @@ def configured(folder: Path, table: str = "") -> Config:
 
 def test_the_cpu_unless_another_is_named(tmp_path: Path) -> None:
     config = configured(tmp_path)
-    check_device(config)
-    device = open_device(config, lambda: pytest.fail("nothing runs"), workers=2)
+    check_device(config.computation)
+    device = open_device(config.computation, lambda: pytest.fail("nothing runs"), workers=2)
     assert device.place == torch.device("cpu")
     device.close()
 

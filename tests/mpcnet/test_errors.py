@@ -9,8 +9,11 @@ import pytest
 
 from mpcnet.errors import (
     AppError,
+    CalibrationError,
     ConfigError,
+    Divergence,
     Interrupted,
+    RangeError,
     SecretError,
     UnsupportedOperator,
     consequence,
@@ -37,6 +40,9 @@ CODES = [
     (AppError("no recording"), 3),
     (SecretError("no values here"), 4),
     (UnsupportedOperator("aten.sort", "relu"), 4),
+    (RangeError(48, 16, ["0 (truncate): 20000 of 16384"]), 4),
+    (CalibrationError("the calibration is of other weights"), 4),
+    (Divergence(("anna is at a.py:1", "boris has finished")), 11),
     (AddressError("tcp://h:1", "port in use"), 5),
     (IdentityError("model", "wrong certificate"), 5),
     (HandshakeError("party model", "program", "a", "b"), 5),

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mpcnet import Session
-from mpcnet.errors import UnsupportedOperator
 from protocols.additive import AdditiveSuite
 from protocols.clear import ClearSuite
 from protocols.suite import Suite
@@ -83,12 +82,3 @@ async def test_modules() -> None:
     layers = nn.Sequential(nn.SiLU(), nn.Tanh(), nn.Softplus(), nn.Sigmoid(), nn.Softmax(dim=1))
     with torch.no_grad():
         await compare(layers, positive((2, 5)), suite=AdditiveSuite, n=3)
-
-
-async def test_selu_is_refused() -> None:
-    async def program(session: Session) -> None:
-        x = session.share(torch.ones(2) if session.rank == 0 else None, owner=0, shape=(2,))
-        with pytest.raises(UnsupportedOperator, match="elu"):
-            functional.selu(x)
-
-    await run_parties(program)

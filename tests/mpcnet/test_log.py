@@ -9,7 +9,7 @@ import pytest
 import structlog
 import torch
 
-from mpcnet.log import configure_logging
+from mpcnet.log import configure_logging, default_logging
 
 pytestmark = pytest.mark.usefixtures("own_logging")
 
@@ -75,3 +75,18 @@ def test_tracebacks_only_when_asked_for(
     assert text.count("Traceback") == (2 if debug else 0)
     assert "31337" not in text.replace("mask = 31337", "")
     assert "many lines" not in text
+
+
+def test_only_warnings_are_shown_unless_logging_is_set_up(
+    own_logging: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    structlog.reset_defaults()
+    default_logging()
+    structlog.get_logger("x").info("connected")
+    structlog.get_logger("x").warning("plaintext")
+    shown = capsys.readouterr()
+    assert (shown.out, "connected" in shown.err, "plaintext" in shown.err) == ("", False, True)
+    configure_logging(verbose=1)
+    default_logging()
+    structlog.get_logger("x").info("connected")
+    assert "connected" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from protocols.preprocessing.preparation import PreparingDealer, prepare
 from protocols.preprocessing.rehearsal import RehearsingParty
 from protocols.preprocessing.store import Store
 from protocols.preprocessing.stored import StoredSource, request_digest
+from protocols.ring.ring import RING, Ring
 from tests.parties import NAMES
 from tests.transports.pairs import local_exchanges
 from transports import Exchange
@@ -42,16 +43,22 @@ async def infer(session: Session) -> Any:
     return await model(x).reveal()
 
 
-async def rehearse(exchange: Exchange, n: int, program: Any = infer) -> list[Any]:
+async def rehearse(
+    exchange: Exchange,
+    n: int,
+    program: Any = infer,
+    suite: type[AdditiveSuite] = AdditiveSuite,
+    ring: Ring = RING,
+) -> list[Any]:
     device = Device(exchange.holding)
     party = RehearsingParty(exchange, exchange.rank, n, device)
-    suite = AdditiveSuite(party)
+    made = suite(party, ring=ring)
     try:
-        session = Session(suite, NAMES[:n])
+        session = Session(made, NAMES[:n])
         await session.run(program)
         await session.prepared()
     finally:
-        await suite.close()
+        await made.close()
         device.close()
     return list(party.requests)
 
@@ -75,11 +82,19 @@ def header(rank: int, n: int, requests: list[Any], runs: int, **changes: Any) ->
     return Header(**(fields | changes))
 
 
-async def prepared(folder: Path, n: int, runs: int, program: Any = infer, **changes: Any) -> None:
+async def prepared(
+    folder: Path,
+    n: int,
+    runs: int,
+    program: Any = infer,
+    suite: type[AdditiveSuite] = AdditiveSuite,
+    ring: Ring = RING,
+    **changes: Any,
+) -> None:
     """Fills a store for each party."""
 
     async def party(exchange: Exchange) -> None:
-        requests = await rehearse(exchange, n, program)
+        requests = await rehearse(exchange, n, program, suite, ring)
         store = Store(folder / str(exchange.rank))
         store.create()
         batch = store.begin(header(exchange.rank, n, requests, runs, **changes))
@@ -95,7 +110,13 @@ async def prepared(folder: Path, n: int, runs: int, program: Any = infer, **chan
 
 
 async def offline(
-    folder: Path, n: int, program: Any = infer, whole: bool = True, sessions: int = 1
+    folder: Path,
+    n: int,
+    program: Any = infer,
+    whole: bool = True,
+    sessions: int = 1,
+    suite: type[AdditiveSuite] = AdditiveSuite,
+    ring: Ring = RING,
 ) -> list[Any]:
     """Runs a program at parties without a dealer; what each got.
 
@@ -114,14 +135,14 @@ async def offline(
         source = StoredSource(slot)
         party = Party(exchange, exchange.rank, n, device, key=slot.key, source=source)
         await party.join()
-        suite = AdditiveSuite(party)
+        made = suite(party, ring=ring)
         try:
-            session = Session(suite, NAMES[:n])
+            session = Session(made, NAMES[:n])
             result = await session.run(program)
             await session.barrier()
             return result
         finally:
-            await suite.close()
+            await made.close()
             device.close()
 
     async with AsyncExitStack() as stack:

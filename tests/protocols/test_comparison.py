@@ -8,6 +8,7 @@ import torch
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
 from protocols.fixedpoint import SCALE_BITS
+from protocols.ring.ring import RING, Ring
 from tests.parties import run_parties
 from tests.protocols.ringvalues import NEAR_EDGES, given, revealed, uniform
 
@@ -21,11 +22,20 @@ def values(top: int) -> torch.Tensor:
     return torch.cat([torch.tensor(sorted(inside)), uniform((40,)) >> (63 - top)])
 
 
+SMALL = Ring(48)
+
+
 @pytest.mark.parametrize(
-    ("n", "f"), [(2, 8), (2, 16), (2, 20), (2, 24), (2, 2), (2, 30), (3, 16), (3, 20), (5, 20)]
+    ("n", "f", "ring"),
+    [
+        *((2, f, RING) for f in (2, 8, 16, 20, 24, 30)),
+        *((n, f, RING) for n, f in ((3, 16), (3, 20), (5, 20))),
+        *((n, f, SMALL) for n, f in ((2, 2), (2, 16), (2, 22), (3, 16))),
+    ],
+    ids=str,
 )
-async def test_at_scale_f_signs_are_exact(n: int, f: int) -> None:
-    x = values(62 - f)
+async def test_at_scale_f_signs_are_exact(n: int, f: int, ring: Ring) -> None:
+    x = values(ring.value_bits - f)
 
     async def program(session: Session) -> Any:
         suite = session.suite
@@ -33,19 +43,25 @@ async def test_at_scale_f_signs_are_exact(n: int, f: int) -> None:
         assert (relu.scale_bits, sign.scale_bits) == (f, 0)
         return await revealed(session, relu), await revealed(session, sign)
 
-    outcome = await run_parties(program, n, scale_bits=f)
+    outcome = await run_parties(program, n, scale_bits=f, ring=ring)
     for relu, sign in outcome.results:
         assert torch.equal(relu, x.clamp(min=0))
         assert torch.equal(sign, (x < 0).long())
 
 
 @pytest.mark.parametrize(
-    ("n", "f"), [(2, 8), (2, 16), (2, 20), (2, 24), (2, 30), (3, 16), (3, 20), (5, 20)]
+    ("n", "f", "ring"),
+    [
+        *((2, f, RING) for f in (8, 16, 20, 24, 30)),
+        *((n, f, RING) for n, f in ((3, 16), (3, 20), (5, 20))),
+        *((n, f, SMALL) for n, f in ((2, 8), (2, 16), (2, 22), (3, 16))),
+    ],
+    ids=str,
 )
-async def test_at_scale_2f_they_are_those_of_the_truncation(n: int, f: int) -> None:
+async def test_at_scale_2f_they_are_those_of_the_truncation(n: int, f: int, ring: Ring) -> None:
     """One wire, one mask, one rounding: relu, sign and truncation agree in every bit."""
-    x = values(62)
-    x = x[x <= 2**62 - 2**f]  # what is rounded up must stay inside, too
+    x = values(ring.value_bits)
+    x = x[x <= 2**ring.value_bits - 2**f]  # what is rounded up must stay inside, too
 
     async def program(session: Session) -> Any:
         suite = session.suite
@@ -55,7 +71,7 @@ async def test_at_scale_2f_they_are_those_of_the_truncation(n: int, f: int) -> N
         assert (relu.scale_bits, sign.scale_bits) == (f, 0)
         return [await revealed(session, each) for each in (y, relu, sign)]
 
-    outcome = await run_parties(program, n, scale_bits=f)
+    outcome = await run_parties(program, n, scale_bits=f, ring=ring)
     for y, relu, sign in outcome.results:
         assert torch.equal(relu, y.clamp(min=0))
         assert torch.equal(sign, (y < 0).long())

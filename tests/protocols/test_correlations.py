@@ -292,6 +292,9 @@ def all_requests() -> list[Request]:
         Ladder("1.x/material", mask, 0, 40, 4, BitMask("7.ladder/bits", (4, N))),
         TruncatedProduct("1.x/material", mask, mask, 20),
         Sample("1.x/material", (N,), "uniform", 22),
+        Sample("1.x/material", (N,), "whole", 0, 9.0),
+        Sample("1.x/material", (N,), "permutation", 0),
+        Comparison("1.x/material", mask, 0, 42, bits, carry=True),
         Truncation("2.x/material", mask, 20),
     ]
 

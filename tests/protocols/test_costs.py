@@ -14,6 +14,7 @@ from protocols.additive.sharing import open_cost, reveal_cost
 from protocols.additive.truncation import truncate_cost
 from protocols.cost import Cost
 from protocols.ring.bilinear import Bilinear, Convolution, MatrixProduct, Multiply
+from protocols.ring.ring import RING, Ring
 from protocols.shares import Sharing
 from tests.parties import Outcome, run_parties
 from tests.protocols.ringvalues import given, revealed, uniform
@@ -34,14 +35,19 @@ OPERATIONS = pytest.mark.parametrize(
 )
 
 
-async def counted(n: int, f: int, program: Callable[[AdditiveSuite, Session], Sharing]) -> Cost:
+RINGS = pytest.mark.parametrize("ring", [RING, Ring(48)], ids=str)
+
+
+async def counted(
+    n: int, f: int, program: Callable[[AdditiveSuite, Session], Sharing], ring: Ring = RING
+) -> Cost:
     """What making one sharing costs, as the links saw it."""
 
     async def run(session: Session) -> int:
         assert isinstance(session.suite, AdditiveSuite)
         return (await program(session.suite, session).share).depth
 
-    outcome = await run_parties(run, n, scale_bits=f)
+    outcome = await run_parties(run, n, scale_bits=f, ring=ring)
     return cost_of(outcome, n, max(outcome.results))
 
 
@@ -52,7 +58,8 @@ def cost_of(outcome: Outcome, n: int, rounds: int) -> Cost:
 
 @PARTIES
 @SHAPES
-async def test_open_and_reveal(n: int, shape: tuple[int, ...]) -> None:
+@RINGS
+async def test_open_and_reveal(n: int, shape: tuple[int, ...], ring: Ring) -> None:
     x = uniform(shape)
 
     async def opening(session: Session) -> int:
@@ -61,81 +68,92 @@ async def test_open_and_reveal(n: int, shape: tuple[int, ...]) -> None:
         assert masked is not None
         return masked.depth
 
-    outcome = await run_parties(opening, n)
-    assert cost_of(outcome, n, max(outcome.results)) == open_cost(shape)
+    outcome = await run_parties(opening, n, ring=ring)
+    assert cost_of(outcome, n, max(outcome.results)) == open_cost(shape, ring)
 
     async def revealing(session: Session) -> None:
         await revealed(session, given(session, x), [0])
 
-    outcome = await run_parties(revealing, n)
-    assert cost_of(outcome, n, 1) == reveal_cost(shape)
+    outcome = await run_parties(revealing, n, ring=ring)
+    assert cost_of(outcome, n, 1) == reveal_cost(shape, ring)
     assert not any(bits for (_, to), bits in outcome.online_bits.items() if to)
 
 
 @PARTIES
 @OPERATIONS
+@RINGS
 async def test_products(
-    n: int, operation: Bilinear, x: tuple[int, ...], y: tuple[int, ...]
+    n: int, operation: Bilinear, x: tuple[int, ...], y: tuple[int, ...], ring: Ring
 ) -> None:
     def program(suite: AdditiveSuite, session: Session) -> Sharing:
         left, right = given(session, uniform(x, 1)), given(session, uniform(y, 2))
         return suite.product(operation, left, right)
 
-    assert await counted(n, 20, program) == product_cost(operation, x, y)
+    assert await counted(n, 20, program, ring) == product_cost(operation, x, y, ring)
 
 
 @PARTIES
 @OPERATIONS
-@pytest.mark.parametrize("owner", [None, 0])
+@pytest.mark.parametrize(("owner", "ring"), [(None, RING), (0, RING), (0, Ring(48))], ids=str)
 async def test_products_with_weights(
-    n: int, operation: Bilinear, x: tuple[int, ...], y: tuple[int, ...], owner: int | None
+    n: int,
+    operation: Bilinear,
+    x: tuple[int, ...],
+    y: tuple[int, ...],
+    owner: int | None,
+    ring: Ring,
 ) -> None:
     def program(suite: AdditiveSuite, session: Session) -> Sharing:
         left, right = given(session, uniform(x, 1), owner), given(session, uniform(y, 2), 1)
         suite.prepare_operand(right)
         return suite.product(operation, left, right)
 
-    assert await counted(n, 20, program) == owned_product_cost(operation, x, y)
+    assert await counted(n, 20, program, ring) == owned_product_cost(operation, x, y, ring)
 
 
 @PARTIES
 @SHAPES
-@pytest.mark.parametrize("f", [16, 20])
-async def test_truncation(n: int, shape: tuple[int, ...], f: int) -> None:
+@pytest.mark.parametrize(("f", "ring"), [(16, RING), (20, RING), (16, Ring(48))], ids=str)
+async def test_truncation(n: int, shape: tuple[int, ...], f: int, ring: Ring) -> None:
     def program(suite: AdditiveSuite, session: Session) -> Sharing:
         return suite.rescale(given(session, uniform(shape) >> 4, scale_bits=2 * f))
 
-    assert await counted(n, f, program) == truncate_cost(shape, f)
+    assert await counted(n, f, program, ring) == truncate_cost(shape, f, ring)
 
 
 @pytest.mark.parametrize(
-    ("n", "shape", "f"),
+    ("n", "shape", "f", "ring"),
     [
-        (2, (), 20),
-        (2, (64,), 8),
-        (2, (3, 50), 16),
-        (2, (65,), 20),
-        (2, (0,), 20),
-        (2, (3,), 24),
-        (3, (65,), 16),
-        (3, (128,), 20),
+        (2, (), 20, RING),
+        (2, (64,), 8, RING),
+        (2, (3, 50), 16, RING),
+        (2, (65,), 20, RING),
+        (2, (0,), 20, RING),
+        (2, (3,), 24, RING),
+        (3, (65,), 16, RING),
+        (3, (128,), 20, RING),
+        (2, (65,), 16, Ring(48)),
+        (3, (64,), 20, Ring(48)),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("lifted", [False, True])
-async def test_comparisons(n: int, shape: tuple[int, ...], f: int, lifted: bool) -> None:
+async def test_comparisons(
+    n: int, shape: tuple[int, ...], f: int, ring: Ring, lifted: bool
+) -> None:
+    window = ring.value_bits - f
     bits = f if lifted else 0
     x = uniform(shape) >> (3 if lifted else 3 + f)
 
     def sign(suite: AdditiveSuite, session: Session) -> Sharing:
         return suite.negative(given(session, x, scale_bits=f + bits))
 
-    assert await counted(n, f, sign) == negative_cost(shape, 62 - f)
+    assert await counted(n, f, sign, ring) == negative_cost(shape, window, ring)
 
     def relu(suite: AdditiveSuite, session: Session) -> Sharing:
         return suite.relu(given(session, x, scale_bits=f + bits))
 
-    assert await counted(n, f, relu) == relu_cost(shape, bits, 62 - f)
+    assert await counted(n, f, relu, ring) == relu_cost(shape, bits, window, ring)
 
 
 def test_figures_of_the_documentation() -> None:
@@ -149,6 +167,12 @@ def test_figures_of_the_documentation() -> None:
     assert relu_cost((n,), 0, 46) == Cost(3, 80 * n, 959 * n)
     assert relu_cost((n,), 22, 40) == Cost(3, 78 * n, 831 * n)
     assert relu_cost((n,), 16, 46) == Cost(3, 80 * n, 1087 * n)
+    small = Ring(48)
+    assert open_cost((n,), small) == Cost(1, 48 * n)
+    assert truncate_cost((n,), 16, small) == Cost(1, 48 * n, 80 * n)
+    assert negative_cost((n,), 30, small) == Cost(3, 58 * n, 415 * n)
+    assert relu_cost((n,), 0, 30, small) == Cost(3, 58 * n, 463 * n)
+    assert relu_cost((n,), 16, 30, small) == Cost(3, 58 * n, 575 * n)
 
 
 def test_wav2letter_in_the_documentation() -> None:
@@ -164,6 +188,12 @@ def test_wav2letter_in_the_documentation() -> None:
     assert round(64 * sum(outputs) / 8e6, 2) == 2.65
     dealt = sum(cost.offline_bits for cost in relus) + 64 * sum(outputs)
     assert round(dealt / 8e6, 1) == 37.0
+    small = Ring(48)
+    relus = [relu_cost((n,), 16, 30, small) for n in outputs]
+    planes = [cost.bits - 48 * n for cost, n in zip(relus, outputs, strict=True)]
+    assert round((48 * sum(inputs) + sum(planes)) / 8e6, 2) == 2.48
+    assert round((48 * (sum(outputs) + outputs[-1]) + sum(planes)) / 8e6, 2) == 2.41
+    assert round((sum(cost.offline_bits for cost in relus) + 48 * sum(outputs)) / 8e6, 1) == 25.8
 
 
 def conv_chain(session: Session, x: Sharing, weights: list[torch.Tensor], owner: int) -> Sharing:

@@ -17,7 +17,7 @@ from protocols.errors import MessageError, RequestError
 from protocols.label import Label
 from protocols.party import Party
 from protocols.preprocessing.source import MAX_REQUESTS
-from protocols.prg import Key
+from protocols.prg import Key, Stream
 from protocols.ring.bilinear import Convolution, MatrixProduct, Multiply
 from tests.parties import run_parties
 from tests.protocols.ringvalues import given, revealed, uniform
@@ -186,6 +186,24 @@ HOSTILE: dict[str, Any] = {
     "windows of terabytes": product(conv((1,), (0,), (1,)), (1, 1, 2**20), (1, 1, 2**19)),
     "keeping a terabyte": {"type": "keep", "label": "2.k", "mask": mask((2**37,), kept=True)},
     "keeping for a stranger": {"type": "keep", "label": "2.k", "mask": mask((2,), (5,))},
+    "a ring of no known size": truncation((2,), mask=mask((2,), ring_bits=56)),
+    "a truncation beyond its ring": truncation((2,), mask=mask((2,), ring_bits=48), bits=46),
+    "a window beyond its ring": comparison((2,), mask=mask((2,), ring_bits=48), low=20, high=48),
+    "a digit beyond its ring": function(
+        "onehot", (2,), mask=mask((2,), ring_bits=48), low=40, digits=9
+    ),
+    "waves that a ring cuts off": function(
+        "waves", (2,), mask=mask((2,), ring_bits=48), turn=1 << 15, count=3, scale=20
+    ),
+    "a ladder beyond its ring": function(
+        "ladder", (2,), mask=mask((2,), ring_bits=48), floor=20, high=48, count=7, bits=bits((7, 2))
+    ),
+    "a product of two rings": product(MUL, (2,), (2,)) | {"y": mask((2,), ring_bits=48)},
+    "a truncated product of two rings": truncated_product((2,), (2,), bits=20)
+    | {"factor": mask((2,), ring_bits=48)},
+    "a selection from another ring": function(
+        "selection", (2,), bits=bits((1, 2)), shift=0, ring_bits=48
+    ),
     "unknown operation": product({"type": "eval"}, (2,), (2,)),
 }
 
@@ -213,6 +231,9 @@ async def test_honest_requests_of_the_same_forms_are_answered() -> None:
         function("selection", (2,), bits=bits((1, 2)), shift=0),
         function("selection", (4, 2), bits=bits((1, 1, 2)), shift=20),
         {"type": "selection", "label": "", "bits": bits((1, 2))},
+        {"type": "selection", "label": "", "bits": bits((1, 2)), "ring_bits": 48},
+        truncation((3,), mask=mask((3,), ring_bits=48)),
+        sample((5,), ring_bits=48),
         function("onehot", (2, 3), low=20, digits=3),
         function("exponential", (2,), low=20, digits=4, least=-8, rate=1.5, scale=20),
         function("waves", (), turn=1 << 40, count=3, scale=20),
@@ -262,13 +283,13 @@ async def test_a_key_of_the_wrong_size(size: int) -> None:
 
 async def test_kept_masks_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     shares: list[str] = []
-    share = Mask.share
+    stream = Mask.stream
 
-    def counted(self: Mask, rank: int, key: Key) -> torch.Tensor:
+    def counted(self: Mask, key: Key) -> Stream:
         shares.append(self.label)
-        return share(self, rank, key)
+        return stream(self, key)
 
-    monkeypatch.setattr(Mask, "share", counted)
+    monkeypatch.setattr(Mask, "stream", counted)
     kept = Mask("1.operand/mask", (3,), (0,), kept=True)
     async with dealing(Device()) as (exchanges, _):
         request(exchanges, 0, msgspec.json.encode(Keep("0.k/material", kept)))

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from protocols.label import Label
-from protocols.prg import Key, Stream
+from protocols.prg import SLICE_WORDS, Key, Stream
 
 SECRET = bytes(range(32))
 
@@ -161,3 +161,15 @@ def test_keys_and_streams_hide() -> None:
     stream = key.stream(Label("a"), "mask")
     assert [repr(key), str(key), f"{key}"] == ["Key(hidden)"] * 3
     assert [repr(stream), str(stream), f"{stream}"] == ["Stream(hidden)"] * 3
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (7,), (3, SLICE_WORDS - 1)])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_adding_in_slices_adds_the_same_words(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    key = Key.fresh()
+    words = key.stream(Label("x"), "mask").words(shape, dtype)
+    value = torch.full(shape, 5, dtype=dtype)
+    assert torch.equal(key.stream(Label("x"), "mask").added(value), words + 5)
+    assert torch.equal(key.stream(Label("x"), "mask").added(value, sign=-1), 5 - words)
+    assert key.stream(Label("x"), "mask").added(value, out=value) is value
+    assert torch.equal(value, words + 5)

@@ -160,9 +160,11 @@ def test_every_error_has_a_reason_for_peers() -> None:
         EncodingError(735, 4.2e6, 20),
         errors.DeviceError("cuda:0", "torch sees no such device"),
         InputShapeError("3.input", (735,), (4,)),
+        errors.ThresholdError(1, 16.0, 29),
         errors.ShapeError("shapes (2,) and (3,) do not fit"),
         errors.OwnershipError("party 0 gave no value"),
         errors.MessageError(1, "3.open", "8 bytes instead of 16"),
+        errors.PartiesError("for two computing parties, and there are 3"),
         errors.RequestError("3.t: a mask of unknown parties"),
     ]
     named = {name for name in errors.__all__ if name != "ProtocolError"}

@@ -10,25 +10,31 @@ from protocols.additive import AdditiveSuite
 from protocols.additive.truncation import truncated_share
 from protocols.correlations import shift_right, top_bit
 from protocols.fixedpoint import SCALE_BITS
+from protocols.ring.ring import RING, Ring
 from tests.parties import run_parties
-from tests.protocols.ringvalues import NEAR_EDGES, given, revealed
+from tests.protocols.ringvalues import NEAR_EDGES, given, revealed, uniform
 
 HALF = 1 << (SCALE_BITS - 1)  # of a step, before a truncation to it
 
-EDGES = [
-    0,
-    2**62 - 1,
-    -(2**62),
-    1 - 2**62,
-    2**61,
-    -(2**61),
-    2**62 - 2**20,
-    *(sign * ((1 << 40) + near) for near in NEAR_EDGES for sign in (1, -1)),
-    *NEAR_EDGES,
-]
+SMALL = Ring(48)
+
+SCALES = pytest.mark.parametrize(
+    ("bits", "ring"),
+    [(8, RING), (20, RING), (30, RING), (8, SMALL), (16, SMALL), (22, SMALL)],
+    ids=str,
+)
 
 
-async def truncated(x: torch.Tensor, bits: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+def edges(ring: Ring) -> list[int]:
+    top = 2**ring.value_bits
+    far = [top - 1, -top, 1 - top, top // 2, -(top // 2), top - 2**20]
+    middle = [sign * ((1 << 40) + near) for near in NEAR_EDGES for sign in (1, -1)]
+    return [0, *far, *middle, *NEAR_EDGES]
+
+
+async def truncated(
+    x: torch.Tensor, bits: int, n: int, ring: Ring = RING
+) -> tuple[torch.Tensor, torch.Tensor]:
     """What the protocol makes of x, and the mask that it had."""
 
     async def program(session: Session) -> Any:
@@ -41,39 +47,45 @@ async def truncated(x: torch.Tensor, bits: int, n: int) -> tuple[torch.Tensor, t
         mask = suite.wire(sharing).mask.share(party.rank, party.key)
         return await revealed(session, y), mask
 
-    results = (await run_parties(program, n, scale_bits=bits)).results
+    results = (await run_parties(program, n, scale_bits=bits, ring=ring)).results
     assert all(torch.equal(y, results[0][0]) for y, _ in results)
     return results[0][0], sum((r for _, r in results), torch.zeros_like(x))
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
-@pytest.mark.parametrize("bits", [8, 16, 20, 24, 30])
-async def test_the_mask_decides_the_rounding(n: int, bits: int) -> None:
+@SCALES
+async def test_the_mask_decides_the_rounding(n: int, bits: int, ring: Ring) -> None:
     """Bit for bit as in whole numbers that never wrap."""
-    x = torch.tensor(EDGES * 8)
-    y, mask = await truncated(x, bits, n)
+    x = torch.tensor(edges(ring) * 8)
+    y, mask = await truncated(x, bits, n, ring)
     for value, result, word in zip(x.tolist(), y.tolist(), mask.tolist(), strict=True):
-        r = word % 2**64
-        shifted = value + 2**62
-        assert result == ((shifted + r) >> bits) - (r >> bits) - 2 ** (62 - bits)
+        r = word % 2**ring.bits
+        shifted = value + 2**ring.value_bits
+        assert result == ((shifted + r) >> bits) - (r >> bits) - 2 ** (ring.value_bits - bits)
         assert result - (value >> bits) in (0, 1)
         if value % 2**bits == 0:
             assert result == value >> bits
 
 
-@pytest.mark.parametrize("bits", [8, 20, 30])
-def test_masks_that_chance_would_not_choose(bits: int) -> None:
+@SCALES
+def test_masks_that_chance_would_not_choose(bits: int, ring: Ring) -> None:
     """Every edge against masks at their own edges, those among them that bring x^ to an edge."""
-    words = [0, 1, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 1, 2**bits - 1, 2**64 - 2**bits]
-    pairs = [(x, r) for x in EDGES for r in words]
+    whole, half, top = 2**ring.bits, 2 ** (ring.bits - 1), 2**ring.value_bits
+    words = [0, 1, half - 1, half, half + 1, whole - 1, 2**bits - 1, whole - 2**bits]
+    pairs = [(x, r) for x in edges(ring) for r in words]
     pairs += [
-        (x, (word - x - shift) % 2**64) for x in EDGES for word in words for shift in (0, 2**62)
+        (x, (word - x - shift) % whole) for x in edges(ring) for word in words for shift in (0, top)
     ]
     x = torch.tensor([pair[0] for pair in pairs])
     r = torch.tensor([pair[1] - (pair[1] >> 63 << 64) for pair in pairs])
-    y = truncated_share(x + r, shift_right(r, bits), top_bit(r).to(torch.int32), bits, True)
-    expected = [((x + 2**62 + r) >> bits) - (r >> bits) - 2 ** (62 - bits) for x, r in pairs]
+    rho, wrap = shift_right(r, bits), top_bit(r, ring).to(torch.int32)
+    y = ring.signed(truncated_share(x + r, rho.clone(), wrap, bits, True, ring))
+    expected = [((x + top + r) >> bits) - (r >> bits) - top // 2**bits for x, r in pairs]
     assert y.tolist() == expected
+    # What lies above an element changes nothing.
+    above = uniform(x.shape) << ring.bits if ring.spare else torch.zeros_like(x)
+    again = truncated_share(x + r + above, rho.clone(), wrap, bits, True, ring)
+    assert torch.equal(ring.signed(again), y)
 
 
 @pytest.mark.parametrize("fraction", [1, 4, 8, 15])

@@ -3,17 +3,22 @@
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import pytest
 import torch
 
 from mpcnet.session import Session
+from protocols.additive import AdditiveSuite
 from protocols.label import Label
 from protocols.party import Operator
 from protocols.prg import Key, Purpose, Stream
 from protocols.ring.bilinear import Convolution, Multiply
-from tests.parties import run_parties
+from protocols.ring.ring import RING, Ring
+from protocols.suite import Suite
+from tests.parties import PointSuite, run_parties
 from tests.protocols.ringvalues import given
 
 ELEMENTS = 2048
@@ -56,7 +61,20 @@ def network(session: Session) -> Any:
     return total
 
 
-async def sent(n: int) -> list[dict[str, bytes]]:
+CASES = pytest.mark.parametrize(
+    ("n", "suite", "ring"),
+    [
+        (2, AdditiveSuite, RING),
+        (3, AdditiveSuite, RING),
+        (2, AdditiveSuite, Ring(48)),
+        (2, PointSuite, RING),
+        (2, PointSuite, Ring(48)),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else str(value),
+)
+
+
+async def sent(n: int, suite: type[Suite], ring: Ring) -> list[dict[str, bytes]]:
     """All that each party sends to another one, by label and part."""
 
     async def program(session: Session) -> dict[str, bytes]:
@@ -84,13 +102,13 @@ async def sent(n: int) -> list[dict[str, bytes]]:
             await session.barrier()
         return messages
 
-    return (await run_parties(program, n)).results
+    return (await run_parties(program, n, suite, ring=ring)).results
 
 
-@pytest.mark.parametrize("n", [2, 3])
-async def test_messages_look_uniform(n: int) -> None:
+@CASES
+async def test_messages_look_uniform(n: int, suite: type[Suite], ring: Ring) -> None:
     parts = set()
-    for messages in await sent(n):
+    for messages in await sent(n, suite, ring):
         for name, raw in messages.items():
             if len(raw) < 1024:
                 continue
@@ -99,34 +117,35 @@ async def test_messages_look_uniform(n: int) -> None:
             expected = len(raw) / 256
             chi_square = ((counts - expected) ** 2 / expected).sum().item()
             assert chi_square < 430, name  # 255 in the mean, deviation 22.6
-    assert parts - {"sign"} == {"operand", "wire", "chunks", "share"}
+    handed = {"keys"} if suite is PointSuite else set()
+    assert parts - {"sign"} == {"operand", "wire", "chunks", "share"} | handed
 
 
-@pytest.mark.parametrize("n", [2, 3])
-async def test_two_runs_send_different_bytes(n: int) -> None:
-    first, second = await sent(n), await sent(n)
+@CASES
+async def test_two_runs_send_different_bytes(n: int, suite: type[Suite], ring: Ring) -> None:
+    first, second = await sent(n, suite, ring), await sent(n, suite, ring)
+    handed = {"keys"} if suite is PointSuite else set()
     for before, after in zip(first, second, strict=True):
         assert before.keys() == after.keys()
-        assert {name.split("/")[-1] for name in before} == {
-            "operand",
-            "wire",
-            "chunks",
-            "sign",
-            "share",
-        } - ({"operand"} if before is not first[1] else set())
+        parts = {"wire", "chunks", "sign", "share"}
+        if before is first[1]:  # the owner of the weights, and the last of two parties
+            parts |= {"operand"} | handed
+        assert {name.split("/")[-1] for name in before} == parts
         for name in before:
             assert before[name] != after[name], name
             words = (memoryview(raw).cast("q") for raw in (before[name], after[name]))
             assert not any(a == b for a, b in zip(*words, strict=True)), name
 
 
-@pytest.mark.parametrize("n", [2, 3])
-async def test_no_stream_serves_two_purposes(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@CASES
+async def test_no_stream_serves_two_purposes(
+    n: int, suite: type[Suite], ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Under one key a label is always drawn from alike: by the party itself and by the dealer, and
     by every operator that needs the mask of a wire again."""
     draws: dict[tuple[bytes, str], list[list[Any]]] = defaultdict(list)
     drawing: dict[Stream, list[Any]] = {}
-    stream, words, hidden = Key.stream, Stream.words, Stream.hidden
+    stream, words, hidden, slices = Key.stream, Stream.words, Stream.hidden, Stream.slices
 
     def named(self: Key, label: Label, purpose: Purpose) -> Stream:
         made = stream(self, label, purpose)
@@ -135,23 +154,30 @@ async def test_no_stream_serves_two_purposes(n: int, monkeypatch: pytest.MonkeyP
         return made
 
     def recorded(self: Stream, shape: Any, dtype: torch.dtype = torch.int64) -> torch.Tensor:
-        drawing[self].append((tuple(shape), dtype))
+        drawing[self].append((prod(shape), dtype))
         return words(self, shape, dtype)
 
+    def sliced(
+        self: Stream, count: int, dtype: torch.dtype = torch.int64
+    ) -> Iterator[torch.Tensor]:
+        drawing[self].append((count, dtype))
+        return slices(self, count, dtype)
+
     def hiding(self: Stream, value: torch.Tensor) -> torch.Tensor:
-        drawing[self].append((tuple(value.shape), value.dtype))
+        drawing[self].append((value.numel(), value.dtype))
         return hidden(self, value)
 
     monkeypatch.setattr(Key, "stream", named)
     monkeypatch.setattr(Stream, "words", recorded)
     monkeypatch.setattr(Stream, "hidden", hiding)
+    monkeypatch.setattr(Stream, "slices", sliced)
 
     async def program(session: Session) -> tuple[bytes, list[bytes]]:
         await session.reveal(session.wrap(network(session)))
         party = session.suite.party
         return party.key.reveal(), [key.reveal() for key in party.pairs.values()]
 
-    outcome = await run_parties(program, n)
+    outcome = await run_parties(program, n, suite, ring=ring)
     own_keys = {key for key, _ in outcome.results}
     pair_keys = {key for _, keys in outcome.results for key in keys}
     assert len(own_keys) == n
@@ -164,7 +190,7 @@ async def test_no_stream_serves_two_purposes(n: int, monkeypatch: pytest.MonkeyP
             kinds["request"].add(json.loads(path)["label"])
             assert key not in pair_keys
         elif purpose == "mask":
-            assert re.fullmatch(r"\d+\.(open|operand)/mask", path)
+            assert re.fullmatch(r"\d+\.(open|operand)/mask|\{.*\}/root/[01]", path)
             kinds["mask"].add(path)
             assert key in own_keys
         elif purpose == "bits":

@@ -12,7 +12,7 @@ from torch.nn import functional
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
 from protocols.cost import Cost
-from protocols.fixedpoint import VALUE_BITS, encode
+from protocols.fixedpoint import bound, encode
 from protocols.functions.exponential import exp
 from protocols.functions.inverse import log, reciprocal, rsqrt, sqrt
 from protocols.functions.power import power, square
@@ -27,6 +27,7 @@ from protocols.functions.sigmoid import (
     tanh,
 )
 from protocols.functions.trigonometric import cos, sin
+from protocols.ring.ring import RING, Ring
 from protocols.shares import Sharing
 from protocols.suite import Suite
 from tests.parties import run_parties
@@ -45,36 +46,46 @@ class Case:
 
     secret: Secret
     plain: Plain
-    values: Callable[[int], Tensor]
+    values: Callable[[int, Ring], Tensor]
     steps: float
     relative: float = 0.0
 
 
-def ramp(f: int) -> Tensor:
+def ramp(f: int, ring: Ring = RING) -> Tensor:
     """From -30 to 30, with what lies beside the thresholds, and far values."""
     edges = [(f + 1) * math.log(2), (f - 2) * math.log(2), 0.0, 3.0, 2.0**-f]
-    far = [500.0, 2.0 ** (VALUE_BITS - 2 * f - 1)]
+    far = [500.0, bound(f, ring) / 2]
     line = torch.linspace(-30, 30, 301, dtype=torch.float64)
     near = [sign * (edge + gap) for edge in edges for gap in (-0.01, 0, 0.01) for sign in (1, -1)]
     return torch.cat([line, torch.tensor([*near, *far, *(-v for v in far)], dtype=torch.float64)])
 
 
-def magnitudes(f: int, least: int | None = None) -> Tensor:
+def magnitudes(f: int, ring: Ring = RING, least: int | None = None) -> Tensor:
     """Positive values of all magnitudes: powers of two and what lies around them."""
-    top = VALUE_BITS - 2 * f
-    powers = 2.0 ** torch.arange(1 - f if least is None else least, top, dtype=torch.float64)
+    top = ring.value_bits - 2 * f
+    if least is None:
+        least = 1 - f + (top - 1 + f) % 3  # the smallest power of eight below 2^top
+    powers = 2.0 ** torch.arange(least, top, dtype=torch.float64)
     values = torch.cat([powers, powers * 1.26, powers * 1.74, torch.tensor([500.0])])
     return values[values <= 0.875 * 2.0**top]
 
 
-def signed(f: int) -> Tensor:
-    values = magnitudes(f, -15)
+def positive(f: int, ring: Ring = RING) -> Tensor:
+    return magnitudes(f, ring, max(-15, 1 - ring.value_bits + 2 * f))
+
+
+def signed(f: int, ring: Ring = RING) -> Tensor:
+    values = positive(f, ring)
     return torch.cat([values, -values])
 
 
-def exponents(f: int) -> Tensor:
-    values = ramp(f)
-    return values[values < (VALUE_BITS - 2 * f) * math.log(2) - 0.01]
+def exponents(f: int, ring: Ring = RING) -> Tensor:
+    values = ramp(f, ring)
+    return values[values < math.log(bound(f, ring)) - 0.01]
+
+
+def few(f: int, ring: Ring = RING) -> Tensor:
+    return torch.linspace(-3, 3, 50, dtype=torch.float64)
 
 
 def gelu_tanh(s: Suite, x: Sharing) -> Sharing:
@@ -87,7 +98,7 @@ CASES: dict[str, Case] = {
     "reciprocal positive": Case(
         lambda s, x: reciprocal(s, x, positive=True),
         torch.reciprocal,
-        lambda f: magnitudes(f, -15),
+        positive,
         2,
         10,
     ),
@@ -105,10 +116,8 @@ CASES: dict[str, Case] = {
     "elu": Case(elu, functional.elu, ramp, 5),
     "sin": Case(sin, torch.sin, ramp, 2),
     "cos": Case(cos, torch.cos, ramp, 2),
-    "square": Case(square, torch.square, lambda f: torch.linspace(-3, 3, 50).double(), 1),
-    "cube": Case(
-        lambda s, x: power(s, x, 3), lambda v: v**3, lambda f: torch.linspace(-3, 3, 50).double(), 5
-    ),
+    "square": Case(square, torch.square, few, 1),
+    "cube": Case(lambda s, x: power(s, x, 3), lambda v: v**3, few, 5),
 }
 
 
@@ -121,30 +130,31 @@ async def computed(
     *,
     lifted: bool = False,
     owner: int | None = SHARED,
+    ring: Ring = RING,
 ) -> tuple[Tensor, Tensor, int]:
     """The arguments as they are encoded, the results at scale f as float64, and the rounds."""
     scale = 2 * f if lifted else f
-    ring = encode(values, f, limit=2.0 ** (VALUE_BITS - 2 * f)) << (scale - f)
+    elements = encode(values, f, limit=bound(f, ring)) << (scale - f)
 
     async def program(session: Session) -> Any:
-        made = secret(session.suite, given(session, ring, owner, scale))
+        made = secret(session.suite, given(session, elements, owner, scale))
         assert made.owner == owner
         rounds = (await made.share).depth
         out = await revealed(session, session.suite.rescale(made))
         return out.double() * 2.0**-f, rounds
 
-    outcome = await run_parties(program, n, suite, f)
+    outcome = await run_parties(program, n, suite, f, ring)
     assert all(torch.equal(out, outcome.results[0][0]) for out, _ in outcome.results)
-    real = ring.double() * 2.0**-scale
+    real = elements.double() * 2.0**-scale
     return real, outcome.results[0][0], max(rounds for _, rounds in outcome.results)
 
 
-async def counted(secret: Secret, n: int) -> Cost:
-    """What 64 elements at f = 22 cost, as the links saw it."""
+async def counted(secret: Secret, n: int, ring: Ring = RING) -> Cost:
+    """What 64 elements at the ring's own scale cost, as the links saw it."""
 
     async def run(session: Session) -> int:
-        x = given(session, encode(torch.linspace(0.5, 4.0, 64), 22))
+        x = given(session, encode(torch.linspace(0.5, 4.0, 64), ring.scale_bits))
         return (await secret(session.suite, x).share).depth
 
-    outcome = await run_parties(run, n)
+    outcome = await run_parties(run, n, ring=ring)
     return cost_of(outcome, n, max(outcome.results))

@@ -10,26 +10,31 @@ from hypothesis import strategies as st
 
 from protocols.additive import AdditiveSuite
 from protocols.clear import ClearSuite
-from protocols.functions.costs import COSTS
+from protocols.functions.costs import COSTS, SMALL_COSTS
 from protocols.functions.exponential import exp
 from protocols.functions.inverse import divide, log, reciprocal, rsqrt, sqrt
 from protocols.functions.power import power
 from protocols.functions.sigmoid import elu, erf, gelu
 from protocols.functions.trigonometric import cos, sin, tan
+from protocols.ring.ring import RING, Ring
 from protocols.shares import Sharing
 from protocols.suite import Suite
 from tests.protocols.functions.cases import CASES, computed, counted, magnitudes
 
+SMALL = Ring(48)
+
 SETTINGS = pytest.mark.parametrize(
-    ("suite", "n", "f", "lifted"),
+    ("suite", "n", "f", "lifted", "ring"),
     [
-        (ClearSuite, 2, 22, False),
-        (AdditiveSuite, 2, 22, False),
-        (AdditiveSuite, 2, 22, True),
-        (AdditiveSuite, 3, 16, False),
-        (AdditiveSuite, 2, 16, True),
+        (ClearSuite, 2, 22, False, RING),
+        (AdditiveSuite, 2, 22, False, RING),
+        (AdditiveSuite, 2, 22, True, RING),
+        (AdditiveSuite, 3, 16, False, RING),
+        (AdditiveSuite, 2, 16, True, RING),
+        (AdditiveSuite, 3, 16, False, SMALL),
+        (AdditiveSuite, 2, 16, True, SMALL),
     ],
-    ids=["clear", "f22", "2f44", "three-f16", "2f32"],
+    ids=["clear", "f22", "2f44", "three-f16", "2f32", "ring48", "ring48-2f32"],
 )
 NAMES = pytest.mark.parametrize("name", list(CASES))
 
@@ -37,10 +42,11 @@ NAMES = pytest.mark.parametrize("name", list(CASES))
 @NAMES
 @SETTINGS
 async def test_errors_stay_below_what_is_stated(
-    name: str, suite: type[Suite], n: int, f: int, lifted: bool
+    name: str, suite: type[Suite], n: int, f: int, lifted: bool, ring: Ring
 ) -> None:
     case = CASES[name]
-    x, got, _ = await computed(case.secret, case.values(f), f, suite, n, lifted=lifted)
+    values = case.values(f, ring)
+    x, got, _ = await computed(case.secret, values, f, suite, n, lifted=lifted, ring=ring)
     exact = case.plain(x)
     steps = (got - exact).abs() * 2.0**f
     # A step more: the result was rounded to be looked at, and so was what waits at scale 2f.
@@ -92,7 +98,7 @@ async def test_beyond_the_domain(f: int, owner: int | None) -> None:
 @pytest.mark.parametrize("f", [16, 22])
 @pytest.mark.parametrize("lifted", [False, True])
 async def test_quotients(f: int, lifted: bool) -> None:
-    y = magnitudes(f, -8)
+    y = magnitudes(f, least=-8)
     y = torch.cat([y[y < 2.0**12], -y[y < 2.0**12]])
     x = torch.linspace(-60, 60, len(y), dtype=torch.float64)
 
@@ -168,10 +174,15 @@ def test_any_values(values: list[float]) -> None:
 
 
 def test_every_function_declares_its_cost() -> None:
-    assert set(CASES) == set(COSTS)
+    assert set(CASES) == set(COSTS) == set(SMALL_COSTS)
 
 
 @NAMES
 @pytest.mark.parametrize("n", [2, 3])
 async def test_costs_are_those_declared(name: str, n: int) -> None:
     assert await counted(CASES[name].secret, n) == COSTS[name]
+
+
+@NAMES
+async def test_costs_in_the_small_ring_are_those_declared(name: str) -> None:
+    assert await counted(CASES[name].secret, 2, SMALL) == SMALL_COSTS[name]

@@ -8,6 +8,7 @@ import torch
 from protocols.errors import ShapeError
 from protocols.functions.series import Curve, Parity, Period, fitted
 from protocols.powers import power_of_two, wave_powers
+from protocols.ring.ring import RING, Ring
 from tests.protocols.ringvalues import uniform
 
 FITS: list[tuple[Curve, float]] = [
@@ -48,10 +49,12 @@ def test_a_constant_is_added() -> None:
 
 def test_periods() -> None:
     assert Period(5, 3).length == pytest.approx(32 / 3)
-    assert Period(5, 3).turn(59) == 3
-    assert Period(5, 3).turn(22) == 3 << 37
-    with pytest.raises(ShapeError, match="period"):
-        Period(5, 3).turn(60)
+    assert Period(5, 3).turn(59, RING) == 3
+    assert Period(5, 3).turn(22, RING) == 3 << 37
+    assert Period(5, 3).turn(43, Ring(48)) == 3 << 16
+    for scale_bits, ring in ((60, RING), (44, Ring(48))):
+        with pytest.raises(ShapeError, match=f"period.*{ring}"):
+            Period(5, 3).turn(scale_bits, ring)
 
 
 def test_powers_of_two() -> None:
