@@ -66,15 +66,15 @@ def with_device(config: Config, device: str | None) -> Config:
 
 
 def check_device(computation: ComputationSettings) -> None:
-    """Looks whether the device is there, before anybody is connected.
+    """Looks whether the device is there and gets it ready, before anybody is connected.
 
     Raises:
         DeviceError: it is not.
     """
     if computation.cuda is not None:
-        from protocols.cuda.device import check_cuda
+        from protocols.cuda.device import prepare_cuda
 
-        check_cuda(computation.cuda)
+        prepare_cuda(computation.cuda)
 
 
 def open_device(computation: ComputationSettings, busy: Hold, workers: int = 1) -> Device:

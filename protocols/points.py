@@ -44,7 +44,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 from torch import Tensor
 
-from protocols.ring.library import kernels
+from protocols.ring.library import cuda_kernels, kernels
 from protocols.ring.tree_loops import Words
 
 __all__ = ["LEAF_BITS", "SLICE", "Permutation", "deal", "evaluate", "key_words", "slice_count"]
@@ -102,6 +102,9 @@ def deal(seeds: tuple[Tensor, Tensor], r: Tensor, low: int, window: int, public:
         (m * key_words,), slice by slice, in each level by level, in each all lower words first.
     """
     if r.device.type != "cpu":
+        there = cuda_kernels(r.device).point_keys(seeds, r, low, window, public)
+        if there is not None:
+            return there
         operands = (seeds[0].cpu(), seeds[1].cpu()), r.cpu(), low, window, public.cpu()
         return deal(*operands).to(r.device)
     trees, levels = kernels(r).trees, _levels(window)
@@ -135,6 +138,10 @@ def evaluate(
         first: which of the two parties this is.
     """
     if x.device.type != "cpu":
+        kernels_there = cuda_kernels(x.device)
+        there = kernels_there.point_sums(seeds, words, public, x, low, window, first)
+        if there is not None:
+            return there
         operands = seeds.cpu(), words.cpu(), public.cpu(), x.cpu(), low, window, first
         return evaluate(*operands).to(x.device)
     trees, levels = kernels(x).trees, _levels(window)

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from protocols.label import Label
+from protocols.ring.library import cuda_kernels
 
 __all__ = ["SLICE_WORDS", "Key", "Purpose", "Stream"]
 
@@ -35,6 +36,7 @@ _SLICE = 8 * SLICE_WORDS
 
 _ZEROS = bytes(_SLICE)
 _BLOCK = 16
+_HALF = 4
 _CPU = torch.device("cpu")
 
 Purpose: TypeAlias = Literal["mask", "bits", "deal", "zero"]
@@ -160,22 +162,38 @@ class Stream:
 class PlacedStream(Stream):
     """The same stream in the memory of a device.
 
-    The processor encrypts into pinned memory, and the device fetches it from there on the current
-    stream (docs/gpu.md says why).
+    The device encrypts where its kernels are compiled. Else the processor does so into pinned
+    memory, and the device fetches it from there on the current stream.
     """
 
-    __slots__ = ("_place",)
+    __slots__ = ("_at", "_names", "_place")
 
     def __init__(self, key: bytes, counter: bytes, place: torch.device) -> None:
         super().__init__(key, counter)
-        self._place = place
+        self._names, self._place = (key, counter), place
+        self._at: int | None = 0
 
     def words(self, shape: Sequence[int], dtype: torch.dtype = torch.int64) -> torch.Tensor:
         size = prod(shape) * dtype.itemsize
+        # A stream is encrypted on one side from front to back: kernels may come in between.
+        if self._at is not None:
+            count, by = size // _HALF, cuda_kernels(self._place)
+            halves = by.keystream(*self._names, self._at, count, self._place)
+            if halves is not None:
+                self._at += count
+                return halves.view(dtype).view(tuple(shape))
+            self._skip()
         pinned = torch.empty(size + _BLOCK, dtype=torch.uint8, pin_memory=True)
         self._encrypt(_zeros(size), pinned.numpy().data)
         words = pinned[:size].view(dtype).view(tuple(shape))
         return words.to(self._place, non_blocking=True)
+
+    def _skip(self) -> None:
+        """From here on the processor encrypts, from where the device has come to."""
+        for begin in range(0, _HALF * (self._at or 0), _SLICE):
+            size = min(_SLICE, _HALF * (self._at or 0) - begin)
+            self._encryptor.update(memoryview(_ZEROS)[:size])
+        self._at = None
 
     def hidden(self, value: torch.Tensor) -> torch.Tensor:
         return value ^ self.words(tuple(value.shape), value.dtype)

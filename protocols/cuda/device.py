@@ -26,8 +26,9 @@ from torch.utils._pytree import tree_leaves
 
 from protocols.device import INLINE_WORK, Device, Hold
 from protocols.errors import DeviceError
+from protocols.ring.library import load_cuda_kernels
 
-__all__ = ["CudaDevice", "DetachedDevice", "check_cuda"]
+__all__ = ["CudaDevice", "DetachedDevice", "check_cuda", "prepare_cuda"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -139,8 +140,7 @@ class CudaDevice(DetachedDevice):
     """
 
     def __init__(self, busy: Hold = nullcontext, workers: int = 2, index: int = 0) -> None:
-        check_cuda(index)
-        super().__init__(busy, workers, torch.device("cuda", index))
+        super().__init__(busy, workers, prepare_cuda(index))
         self._streams = threading.local()
 
     def _on_worker(self, kernel: Callable[[], T]) -> Callable[[], T]:
@@ -178,6 +178,18 @@ class CudaDevice(DetachedDevice):
             stream = self._streams.stream = torch.cuda.Stream(self.place)  # type: ignore[no-untyped-call]
         with torch.cuda.stream(stream):
             yield stream
+
+
+def prepare_cuda(index: int) -> torch.device:
+    """A CUDA device with its kernels compiled; takes some seconds the first time.
+
+    Raises:
+        DeviceError: torch sees no such device here.
+    """
+    check_cuda(index)
+    place = torch.device("cuda", index)
+    load_cuda_kernels(place)
+    return place
 
 
 def check_cuda(index: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from protocols.cuda.choice import Candidate, Choice, cuda_seconds
@@ -45,3 +46,28 @@ class CudaKernels(PlainKernels):
 
     def deal_waves(self, r: Tensor, turn: int, count: int, scale: float) -> Tensor:
         return deal_waves(r, turn, count, scale)
+
+    def keystream(
+        self, key: bytes, counter: bytes, skip: int, count: int, place: torch.device
+    ) -> Tensor | None:
+        """So many half-words of AES-CTR after the first `skip`, int32; None: ask the processor."""
+        return None
+
+    def point_keys(
+        self, seeds: tuple[Tensor, Tensor], r: Tensor, low: int, window: int, public: Tensor
+    ) -> Tensor | None:
+        """`protocols.points.deal` on the device; None: ask the processor."""
+        return None
+
+    def point_sums(
+        self,
+        seeds: Tensor,
+        words: Tensor,
+        public: Tensor,
+        x: Tensor,
+        low: int,
+        window: int,
+        first: bool,
+    ) -> Tensor | None:
+        """`protocols.points.evaluate` on the device; None: ask the processor."""
+        return None

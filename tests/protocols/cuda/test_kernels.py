@@ -10,6 +10,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from protocols.chunks import chunk_bits, look_up, table_dtype
+from protocols.cuda.choice import cuda_seconds
+from protocols.cuda.compiler import Launch, compiled
+from protocols.cuda.fused import FusedKernels
 from protocols.cuda.kernels import CudaKernels
 from protocols.cuda.limbs import by_floats
 from protocols.points import deal, evaluate, key_words
@@ -21,6 +24,7 @@ from protocols.ring.library import kernels, load_kernels
 from protocols.ring.matmul import matmul
 from tests.protocols.cuda.gpu import CUDA_MARKS
 from tests.protocols.cuda.pretended import PLACE, Pretending
+from tests.protocols.cuda.translated import COMPILER, translated
 
 pytestmark = pytest.mark.timeout(120)  # the first run compiles the kernels
 
@@ -110,12 +114,42 @@ STEPS: dict[str, Step] = {
 }
 
 
-@pytest.fixture(params=["pretended", pytest.param("cuda", marks=CUDA_MARKS)])
+@pytest.fixture(scope="module")
+def loops(tmp_path_factory: pytest.TempPathFactory) -> Launch:
+    """The kernels of loops.cu, run by the processor."""
+    if COMPILER is None:
+        pytest.skip("no compiler for C++ here")
+    return translated(tmp_path_factory.mktemp("loops"))
+
+
+@pytest.fixture(scope="module")
+def loops_there() -> Launch:
+    """The kernels of loops.cu on a device."""
+    return compiled(PLACE)
+
+
+@pytest.fixture(
+    params=[
+        "operators",
+        "compiled",
+        pytest.param("cuda-operators", marks=CUDA_MARKS),
+        pytest.param("cuda-compiled", marks=CUDA_MARKS),
+    ]
+)
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Where tensors are put: on a device that is not there, and on one that is."""
-    pretended = request.param == "pretended"
-    if pretended:
-        monkeypatch.setattr(library._library(), "cuda", CudaKernels(lambda compute: 1.0))
+    """Where tensors are put: on a device that is not there, and on one that is.
+
+    There they meet torch's operators, or compiled kernels.
+    """
+    pretended = not request.param.startswith("cuda")
+    clock = (lambda compute: 1.0) if pretended else cuda_seconds
+    if request.param == "compiled":
+        chosen = FusedKernels(request.getfixturevalue("loops"), clock)
+    elif request.param == "cuda-compiled":
+        chosen = FusedKernels(request.getfixturevalue("loops_there"))
+    else:
+        chosen = CudaKernels(clock)
+    monkeypatch.setattr(library._library(), "fused", {0: chosen})
     with Pretending() if pretended else nullcontext():
         yield PLACE
 

@@ -13,16 +13,21 @@ import torch
 from torch import Tensor
 
 from mpcnet.session import Session
+from protocols.additive import AdditiveSuite
 from protocols.clear import ClearSuite
 from protocols.cuda import device as cuda_device
 from protocols.cuda.device import CudaDevice
+from protocols.cuda.fused import FusedKernels
 from protocols.cuda.kernels import CudaKernels
 from protocols.device import Device
 from protocols.prg import Key
 from protocols.ring import library
-from tests.parties import Devices, run_parties
+from protocols.ring.ring import Ring
+from protocols.suite import Suite
+from tests.parties import Devices, PointSuite, run_parties
 from tests.protocols.cuda.gpu import needs_cuda
 from tests.protocols.cuda.pretended import PretendedDevice, Pretending, lodged
+from tests.protocols.cuda.translated import COMPILER, translated
 from transports import Exchange
 
 X = torch.linspace(-3, 3, 2 * 3 * 8 * 8).view(2, 3, 8, 8)
@@ -69,9 +74,19 @@ def same_keys(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return again
 
 
-@pytest.fixture
-def pretending(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(library._library(), "cuda", CudaKernels(lambda compute: 1.0))
+@pytest.fixture(params=["operators"])
+def pretending(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """The device that is not there, which computes with torch's operators or with loops.cu."""
+    there: CudaKernels = CudaKernels(lambda compute: 1.0)
+    if request.param == "compiled":
+        if COMPILER is None:
+            pytest.skip("no compiler for C++ here")
+        there = FusedKernels(translated(tmp_path_factory.mktemp("loops")), lambda compute: 1.0)
+    monkeypatch.setattr(library._library(), "fused", {0: there})
     with Pretending():
         yield
 
@@ -91,7 +106,12 @@ def same(left: Sequence[Tensor], right: Sequence[Tensor]) -> None:
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("ranks", [(0,), (1, 2)], ids=["first", "last-and-dealer"])
+@pytest.mark.parametrize(
+    ("ranks", "pretending"),
+    [((0,), "operators"), ((1, 2), "compiled")],
+    ids=["first", "last-and-dealer"],
+    indirect=["pretending"],
+)
 @pytest.mark.usefixtures("pretending")
 async def test_a_device_gives_the_bits_of_the_cpu(
     ranks: tuple[int, ...], same_keys: Callable[[], None]
@@ -129,6 +149,25 @@ async def test_large_work_goes_through_workers(same_keys: Callable[[], None]) ->
     there = await run_parties(middling, device=pretended(0, 2))
     same(here.results, there.results)
     assert there.rounds == here.rounds
+
+
+@pytest.mark.parametrize("suite", [AdditiveSuite, PointSuite])
+@pytest.mark.parametrize("pretending", ["operators", "compiled"], indirect=True)
+@pytest.mark.usefixtures("pretending")
+async def test_the_smaller_ring_and_point_functions_on_a_device(
+    suite: type[Suite], same_keys: Callable[[], None]
+) -> None:
+    async def program(session: Session) -> Tensor:
+        given = torch.linspace(-3, 3, 100)
+        x = session.share(given if session.rank == 0 else None, owner=0, shape=given.shape)
+        chosen = torch.where(x > 0.5, x * x, torch.sin(x))
+        return await torch.relu(chosen - x).reveal()
+
+    here = await run_parties(program, suite=suite, ring=Ring(48))
+    same_keys()
+    there = await run_parties(program, suite=suite, ring=Ring(48), device=pretended(0, 1, 2))
+    same(here.results, there.results)
+    assert there.online_bits == here.online_bits
 
 
 class BrokenDevice(PretendedDevice):
