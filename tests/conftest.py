@@ -1,9 +1,10 @@
 """For all tests: one torch thread, no noise from the log, and an end to every clean-up."""
 
+import asyncio
 import faulthandler
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
@@ -11,6 +12,25 @@ import torch
 
 CLEAN_UP_S = 60.0
 _STDERR = pytest.StashKey[int]()
+
+
+class CheckedLoop(asyncio.SelectorEventLoop):
+    """A loop in debug mode that remembers no stacks.
+
+    It refuses callbacks from other threads, sockets that block and callbacks that are coroutines,
+    and it reports slow callbacks and where coroutines that nobody awaited came from. What futures,
+    tasks and handles ask is whether to keep the whole stack that made them, to show it in a log:
+    that took half of the time of all tests. MPCNET_TEST_STACKS=1 brings it back.
+    """
+
+    def get_debug(self) -> bool:
+        return False
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """With one factory, tests keep their names."""
+    stacks = "MPCNET_TEST_STACKS" in os.environ
+    return {"loop": asyncio.SelectorEventLoop if stacks else CheckedLoop}
 
 
 def pytest_configure(config: pytest.Config) -> None:
