@@ -10,27 +10,15 @@ import pytest
 import structlog
 import torch
 
+from tests.loops import CheckedLoop
+
 CLEAN_UP_S = 60.0
 _STDERR = pytest.StashKey[int]()
 
 
-class CheckedLoop(asyncio.SelectorEventLoop):
-    """A loop in debug mode that remembers no stacks.
-
-    It refuses callbacks from other threads, sockets that block and callbacks that are coroutines,
-    and it reports slow callbacks and where coroutines that nobody awaited came from. What futures,
-    tasks and handles ask is whether to keep the whole stack that made them, to show it in a log:
-    that took half of the time of all tests. MPCNET_TEST_STACKS=1 brings it back.
-    """
-
-    def get_debug(self) -> bool:
-        return False
-
-
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """With one factory, tests keep their names."""
-    stacks = "MPCNET_TEST_STACKS" in os.environ
-    return {"loop": asyncio.SelectorEventLoop if stacks else CheckedLoop}
+    return {"checked": CheckedLoop}
 
 
 def pytest_configure(config: pytest.Config) -> None:
