@@ -18,7 +18,7 @@ from apps.speech.live.gateway import Gateway
 from apps.speech.live.switchboard import Heard, Pace, Switchboard, follow
 from mpcnet import Session
 from mpcnet.errors import AppError
-from tests.apps.speech.test_live import CONFIG, network, speech, whole_pass
+from tests.apps.speech.tiny_live import CONFIG, network, speech, whole_pass
 
 DELTA = "conversation.item.input_audio_transcription.delta"
 COMPLETED = "conversation.item.input_audio_transcription.completed"

@@ -11,44 +11,16 @@ import torch
 from torch import Tensor
 
 import mpcnet
-from apps.speech.config import SpeechConfig
 from apps.speech.decoding import greedy_decode
-from apps.speech.features import log_mel
 from apps.speech.live.capture import Block, paced
 from apps.speech.live.feed import Chunk, Feed
 from apps.speech.live.meter import Meter
 from apps.speech.live.steps import Step
 from apps.speech.live.switchboard import Heard, Pace, Switchboard, follow, listen
 from apps.speech.live.voice import VoiceGate
-from apps.speech.prompt_model import LayerShape
 from mpcnet import Session
 from mpcnet.errors import AppError
-
-CONFIG = SpeechConfig(
-    architecture="prompt",
-    layers=(LayerShape(6, 2, 2), LayerShape(5, 2, 1)),
-    level="running",
-    input_type="power_spectrum",
-    num_features=6,
-    width=4,
-    sample_rate=8000,
-    alphabet=("", "one", "two", "three"),
-    separator=" ",
-    tail_frames=8,
-)
-
-
-def network() -> torch.nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        return CONFIG.build().requires_grad_(False)
-
-
-def speech(seconds: float, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    loud = torch.rand(20, generator=generator).repeat_interleave(int(seconds * 400) + 1)
-    noise = torch.randn(int(seconds * 8000), generator=generator)
-    return 0.3 * noise * loud[: len(noise)]
+from tests.apps.speech.tiny_live import CONFIG, network, speech, whole_pass
 
 
 async def at_once(waveforms: Sequence[Tensor], block: int = 1000) -> AsyncIterator[Block]:
@@ -80,13 +52,6 @@ async def run_live(
     meter, _ = await mpcnet.local(2).run(program)
     assert meter is not None
     return heard, meter
-
-
-def whole_pass(waveform: Tensor, frames: int) -> Tensor:
-    features = log_mel(waveform, CONFIG)
-    padded = torch.nn.functional.pad(features, (0, frames - features.shape[1]))
-    logits: Tensor = network()(padded[None])[0]
-    return logits
 
 
 def logits_of(heard: Sequence[Heard], utterance: int) -> Tensor:
