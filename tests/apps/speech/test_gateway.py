@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 import mpcnet
 from apps.speech.decoding import greedy_decode
+from apps.speech.live.client import of_file, of_stream, talk
 from apps.speech.live.conversation import Conversation
 from apps.speech.live.gateway import Gateway
 from apps.speech.live.switchboard import Heard, Pace, Switchboard, follow
@@ -139,6 +144,16 @@ async def test_two_clients_and_one_who_leaves_in_mid_word() -> None:
                 assert event["type"] != "error"
             transcripts.append(event["transcript"])
 
+    async def pipe(url: str) -> None:
+        """The client on the command line, with samples on its standard input."""
+        sound = io.BytesIO((waveforms[0] * 32767).to(torch.int16).numpy().tobytes() + b"!")
+        pieces: list[str] = []
+        transcript = await talk(url, of_stream(sound, 8000), 8000, pieces.append)
+        assert "".join(pieces) == transcript
+        transcripts.append(transcript)
+        with pytest.raises(AppError, match="the gateway says"):
+            await talk(url, of_stream(sound, 8000), 8000, pieces.append)  # nothing is left
+
     async def strangers(url: str) -> None:
         async with aiohttp.ClientSession() as http:
             elsewhere = {"Origin": "https://elsewhere.example"}
@@ -153,14 +168,16 @@ async def test_two_clients_and_one_who_leaves_in_mid_word() -> None:
         board = Switchboard(session, model, CONFIG, owner=0, pace=Pace(0.4))
         running = asyncio.ensure_future(board.run())
         gateway = await Gateway.open(board)
-        await asyncio.gather(strangers(gateway.url), *(speak(gateway.url, n) for n in range(2)))
+        await asyncio.gather(
+            strangers(gateway.url), *(speak(gateway.url, n) for n in range(2)), pipe(gateway.url)
+        )
         await gateway.close()
         board.close()
         await running
 
     await mpcnet.local(2).run(program)
     sound = (waveforms[0] * 32767).to(torch.int16).float() / 32768
-    assert transcripts == [greedy_decode(whole_pass(sound, 80), CONFIG)]
+    assert transcripts == 2 * [greedy_decode(whole_pass(sound, 80), CONFIG)]
 
 
 async def test_the_gateway_listens_on_this_machine_alone() -> None:
@@ -168,3 +185,19 @@ async def test_the_gateway_listens_on_this_machine_alone() -> None:
     for host in ("0.0.0.0", "192.0.2.1", "example.org"):
         with pytest.raises(AppError, match="proxy"):
             await Gateway.open(board, host)
+
+
+async def test_a_file_is_sent_as_fast_as_it_was_spoken(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "short.wav", np.full((4410, 2), 0.5), 44_100)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    sound = b"".join([block async for block in of_file(tmp_path / "short.wav")])
+    assert loop.time() - begun >= 0.1
+    assert len(sound) == 2 * 1600
+
+
+async def test_a_client_without_a_gateway_says_so() -> None:
+    with pytest.raises(AppError, match="no gateway answers"):
+        await talk(
+            "ws://127.0.0.1:1/v1/realtime", of_stream(io.BytesIO(), 8000), 8000, lambda _: None
+        )

@@ -1,0 +1,120 @@
+"""A speech client on the command line: a WAV file, or samples on standard input, to a gateway.
+
+python -m apps.speech.live.client ws://127.0.0.1:8765/v1/realtime recording.wav
+arecord -t raw -f S16_LE -r 16000 | python -m apps.speech.live.client URL --rate 16000
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import aiohttp
+import msgspec
+import torch
+
+from apps.speech.audio import read_wav, resample
+from apps.speech.live.capture import BLOCK_S, paced
+from mpcnet.errors import AppError
+
+__all__ = ["main", "of_file", "of_stream", "talk"]
+
+_FILE_RATE = 16_000
+_EVENT = "conversation.item.input_audio_transcription"
+
+
+async def of_file(path: Path) -> AsyncIterator[bytes]:
+    """A recording as 16-bit samples at 16 kHz, as fast as it was spoken."""
+    waveform, rate = read_wav(path)
+    async for block in paced([(resample(waveform, rate, _FILE_RATE), _FILE_RATE)]):
+        yield (block.samples.clamp(-1, 1) * 32767).to(torch.int16).numpy().tobytes()
+
+
+async def of_stream(stream: BinaryIO, rate: int) -> AsyncIterator[bytes]:
+    """Raw 16-bit little-endian mono samples, as they come."""
+    size = 2 * round(BLOCK_S * rate)
+    while sound := await asyncio.to_thread(stream.read, size):
+        yield sound[: len(sound) // 2 * 2]
+
+
+async def talk(
+    url: str, sound: AsyncIterator[bytes], rate: int, show: Callable[[str], None]
+) -> str:
+    """Sends the sound as one utterance.
+
+    Args:
+        show: is told each piece of text when it comes.
+
+    Returns:
+        The whole transcript.
+
+    Raises:
+        AppError: nobody listens there, or the transcription failed.
+    """
+    try:
+        async with aiohttp.ClientSession() as http, http.ws_connect(url) as socket:
+            sending = asyncio.ensure_future(_send(socket, sound, rate))
+            try:
+                return await _receive(socket, show)
+            finally:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+    except aiohttp.ClientError as error:
+        raise AppError(f"no gateway answers at {url}: {error}") from error
+
+
+async def _send(
+    socket: aiohttp.ClientWebSocketResponse, sound: AsyncIterator[bytes], rate: int
+) -> None:
+    format_ = {"format": {"type": "audio/pcm", "rate": rate}, "turn_detection": None}
+    session = {"type": "transcription", "audio": {"input": format_}}
+    await socket.send_json({"type": "session.update", "session": session})
+    async for block in sound:
+        audio = base64.b64encode(block).decode()
+        await socket.send_json({"type": "input_audio_buffer.append", "audio": audio})
+    await socket.send_json({"type": "input_audio_buffer.commit"})
+
+
+async def _receive(socket: aiohttp.ClientWebSocketResponse, show: Callable[[str], None]) -> str:
+    async for message in socket:
+        event = msgspec.json.decode(message.data, type=dict[str, msgspec.Raw])
+        kind = msgspec.json.decode(event["type"], type=str)
+        if kind == f"{_EVENT}.delta":
+            show(msgspec.json.decode(event["delta"], type=str))
+        elif kind == f"{_EVENT}.completed":
+            return msgspec.json.decode(event["transcript"], type=str)
+        elif kind in ("error", f"{_EVENT}.failed"):
+            error = msgspec.json.decode(event["error"], type=dict[str, str | None])
+            raise AppError(f"the gateway says: {error.get('message')}")
+    raise AppError("the gateway closed the connection before the text was whole")
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("url", help="of the gateway")
+    parser.add_argument("recording", nargs="?", type=Path, help="WAV; default: standard input")
+    parser.add_argument("--rate", type=int, default=16_000, help="of standard input")
+    arguments = parser.parse_args()
+    if arguments.recording is not None:
+        sound, rate = of_file(arguments.recording), _FILE_RATE
+    else:
+        sound, rate = of_stream(sys.stdin.buffer, arguments.rate), arguments.rate
+    try:
+        asyncio.run(talk(arguments.url, sound, rate, _show))
+    except AppError as error:
+        raise SystemExit(f"mpcnet: {error}") from None
+    print()
+
+
+def _show(text: str) -> None:
+    print(text, end="", flush=True)
+
+
+if __name__ == "__main__":
+    main()
