@@ -16,7 +16,6 @@ from mpcnet.errors import AppError
 
 __all__ = [
     "DIGITS_WEIGHTS",
-    "LIVE_WEIGHTS",
     "ModelFileError",
     "Network",
     "SpeechConfig",
@@ -27,7 +26,6 @@ __all__ = [
 Network: TypeAlias = Wav2Letter | PromptNetwork
 
 DIGITS_WEIGHTS = Path(__file__).parent / "weights" / "digits.safetensors"
-LIVE_WEIGHTS = Path(__file__).parent / "weights" / "live-medium.safetensors"
 
 _METADATA_KEY = "speech_config"
 _MAX_SIZE = 1 << 20  # of a layer; keeps every shape within torch's integers

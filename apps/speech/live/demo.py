@@ -16,11 +16,13 @@ from rich.text import Text
 from safetensors.torch import load_file
 
 from apps.speech.audio import read_wav, resample
-from apps.speech.config import LIVE_WEIGHTS, load_model
+from apps.speech.config import SpeechConfig, load_model, save_model
 from apps.speech.decoding import greedy_decode
 from apps.speech.features import log_mel
 from apps.speech.live.meter import STAGES
+from apps.speech.prompt_model import LADDER
 from mpcnet.app import DemoPlan
+from mpcnet.errors import AppError
 
 __all__ = ["add_live_arguments", "conclude_live", "live_table", "plan_live"]
 
@@ -33,6 +35,10 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
     live.add_argument(
         "--live", action="store_true", help="stream the recordings as fast as they were spoken"
     )
+    live.add_argument("--weights", type=Path, metavar="FILE", help="of a model for streaming")
+    live.add_argument(
+        "--rung", choices=LADDER, help="no weights but random ones: of use for the meter alone"
+    )
     live.add_argument("--chunk", type=float, default=0.4, metavar="S", help="seconds of a chunk")
     live.add_argument(
         "--repeat", type=int, default=1, metavar="N", help="speak the recordings N times over"
@@ -40,8 +46,13 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def plan_live(arguments: argparse.Namespace, recordings: Sequence[Path], folder: Path) -> DemoPlan:
-    """Who brings what."""
-    config, _ = load_model(LIVE_WEIGHTS)
+    """Who brings what.
+
+    Raises:
+        AppError: the arguments do not say where weights come from.
+    """
+    weights = _weights(arguments, folder)
+    config, _ = load_model(weights)
     public: dict[str, Any] = {
         "model_owner": _MODEL,
         "recording_owner": _SPEAKER,
@@ -58,10 +69,40 @@ def plan_live(arguments: argparse.Namespace, recordings: Sequence[Path], folder:
                 "recordings": [str(path) for path in spoken],
                 "logits": str(logits),
             },
-            _MODEL: {**public, "weights": str(LIVE_WEIGHTS)},
+            _MODEL: {**public, "weights": str(weights)},
         },
-        extra={"recordings": spoken, "logits": logits, "live": True},
+        extra={"recordings": spoken, "weights": weights, "logits": logits, "live": True},
     )
+
+
+def _weights(arguments: argparse.Namespace, folder: Path) -> Path:
+    if (arguments.weights is None) == (arguments.rung is None):
+        raise AppError(
+            "--live needs either --weights FILE, of a model trained with `python -m "
+            "tools.train_speech --rung medium`, or --rung medium: random weights, whose text means "
+            "nothing, and whose meter tells as much"
+        )
+    if arguments.weights is not None:
+        given: Path = arguments.weights.resolve()
+        return given
+    width, layers = LADDER[arguments.rung]
+    config = SpeechConfig(
+        architecture="prompt",
+        layers=layers,
+        level="running",
+        input_type="power_spectrum",
+        num_features=40,
+        width=width,
+        sample_rate=8_000,
+        alphabet=("", *"0123456789"),
+        separator=" ",
+        tail_frames=20,
+    )
+    path = folder / "random.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(arguments.seed)  # public weights of a demonstration, nothing that hides
+        save_model(path, config, config.build())
+    return path
 
 
 def conclude_live(
@@ -70,7 +111,7 @@ def conclude_live(
     """The outcome: each transcript beside the plain model's, and the meter as it stood last."""
     private = results[_SPEAKER]["result"]
     logits = load_file(plan.extra["logits"])
-    config, model = load_model(LIVE_WEIGHTS)
+    config, model = load_model(plan.extra["weights"])
     truth = json.loads(truths.read_text())
     samples = []
     for i, (path, sample) in enumerate(

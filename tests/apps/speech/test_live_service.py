@@ -13,9 +13,9 @@ import torch
 
 import mpcnet
 from apps.speech.app import APP
-from apps.speech.config import SpeechConfig, save_model
+from apps.speech.config import SpeechConfig, load_model, save_model
 from apps.speech.program import LiveSettings, SpeechSettings
-from apps.speech.prompt_model import LayerShape
+from apps.speech.prompt_model import LADDER, LayerShape
 from mpcnet import Session
 from mpcnet.errors import AppError
 
@@ -34,11 +34,10 @@ CONFIG = SpeechConfig(
 
 
 @pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def weights(tmp_path: Path) -> Path:
     path = tmp_path / "live.safetensors"
     torch.manual_seed(2)
     save_model(path, CONFIG, CONFIG.build())
-    monkeypatch.setattr("apps.speech.live.demo.LIVE_WEIGHTS", path)
     return path
 
 
@@ -51,14 +50,29 @@ def recordings(tmp_path: Path) -> list[Path]:
     return paths
 
 
+def parsed(options: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    APP.add_demo_arguments(parser)
+    return parser.parse_args(options)
+
+
+def test_a_live_demonstration_needs_weights_or_says_that_they_are_random(tmp_path: Path) -> None:
+    for options in ([], ["--rung", "small", "--weights", "some.safetensors"]):
+        with pytest.raises(AppError, match="--weights FILE"):
+            APP.demo(parsed(["--live", *options]), tmp_path)
+    with pytest.raises(AppError, match="--full-width"):
+        APP.demo(parsed(["--live", "--full-width"]), tmp_path)
+    plan = APP.demo(parsed(["--live", "--rung", "small", "--repeat", "2"]), tmp_path)
+    assert len(plan.extra["recordings"]) == 12
+    config, _ = load_model(plan.extra["weights"])
+    assert config.layers == LADDER["small"][1]
+
+
 async def test_a_live_demonstration_says_what_the_plain_model_says(
     weights: Path, recordings: list[Path], tmp_path: Path
 ) -> None:
-    parser = argparse.ArgumentParser()
-    APP.add_demo_arguments(parser)
-    plan = APP.demo(
-        parser.parse_args(["--live", "--chunk", "0.1", *map(str, recordings)]), tmp_path
-    )
+    own = ["--live", "--weights", str(weights), "--chunk", "0.1", *map(str, recordings)]
+    plan = APP.demo(parsed(own), tmp_path)
     settings = {
         name: msgspec.convert(table, SpeechSettings, dec_hook=lambda _, path: Path(path))
         for name, table in plan.settings.items()
@@ -88,7 +102,7 @@ async def test_a_live_demonstration_says_what_the_plain_model_says(
     APP.table(outcome)
 
 
-async def test_a_live_run_cannot_be_prepared(weights: Path) -> None:
+async def test_a_live_run_cannot_be_prepared() -> None:
     settings = SpeechSettings(
         model_owner="a", recording_owner="b", model=CONFIG, live=LiveSettings()
     )
