@@ -73,7 +73,8 @@ class Conversation:
     """One client's side of the story: takes its messages, and makes the events that answer.
 
     Sound goes on at once, chunk by chunk, so a client need not commit before it hears of text;
-    what it commits is the end of an utterance. What it clears was sent, but its text is dropped.
+    what it commits is the end of an utterance. What it clears was sent, but its text is dropped;
+    where utterances end at pauses, only of one whose text has begun.
 
     Attributes:
         rate: samples a second of what the client sends.

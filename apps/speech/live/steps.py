@@ -34,6 +34,10 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
     stream: Annotated[int, msgspec.Meta(ge=0, lt=MAX_STREAMS)] = 0
     frames: Annotated[int, msgspec.Meta(ge=0, le=MAX_CHUNK_FRAMES)] = 0
 
+    def __post_init__(self) -> None:
+        if (self.kind == "chunk") != (self.frames > 0):
+            raise ValueError("a chunk has frames, and nothing else has any")
+
 
 class Speakers(Protocol):
     """The party with the sound, as the program sees it."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor
@@ -199,6 +200,14 @@ async def test_sound_faster_than_speech_has_to_wait() -> None:
     assert not waiting.done()  # 136 frames wait, and 128 may
     fill(source)
     await waiting
+
+
+@pytest.mark.parametrize(
+    "step", [["chunk", 0, 0], ["end", 0, 4], ["chunk", 0, 1 << 13], ["chunk", 256, 4], ["jump", 0]]
+)
+def test_a_step_that_makes_no_sense_is_refused(step: list[object]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(step, Step)
 
 
 async def test_what_nobody_waits_for_is_dropped() -> None:
