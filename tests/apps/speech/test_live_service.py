@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import io
 from pathlib import Path
 
 import msgspec
@@ -14,6 +16,7 @@ import torch
 import mpcnet
 from apps.speech.app import APP
 from apps.speech.config import SpeechConfig, load_model, save_model
+from apps.speech.live.client import of_stream, talk
 from apps.speech.program import LiveSettings, SpeechSettings
 from apps.speech.prompt_model import LADDER, LayerShape
 from mpcnet import Session
@@ -100,6 +103,38 @@ async def test_a_live_demonstration_says_what_the_plain_model_says(
     assert outcome["meter"]["chunks"] >= 4
     assert any("behind" in line and line.endswith(".") for line in lines)
     APP.table(outcome)
+
+
+async def test_the_speakers_party_serves_clients_until_it_is_ended(
+    weights: Path, tmp_path: Path
+) -> None:
+    roles = {"recording_owner": "speaker", "model_owner": "model"}
+    live = LiveSettings(listen="127.0.0.1:0")
+    url = asyncio.get_running_loop().create_future()
+    said: list[str] = []
+
+    def events(name: str, fields: dict[str, object]) -> None:
+        what = str(fields.get("what"))
+        if what.startswith("speech clients at "):
+            url.set_result(what.removeprefix("speech clients at "))
+
+    async def program(session: Session) -> None:
+        own = {} if session.rank == 0 else {"weights": weights}
+        settings = SpeechSettings(**roles, **own, model=CONFIG, live=live)
+        running = asyncio.ensure_future(APP.run(session, settings, events))
+        if session.rank == 1:
+            await running
+        samples = (0.1 * torch.randn(2000) * 32767).to(torch.int16).numpy().tobytes()
+        said.append(await talk(await url, of_stream(io.BytesIO(samples), 8000), 8000, said.append))
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        raise EOFError("enough")
+
+    with pytest.raises(EOFError, match="enough"):
+        await mpcnet.local(["speaker", "model"]).run(program)
+    assert said[-1] == "".join(said[:-1])
+    with pytest.raises(AppError, match="no gateway answers"):
+        await talk(url.result(), of_stream(io.BytesIO(), 8000), 8000, said.append)
 
 
 async def test_a_live_run_cannot_be_prepared() -> None:
