@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,7 +18,10 @@ from apps.speech.live.feed import Feed
 from apps.speech.live.meter import Meter
 from apps.speech.live.voice import VoiceGate
 
-__all__ = ["BLOCK_S", "Block", "capture", "paced"]
+__all__ = ["BLOCK_S", "Block", "Turn", "capture", "paced"]
+
+Turn: TypeAlias = Callable[[bool, int, float], None]
+"""Is told whether an utterance begins or ends, its number, and after how many seconds of sound."""
 
 BLOCK_S = 0.02
 _LEAD_FRAMES = 30  # before the gate opened: a word begins softly
@@ -64,6 +68,7 @@ async def capture(
     feed: Feed,
     meter: Meter,
     gate: VoiceGate | None = None,
+    turn: Turn | None = None,
 ) -> None:
     """Feeds what is heard, until the blocks end.
 
@@ -72,15 +77,15 @@ async def capture(
             until a block says that it is the last.
     """
     ear: _Ear | None = None
+    before_s = 0.0
     async for block in blocks:
         if ear is None or ear.rate != block.rate:
-            if ear is not None:
-                ear.end()
-            ear = _Ear(block.rate, config, feed, meter, gate)
+            before_s += ear.end() if ear is not None else 0.0
+            ear = _Ear(block.rate, config, feed, meter, gate, turn, before_s)
         ear.hear(block)
         await feed.room()
         if block.last:
-            ear.end()
+            before_s += ear.end()
             ear = None
     if ear is not None:
         ear.end()
@@ -91,13 +96,21 @@ class _Ear:
     """One recording, from its first sample on."""
 
     def __init__(
-        self, rate: int, config: SpeechConfig, feed: Feed, meter: Meter, gate: VoiceGate | None
+        self,
+        rate: int,
+        config: SpeechConfig,
+        feed: Feed,
+        meter: Meter,
+        gate: VoiceGate | None,
+        turn: Turn | None,
+        before_s: float,
     ) -> None:
         self.rate = rate
         self._hop_s = config.hop_length / config.sample_rate
         self._resampler = Resampler(rate, config.sample_rate)
         self._features = FeatureStream(config)
-        self._feed, self._meter, self._gate = feed, meter, gate
+        self._feed, self._meter, self._gate, self._turn = feed, meter, gate, turn
+        self._before_s = before_s  # of sound, in recordings before this one
         self._lead: deque[tuple[Tensor, float]] = deque(maxlen=_LEAD_FRAMES)
         self._samples = self._frames = 0
         self._begun = 0.0
@@ -110,30 +123,42 @@ class _Ear:
         samples = torch.nan_to_num(block.samples.float(), 0.0, 1.0, -1.0).clamp(-1.0, 1.0)
         self._take(self._features.push(self._resampler.push(samples)))
 
-    def end(self) -> None:
-        """The recording is over, and so is an utterance that was under way."""
+    def end(self) -> float:
+        """The recording is over, and so is an utterance that was under way; its seconds."""
         self._take(self._features.push(self._resampler.flush()))
         self._take(self._features.flush())
-        self._feed.end_utterance()
+        seconds = self._samples / self.rate
+        self._end_utterance(seconds)
+        return seconds
 
     def _take(self, frames: Frames) -> None:
         count = frames.features.shape[1]
         moments = [self._begun + (self._frames + i + 1) * self._hop_s for i in range(count)]
         self._frames += count
+        first = self._frames - count
         if self._gate is None:
-            self._put(frames.features, moments)
+            self._put(frames.features, moments, first)
             return
         for i, (level_db, moment) in enumerate(zip(frames.level_db.tolist(), moments, strict=True)):
             was_open = self._gate.open
             (is_open,) = self._gate.push([level_db])
             self._lead.append((frames.features[:, i : i + 1], moment))
             if is_open:
-                self._put(torch.cat([f for f, _ in self._lead], dim=1), [m for _, m in self._lead])
+                lead = torch.cat([f for f, _ in self._lead], dim=1)
+                self._put(lead, [m for _, m in self._lead], first + i + 1 - len(self._lead))
                 self._lead.clear()
             elif was_open:
-                self._feed.end_utterance()
+                self._end_utterance((first + i + 1) * self._hop_s)
 
-    def _put(self, features: Tensor, moments: list[float]) -> None:
+    def _end_utterance(self, seconds: float) -> None:
+        if self._turn is not None and self._feed.begun:
+            self._turn(False, self._feed.utterance, self._before_s + seconds)
+        self._feed.end_utterance()
+
+    def _put(self, features: Tensor, moments: list[float], first: int) -> None:
+        """Frames from number `first` on, and when their sound was complete."""
         if moments:
+            if self._turn is not None and not self._feed.begun:
+                self._turn(True, self._feed.utterance, self._before_s + first * self._hop_s)
             self._feed.put(features, moments)
             self._meter.heard_s += len(moments) * self._hop_s

@@ -139,6 +139,16 @@ class Conversation:
             events.append(self._event(f"{_TRANSCRIPTION}.completed", **done))
         return events
 
+    def turn(self, begins: bool, utterance: int, seconds: float) -> list[Event]:
+        """An utterance begins or ends, after so many seconds of sound."""
+        if not self.detects_turns:
+            return []
+        name, field = ("started", "audio_start_ms") if begins else ("stopped", "audio_end_ms")
+        moment = {field: round(1e3 * seconds)}
+        return [
+            self._event(f"input_audio_buffer.speech_{name}", item_id=_item(utterance), **moment)
+        ]
+
     def fail(self, message: str) -> list[Event]:
         """No more text will come; says so of every utterance under way."""
         error = {"type": "transcription_error", "message": message}

@@ -112,6 +112,16 @@ class Feed:
         self._changed = changed
         self._taken = asyncio.Event()
 
+    @property
+    def utterance(self) -> int:
+        """The number of the utterance that the next frames belong to."""
+        return self._utterances[-1].number
+
+    @property
+    def begun(self) -> bool:
+        """Whether that one has frames already."""
+        return bool(self._utterances[-1].captured)
+
     # --- for what hears ---------------------------------------------------------------------------
 
     def put(self, features: Tensor, captured: Sequence[float]) -> None:

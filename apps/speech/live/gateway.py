@@ -139,7 +139,9 @@ class _Client:
 
     async def _speak(self) -> Meter:
         gate = VoiceGate() if self._conversation.detects_turns else None
-        return await self._board.transcribe(self._incoming(), self._tell, gate=gate)
+        return await self._board.transcribe(
+            self._incoming(), self._tell, gate=gate, turn=self._turn
+        )
 
     async def _incoming(self) -> AsyncIterator[Block]:
         while (block := await self._blocks.get()) is not None:
@@ -147,6 +149,9 @@ class _Client:
 
     def _tell(self, heard: Heard, _: Meter) -> None:
         self._answers.put_nowait(self._conversation.hear(heard))
+
+    def _turn(self, begins: bool, utterance: int, seconds: float) -> None:
+        self._answers.put_nowait(self._conversation.turn(begins, utterance, seconds))
 
     def _over(self, task: asyncio.Task[Meter]) -> None:
         if not task.cancelled() and task.exception() is not None:

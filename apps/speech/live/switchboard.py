@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from apps.speech.config import SpeechConfig
 from apps.speech.decoding import GreedyDecoder
-from apps.speech.live.capture import Block, capture
+from apps.speech.live.capture import Block, Turn, capture
 from apps.speech.live.feed import Chunk, Feed, Utterance
 from apps.speech.live.meter import Meter
 from apps.speech.live.steps import MAX_STREAMS, Step, take_steps, warm_up
@@ -123,6 +123,7 @@ class Switchboard:
         tell: Callable[[Heard, Meter], None],
         *,
         gate: VoiceGate | None = None,
+        turn: Turn | None = None,
     ) -> Meter:
         """One speaker's stream, until the blocks end; returns when its last text was told.
 
@@ -133,6 +134,7 @@ class Switchboard:
 
         Args:
             tell: is called with every change of the text.
+            turn: is told when an utterance begins and when it ends.
 
         Raises:
             AppError: too many speak already.
@@ -146,7 +148,7 @@ class Switchboard:
         self._changed.set()
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(capture(blocks, self._config, line.feed, meter, gate))
+                tasks.create_task(capture(blocks, self._config, line.feed, meter, gate, turn))
                 tasks.create_task(_read(line, self._config, meter, tell))
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None  # the others are its consequence

@@ -73,7 +73,14 @@ def test_a_conversation_in_which_the_client_says_where_utterances_end() -> None:
 def test_a_conversation_with_turns() -> None:
     talk = Conversation()
     talk.receive(append(torch.zeros(9)))
+    (started,) = talk.turn(True, 0, 0.25)
+    assert (started["type"], started["audio_start_ms"]) == (
+        "input_audio_buffer.speech_started",
+        250,
+    )
     assert kinds(talk.hear(heard(0, "six"))) == [DELTA]
+    (stopped,) = talk.turn(False, 0, 1.5)
+    assert (stopped["audio_end_ms"], stopped["item_id"]) == (1500, "item_0")
     final = talk.hear(heard(0, "six", final=True))
     assert kinds(final) == ["input_audio_buffer.committed", COMPLETED]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import mpcnet
 from apps.speech.decoding import greedy_decode
-from apps.speech.live.capture import Block, paced
+from apps.speech.live.capture import Block, capture, paced
 from apps.speech.live.feed import Chunk, Feed
 from apps.speech.live.meter import Meter
 from apps.speech.live.steps import Step
@@ -138,8 +138,15 @@ async def test_speakers_come_and_go_and_one_who_leaves_in_mid_word_harms_nobody(
 
 
 def feed(**options: int) -> Feed:
-    given = {"chunk_frames": 8, "widest_frames": 32, "in_flight": 2, "unit": 4, "tail_frames": 4}
-    return Feed(7, 2, changed=asyncio.Event(), **(given | options))
+    given = {
+        "num_features": 2,
+        "chunk_frames": 8,
+        "widest_frames": 32,
+        "in_flight": 2,
+        "unit": 4,
+        "tail_frames": 4,
+    }
+    return Feed(7, changed=asyncio.Event(), **(given | options))
 
 
 def fill(source: Feed) -> Chunk:
@@ -208,6 +215,27 @@ async def test_sound_faster_than_speech_has_to_wait() -> None:
 def test_a_step_that_makes_no_sense_is_refused(step: list[object]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(step, Step)
+
+
+async def test_turns_are_told_by_the_seconds_of_sound() -> None:
+    turns: list[tuple[bool, int, float]] = []
+
+    def turn(begins: bool, utterance: int, seconds: float) -> None:
+        turns.append((begins, utterance, round(seconds, 2)))
+
+    waveforms = [torch.cat([torch.zeros(8000), speech(0.5, 1), torch.zeros(8000)]), speech(0.5, 2)]
+    heard = feed(num_features=6, in_flight=1000, chunk_frames=400, widest_frames=4000)
+    await capture(at_once(waveforms, 4000), CONFIG, heard, Meter(), VoiceGate(), turn)
+    begun, ended, again, over = turns
+    assert (begun[:2], ended[:2], again[:2], over[:2]) == (
+        (True, 0),
+        (False, 0),
+        (True, 1),
+        (False, 1),
+    )
+    assert begun[2] == pytest.approx(0.75, abs=0.1)  # 0.3 s before the gate opened
+    assert ended[2] == pytest.approx(2.1, abs=0.1)  # 0.6 s after the voice
+    assert 2.5 <= again[2] < over[2] == 3.0
 
 
 async def test_what_nobody_waits_for_is_dropped() -> None:
