@@ -27,7 +27,7 @@ BLOCK_S = 0.02
 _LEAD_FRAMES = 30  # before the gate opened: a word begins softly
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Block:
     """Some sound, as it comes from a microphone or a file.
 

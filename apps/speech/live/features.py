@@ -13,7 +13,7 @@ from apps.speech.features import follow_level, in_steps, mel_filters, mel_level_
 __all__ = ["FeatureStream", "Frames"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Frames:
     """Feature frames that follow one another.
 

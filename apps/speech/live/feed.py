@@ -24,7 +24,7 @@ __all__ = ["Chunk", "Feed", "Utterance"]
 _MOST_CHUNKS = 4  # of the widest, that may wait
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Utterance:
     """What is said between two ends, while it waits to be sent.
 
@@ -46,7 +46,7 @@ class Utterance:
         return sum(each.shape[1] for each in self.waiting)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Chunk:
     """Frames of one utterance that travel together.
 

@@ -39,6 +39,8 @@ async def transcribe_live(
             "this model cannot listen live: it looks too far ahead, or its features need the whole "
             "recording; use one of those made for streaming (docs/live-speech.md)"
         )
+    # A recording that cannot be used is known before anybody else has done anything.
+    recordings = [read_wav(path, max_seconds=settings.max_seconds) for path in settings.recordings]
     started = time.perf_counter()
     events("phase", {"what": "setup", "item": "weights"})
     model = session.private(own_model(session, settings), owner=settings.model_owner)
@@ -51,7 +53,6 @@ async def transcribe_live(
         return {"setup_seconds": setup_seconds}
     if live.listen is not None:
         return await _serve(session, model, settings, live.listen, _pace(live), events)
-    recordings = [read_wav(path, max_seconds=settings.max_seconds) for path in settings.recordings]
     transcript = _Transcript(events, show_text=live.show_text)
     meter = await listen(
         session,

@@ -39,7 +39,7 @@ class Pace:
     in_flight: int = 6
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Heard:
     """What one utterance says so far.
 
@@ -58,7 +58,7 @@ class Heard:
     logits: Tensor
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class _Flight:
     """A chunk or an end that is under way."""
 
@@ -68,7 +68,7 @@ class _Flight:
     begun_s: float = 0.0  # processor time of this process when the chunk was full
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class _Said:
     """The decoder's state for the utterance at hand."""
 
@@ -77,7 +77,7 @@ class _Said:
     outputs: int = 0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class _Line:
     """One speaker."""
 
