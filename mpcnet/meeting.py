@@ -1,0 +1,46 @@
+"""Places in a program where all parties meet, and tell each other something public."""
+
+from protocols.errors import MessageError
+from protocols.label import Label
+from protocols.party import Party
+
+__all__ = ["Meetings"]
+
+_MAX_TOLD_BYTES = 1 << 16
+
+_WAITED_FOR = {"barrier": "the other parties to be ready"}
+
+
+class Meetings:
+    """The meetings of a session, one after the other."""
+
+    def __init__(self, party: Party) -> None:
+        self._party = party
+        self._held = 0
+
+    async def hold(self, what: str, mine: bytes, trail: bytes) -> list[bytes]:
+        """Tells all peers, waits for all peers.
+
+        Args:
+            mine: short, and public.
+            trail: of the program; parties that went apart do not hear each other.
+
+        Returns:
+            What each party told, in order of rank. It is not checked, but for its length.
+
+        Raises:
+            MessageError: a peer told more than may be.
+        """
+        party = self._party
+        tag = Label(f"{what}/{self._held}", trail).tag
+        self._held += 1
+        for peer in party.peers:
+            party.exchange.post(peer, tag, mine, offline=True)
+        told = {party.rank: mine}
+        for peer in party.peers:
+            waited_for = _WAITED_FOR.get(what, what)
+            message = await party.exchange.take(peer, tag, what=waited_for)
+            if len(message.payload) > _MAX_TOLD_BYTES:
+                raise MessageError(peer, what, f"{len(message.payload)} bytes")
+            told[peer] = bytes(message.payload)
+        return [told[rank] for rank in sorted(told)]
