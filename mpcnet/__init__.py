@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mpcnet.checkpoint import load, save
     from mpcnet.current import private, reveal, share
     from mpcnet.folding import fold
+    from mpcnet.onnx import from_onnx
     from mpcnet.parties import local, run
     from mpcnet.session import Session
     from mpcnet.tensor import SecretTensor
@@ -33,6 +34,7 @@ __all__ = [
     "Session",
     "calibrate",
     "fold",
+    "from_onnx",
     "load",
     "local",
     "private",
@@ -53,6 +55,7 @@ _HOMES = {
     "Session": "mpcnet.session",
     "calibrate": "mpcnet.calibration",
     "fold": "mpcnet.folding",
+    "from_onnx": "mpcnet.onnx",
     "load": "mpcnet.checkpoint",
     "local": "mpcnet.parties",
     "private": "mpcnet.current",
