@@ -88,7 +88,7 @@ class Lookout:
         while True:
             await asyncio.sleep(_LOOK_S)
             waits = {peer: self._party.exchange.longest_wait(peer) for peer in self._party.peers}
-            before, longest = longest, max((seconds for seconds, _ in waits.values()), default=0.0)
+            before, longest = longest, max(seconds for seconds, _ in waits.values())
             if longest <= before or not before:  # what was waited for has come
                 seen, patience = 0, round(self._patience_s / _LOOK_S)
                 continue

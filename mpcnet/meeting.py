@@ -1,5 +1,8 @@
 """Places in a program where all parties meet, and tell each other something public."""
 
+from collections import Counter
+from typing import Final
+
 from protocols.errors import MessageError
 from protocols.label import Label
 from protocols.party import Party
@@ -8,7 +11,13 @@ __all__ = ["Meetings"]
 
 _MAX_TOLD_BYTES = 1 << 16
 
-_WAITED_FOR = {"barrier": "the other parties to be ready"}
+_WAITED_FOR: Final = {
+    "barrier": "the other parties to be ready",
+    "save": "the other parties to save",
+    "saved": "the other parties' checkpoints to be written",
+    "placed": "the other parties' checkpoints to be in place",
+    "load": "the other parties to load",
+}
 
 
 class Meetings:
@@ -16,12 +25,13 @@ class Meetings:
 
     def __init__(self, party: Party) -> None:
         self._party = party
-        self._held = 0
+        self._held: Counter[str] = Counter()
 
     async def hold(self, what: str, mine: bytes, trail: bytes) -> list[bytes]:
         """Tells all peers, waits for all peers.
 
         Args:
+            what: the kind of meeting.
             mine: short, and public.
             trail: of the program; parties that went apart do not hear each other.
 
@@ -32,14 +42,13 @@ class Meetings:
             MessageError: a peer told more than may be.
         """
         party = self._party
-        tag = Label(f"{what}/{self._held}", trail).tag
-        self._held += 1
+        tag = Label(f"{what}/{self._held[what]}", trail).tag
+        self._held[what] += 1
         for peer in party.peers:
             party.exchange.post(peer, tag, mine, offline=True)
         told = {party.rank: mine}
         for peer in party.peers:
-            waited_for = _WAITED_FOR.get(what, what)
-            message = await party.exchange.take(peer, tag, what=waited_for)
+            message = await party.exchange.take(peer, tag, what=_WAITED_FOR[what])
             if len(message.payload) > _MAX_TOLD_BYTES:
                 raise MessageError(peer, what, f"{len(message.payload)} bytes")
             told[peer] = bytes(message.payload)

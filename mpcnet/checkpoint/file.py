@@ -56,9 +56,9 @@ async def write_file(
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         head = await asyncio.to_thread(_write, fresh, kept, manifest, shares)
-        await session.told("all checkpoints are written", b"")
+        await session.told("saved", b"")
         await asyncio.to_thread(_rename, fresh, path)
-        await session.told("all checkpoints are in place", b"")
+        await session.told("placed", b"")
         seen = await asyncio.to_thread(_head_of, path, len(head))
     except OSError as error:
         raise CheckpointError(path, f"cannot be written ({error.strerror})") from None

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from mpcnet.onnx import elementwise, layers, moving
 from mpcnet.onnx.nodes import NODES, OnnxError
 
-__all__ = ["OnnxError", "OnnxModel", "from_onnx"]
+__all__ = ["OnnxError", "OnnxModel", "from_onnx", "save_graph"]
 
 _FILLED: Final = (elementwise, layers, moving)
 """Modules that fill the table of operators when they are imported."""
 
 _OLDEST_OPSET: Final = 13  # older models are converted to it
+
+_LARGEST_CONSTANT: Final = 16  # elements
 
 _STATISTICS: Final = {"BatchNormalization": (3, 4)}
 """Inputs that are learned in another way than by gradients: they become buffers."""
@@ -34,29 +36,52 @@ def from_onnx(
 
     Args:
         model: a file, or an `onnx.ModelProto`.
-        public: names of initializers that everybody may know as well, and that all parties have.
-        weights: whether the weights are there. Without them a file whose weights lie in another
-            (`onnx.save(..., save_as_external_data=True)`) gives zeros: what parties load that know
-            the architecture alone.
+        public: names of initializers that everybody may know as well, and that all parties have,
+            and of constants that are longer than 16 real numbers.
+        weights: whether the weights are there. Without them the file of `save_graph`, or another
+            whose weights lie elsewhere, gives zeros: what parties load that know the architecture
+            alone.
 
     Raises:
         OnnxError: the package `onnx` is missing, the file is no model, or it has operators that
             are not supported; all of these are named.
     """
     onnx = _package()
-    if isinstance(model, str | Path):
-        try:
-            model = onnx.load(model, load_external_data=weights)
-        except Exception as error:  # protobuf's and onnx's own, of many kinds
-            raise OnnxError(f"{model} cannot be read ({type(error).__name__}: {error})") from None
-    model = _current(onnx, model, weights)
-    graph = model.graph
+    graph = _current(onnx, _opened(onnx, model, weights), weights).graph
+    _check_constants(onnx, graph, public)
     if unknown := sorted({_name(each) for each in graph.node if _name(each) not in NODES}):
         raise OnnxError(f"operators that are not supported: {', '.join(unknown)}")
     values = {each.name: _tensor(onnx, each, weights) for each in graph.initializer}
     given = [each.name for each in graph.input if each.name not in values]
     steps = [_Step(onnx, each) for each in graph.node]
     return OnnxModel(given, [each.name for each in graph.output], steps, values, set(public))
+
+
+def save_graph(model: Path | str | Any, path: Path | str, *, public: Collection[str] = ()) -> None:
+    """Writes an ONNX model without its weights, for parties that are to know the architecture.
+
+    Left out are the initializers that `from_onnx` makes parameters or buffers of; all others, and
+    constants among the nodes, stay.
+
+    Args:
+        public: names of initializers that stay as well, and of long constants.
+
+    Raises:
+        OnnxError: as `from_onnx`.
+    """
+    onnx = _package()
+    stripped = onnx.ModelProto()
+    stripped.CopyFrom(_opened(onnx, model, True))
+    _check_constants(onnx, stripped.graph, public)
+    del stripped.training_info[:]
+    for each in stripped.graph.initializer:
+        if each.name in public or not _dtype(onnx, each.data_type).is_floating_point:
+            continue
+        bare = onnx.TensorProto(name=each.name, data_type=each.data_type, dims=each.dims)
+        bare.data_location = onnx.TensorProto.EXTERNAL
+        bare.external_data.add(key="location", value="weights-are-elsewhere")
+        each.CopyFrom(bare)
+    Path(path).write_bytes(stripped.SerializeToString())
 
 
 class _Step:
@@ -95,8 +120,9 @@ class OnnxModel(nn.Module):
         self._inputs, self._outputs, self._steps = list(inputs), list(outputs), list(steps)
         self._public: dict[str, Tensor] = {}
         self._places: dict[str, str] = {}
-        if strangers := sorted(set(public) - set(values)):
-            raise OnnxError(f"there is no initializer {', '.join(strangers)}")
+        constants = {step.outputs[0] for step in steps if step.operator == "Constant"}
+        if strangers := sorted({*public} - {*values} - constants):
+            raise OnnxError(f"there is no initializer or constant {', '.join(strangers)}")
         statistics = {step.inputs[i] for step in steps for i in _STATISTICS.get(step.operator, ())}
         for name, value in values.items():
             if name in public or not value.is_floating_point():
@@ -142,12 +168,21 @@ def _package() -> Any:
         ) from None
 
 
+def _opened(onnx: Any, model: Any, weights: bool) -> Any:
+    if not isinstance(model, str | Path):
+        return model
+    try:
+        return onnx.load(model, load_external_data=weights)
+    except Exception as error:  # protobuf's and onnx's own, of many kinds
+        raise OnnxError(f"{model} cannot be read ({type(error).__name__}: {error})") from None
+
+
 def _current(onnx: Any, model: Any, weights: bool) -> Any:
     """The model, valid and of an opset that is known here."""
     if not isinstance(model, onnx.ModelProto):
         raise OnnxError(f"a {type(model).__name__} is neither a file nor an onnx.ModelProto")
     try:
-        if weights:
+        if weights:  # which looks for files of weights
             onnx.checker.check_model(model)
         versions = {each.domain: each.version for each in model.opset_import}
         if versions.get("", _OLDEST_OPSET) < _OLDEST_OPSET:
@@ -156,6 +191,23 @@ def _current(onnx: Any, model: Any, weights: bool) -> Any:
     except Exception as error:  # onnx has no common kind
         raise OnnxError(f"the model is not valid ({error})") from None
     return model
+
+
+def _check_constants(onnx: Any, graph: Any, public: Collection[str]) -> None:
+    """Some exporters write weights as constants, which nobody would think to be public."""
+    for node in graph.node:
+        held = [
+            each.t for each in node.attribute if node.op_type == "Constant" and each.HasField("t")
+        ]
+        for tensor in held:
+            count, name = torch.Size(tensor.dims).numel(), node.output[0]
+            real = _dtype(onnx, tensor.data_type).is_floating_point
+            if real and count > _LARGEST_CONSTANT and name not in public:
+                raise OnnxError(
+                    f"the constant {name!r} holds {count} real numbers, which would be public as "
+                    f"all constants are: if everybody may know them, name it in public=[...]; if "
+                    f"they are weights, export them as initializers"
+                )
 
 
 def _name(node: Any) -> str:

@@ -13,7 +13,7 @@ from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_te
 from torch import Tensor, nn
 
 import mpcnet
-from mpcnet.onnx import OnnxError, from_onnx, importer
+from mpcnet.onnx import OnnxError, from_onnx, importer, save_graph
 from mpcnet.session import Session
 
 FLOAT = onnx.TensorProto.FLOAT
@@ -45,33 +45,29 @@ def exported(model: nn.Module, x: Tensor, path: Path) -> Path:
 
 
 def test_a_model_of_torch_comes_back(tmp_path: Path) -> None:
-    """On secrets, and so does a copy whose weights lie in a file that one party has."""
+    """On secrets, where one party has the weights and the other the graph alone."""
     torch.manual_seed(0)
     model = Net().eval()
     file = exported(model, X, tmp_path / "net.onnx")
     graph = tmp_path / "graph.onnx"
-    onnx.save(
-        onnx.load(file), graph, save_as_external_data=True, location="weights", size_threshold=0,
-        convert_attribute=False,
-    )  # fmt: skip
+    save_graph(file, graph)
+    kept = onnx.load(graph, load_external_data=False).graph.initializer
+    assert not any(each.raw_data for each in kept if each.data_type == FLOAT)
     wanted = model(X)
     assert torch.allclose(from_onnx(file)(X), wanted, atol=1e-6)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "graph.onnx").write_bytes(graph.read_bytes())
+    assert torch.allclose(from_onnx(onnx.load(file))(X), wanted, atol=1e-6)
+    with pytest.raises(OnnxError, match="cannot be read"):
+        from_onnx(graph)
 
-    async def program(session: Session) -> tuple[Tensor, Tensor]:
+    async def program(session: Session) -> Tensor:
         mine = session.rank == 0
-        whole = mpcnet.private(from_onnx(file), owner=0)
-        folder = tmp_path if mine else elsewhere
-        apart = mpcnet.private(from_onnx(folder / "graph.onnx", weights=mine), owner=0)
+        given = from_onnx(file if mine else graph, weights=mine)
         x = mpcnet.share(X if not mine else None, owner=1, shape=X.shape)
         with torch.no_grad():
-            found = [each(x) for each in (whole, apart)]
-        return await mpcnet.reveal(found[0]), await mpcnet.reveal(found[1])
+            found = mpcnet.private(given, owner=0)(x)
+        return await mpcnet.reveal(found)
 
-    for found in mpcnet.run(program)[0]:
-        assert torch.allclose(found, wanted, atol=1e-4)
+    assert torch.allclose(mpcnet.run(program)[0], wanted, atol=1e-4)
 
 
 def linear(**options: Any) -> onnx.ModelProto:
@@ -124,7 +120,7 @@ def test_what_cannot_be_imported_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     del strange.graph.node[2].attribute[:]
     with pytest.raises(OnnxError, match="not supported: Hardmax"):
         from_onnx(strange)
-    with pytest.raises(OnnxError, match="no initializer v"):
+    with pytest.raises(OnnxError, match="no initializer or constant v"):
         from_onnx(linear(), public=["v"])
     with pytest.raises(TypeError, match="takes 1 tensors: x"):
         from_onnx(linear())()
@@ -135,6 +131,20 @@ def test_what_cannot_be_imported_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(importer, "import_module", absent)
     with pytest.raises(OnnxError, match=r"pip install 'mpcnet\[onnx\]'"):
         from_onnx(linear())
+
+
+def test_weights_that_were_written_as_constants_do_not_become_public(tmp_path: Path) -> None:
+    weight = numpy_helper.from_array(torch.ones(2, 9).numpy())
+    model = linear(opset=17)
+    model.graph.node.insert(0, make_node("Constant", [], ["w"], value=weight))
+    del model.graph.initializer[0]
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 9
+    del model.graph.node[3].attribute[:]
+    with pytest.raises(OnnxError, match="'w' holds 18 real numbers, which would be public"):
+        from_onnx(model)
+    with pytest.raises(OnnxError, match="'w' holds 18"):
+        save_graph(model, tmp_path / "graph")
+    assert from_onnx(model, public=["w"])(torch.ones(1, 2)).tolist() == [1] * 9
 
 
 def test_what_must_be_public_is_named() -> None:
