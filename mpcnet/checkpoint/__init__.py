@@ -5,7 +5,8 @@
 
 Reveals:  nothing. A party's file holds its shares of secrets, what it owns itself, and what is
           public: names, shapes, numbers, plain tensors. Parties tell each other the checkpoint's
-          number, a digest of what is public, and why a file cannot be used.
+          number, a digest of what is public, the public numbers and texts beside the models
+          ("step=3"), and why a file cannot be used.
 Security: semi-honest. Shares are re-randomized (`protocols.additive.sharing.refresh`) when they
           are written and again when they are read, by keys that live in memory and end with their
           session. So the files of one checkpoint, all of them, open it, and nothing less does:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -93,7 +94,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def size_bytes(self) -> int:
         """Of what is kept."""
-        return torch.Size(self.shape).numel() * self.kept_dtype.itemsize
+        return math.prod(self.shape) * self.kept_dtype.itemsize
 
 
 def taken_apart(state: object, path: str, tensors: list[Tensor]) -> Node:

@@ -12,8 +12,9 @@ KEY = Keeper(bytes(range(32)), 0)
 
 
 @pytest.fixture(autouse=True)
-def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealed, "SEGMENT_BYTES", 16)
+    monkeypatch.setattr(sealed, "_LOG_N", 10)
 
 
 def written(path: Path, contents: bytes, with_: Keeper = KEY) -> bytes:
