@@ -4,6 +4,7 @@
     session.private(model, owner="lab")     the lab's weights, hidden
     y = model(x)                            ordinary PyTorch, on secrets
     await y.reveal(to="clinic")             only the clinic learns the result
+    await mpcnet.save("lab.ckpt", ...)      each party keeps its shares, to go on from later
 
     mpcnet.run(program, parties=3)          `async def program(session)`, at three parties of here
 
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mpcnet.app import App, DemoPlan
     from mpcnet.calibration import Calibration, calibrate
+    from mpcnet.checkpoint import load, save
     from mpcnet.current import private, reveal, share
     from mpcnet.folding import fold
+    from mpcnet.onnx import from_onnx
     from mpcnet.parties import local, run
     from mpcnet.session import Session
     from mpcnet.tensor import SecretTensor
@@ -31,10 +34,13 @@ __all__ = [
     "Session",
     "calibrate",
     "fold",
+    "from_onnx",
+    "load",
     "local",
     "private",
     "reveal",
     "run",
+    "save",
     "share",
 ]
 
@@ -49,10 +55,13 @@ _HOMES = {
     "Session": "mpcnet.session",
     "calibrate": "mpcnet.calibration",
     "fold": "mpcnet.folding",
+    "from_onnx": "mpcnet.onnx",
+    "load": "mpcnet.checkpoint",
     "local": "mpcnet.parties",
     "private": "mpcnet.current",
     "reveal": "mpcnet.current",
     "run": "mpcnet.parties",
+    "save": "mpcnet.checkpoint",
     "share": "mpcnet.current",
 }
 

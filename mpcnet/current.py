@@ -1,17 +1,20 @@
 """The session whose program runs now, for functions that are not told which: `mpcnet.share`."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from mpcnet.errors import SecretError
 from mpcnet.tensor import SecretTensor
+from mpcnet.weights import Weights
 
 if TYPE_CHECKING:
+    from mpcnet.calibration import Calibration
     from mpcnet.session import Session  # which sets it
 
 __all__ = ["CURRENT", "current_session", "private", "reveal", "share"]
@@ -48,13 +51,43 @@ def share(
     return current_session().share(value, owner=owner, shape=shape, dtype=dtype)
 
 
-def private(model: M, *, owner: int | str) -> M:
+@overload
+def private(
+    model: M,
+    *,
+    owner: int | str,
+    weights: Weights | None = None,
+    calibration: "Calibration | None" = None,
+) -> M: ...
+
+
+@overload
+def private(
+    model: ExportedProgram, *, owner: int | str, weights: Weights | None = None
+) -> torch.nn.Module: ...
+
+
+@overload
+def private(model: Mapping[str, Tensor], *, owner: int | str) -> dict[str, SecretTensor]: ...
+
+
+def private(model: Any, *, owner: int | str, **options: Any) -> Any:
     """See `Session.private`."""
-    return current_session().private(model, owner=owner)
+    return current_session().private(model, owner=owner, **options)
 
 
+@overload
 def reveal(
     x: SecretTensor, to: int | str | Sequence[int | str] | None = None
-) -> "asyncio.Future[Tensor]":
-    """See `SecretTensor.reveal`."""
-    return x.reveal(to)
+) -> "asyncio.Future[Tensor]": ...
+
+
+@overload
+def reveal(
+    x: torch.nn.Module | Mapping[str, Tensor], to: int | str | Sequence[int | str] | None = None
+) -> "asyncio.Future[dict[str, Tensor]]": ...
+
+
+def reveal(x: Any, to: int | str | Sequence[int | str] | None = None) -> "asyncio.Future[Any]":
+    """See `SecretTensor.reveal`, and `Session.reveal` for models."""
+    return x.reveal(to) if isinstance(x, SecretTensor) else current_session().reveal(x, to)

@@ -1,22 +1,25 @@
 """A session: one program, run together by all parties."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 import msgspec
 import structlog
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from mpcnet.current import CURRENT
 from mpcnet.dtypes import check_dtype, checked
 from mpcnet.errors import MpcnetError, SecretError, UnsupportedOperator
 from mpcnet.lookout import PATIENCE_S, Lookout
+from mpcnet.meeting import Meetings
 from mpcnet.operators import dispatch
 from mpcnet.tensor import SecretTensor
 from mpcnet.trail import Trail, place_of_error
+from mpcnet.weights import Weights, gathered, hidden_dtype, opened, put_weights, read_weights
 from protocols.errors import MessageError, ProtocolError
 from protocols.fixedpoint import decode
 from protocols.functions import sampling
@@ -35,6 +38,8 @@ _log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=torch.nn.Module)
 T = TypeVar("T")
+
+Readers: TypeAlias = int | str | Sequence[int | str] | None
 
 MAX_ANNOUNCEMENT_BYTES = 1 << 16
 
@@ -58,7 +63,7 @@ class Session:
         self.rank = suite.party.rank
         self.rounds = 0
         self._announcements = 0
-        self._meetings = 0
+        self._meetings = Meetings(suite.party)
         self._trail = Trail()
         self._lookout = Lookout(suite.party, self.names, self._trail, patience_s)
         self._guards = 0
@@ -156,7 +161,34 @@ class Session:
         with self._step("share", rank, torch.Size(shape), dtype):
             return self.wrap(self.suite.input(value, rank, tuple(shape), whole=whole), dtype)
 
-    def private(self, model: M, *, owner: int | str, calibration: "Calibration | None" = None) -> M:
+    @overload
+    def private(
+        self,
+        model: M,
+        *,
+        owner: int | str,
+        weights: Weights | None = None,
+        calibration: "Calibration | None" = None,
+    ) -> M: ...
+
+    @overload
+    def private(
+        self, model: ExportedProgram, *, owner: int | str, weights: Weights | None = None
+    ) -> torch.nn.Module: ...
+
+    @overload
+    def private(
+        self, model: Mapping[str, Tensor], *, owner: int | str
+    ) -> dict[str, SecretTensor]: ...
+
+    def private(
+        self,
+        model: Any,
+        *,
+        owner: int | str,
+        weights: Weights | None = None,
+        calibration: "Calibration | None" = None,
+    ) -> Any:
         """The model with its weights and buffers hidden: architecture public, values the owner's.
 
         At the owner the model must hold the weights; what others' copies hold is ignored. The
@@ -165,23 +197,29 @@ class Session:
         optimizer may train and which ask for gradients as before.
 
         Args:
+            model: a module, a program of `torch.export`, or a `state_dict`, of which a secret
+                one is made, for `load_state_dict`.
+            weights: at the owner, a `state_dict` or the path of a safetensors file that is loaded
+                into the model first; ignored at others.
             calibration: at the owner, what `mpcnet.calibrate` found for this model; others need
                 none. In a ring of 48 bits nobody else sees whether its values fit.
 
         Raises (at the owner):
+            WeightsError: the file cannot be read.
+            RuntimeError: its names or shapes are not the model's.
             CalibrationError: the calibration is for another ring or scale, or of other weights.
             RangeError: some layers do not fit.
         """
         rank = self.rank_of(owner)
+        if isinstance(model, Mapping):
+            return {name: self._hide(weight, rank) for name, weight in model.items()}
+        if isinstance(model, ExportedProgram):
+            model = model.module()
         if rank == self.rank:
+            if weights is not None:
+                read_weights(model, weights)
             self._vouch(model, calibration)
-        hidden: dict[Tensor, Tensor] = {}  # tied weights stay one weight
-        for module in list(model.modules()):
-            held = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-            for name, weight in held:
-                if weight not in hidden:
-                    hidden[weight] = self._hide(weight, rank)
-                setattr(module, name, hidden[weight])
+        put_weights(model, lambda name, weight: self._hide(weight, rank))
         return model
 
     def _vouch(self, model: torch.nn.Module, calibration: "Calibration | None") -> None:
@@ -191,13 +229,12 @@ class Session:
         elif ring.spare:
             _log.warning("a model without a calibration: nobody sees it if values pass the ring")
 
-    def _hide(self, weight: Tensor, owner: int) -> Tensor:
+    def _hide(self, weight: Tensor, owner: int) -> SecretTensor:
         value = weight.detach().clone() if owner == self.rank else None
-        secret = self.share(value, owner=owner, shape=weight.shape)
+        dtype = hidden_dtype(weight.dtype)
+        secret = self.share(value, owner=owner, shape=weight.shape, dtype=dtype)
         if weight.dim() > 1:  # biases are added, never multiplied with
             self.suite.prepare_operand(secret.sharing)
-        if isinstance(weight, torch.nn.Parameter):
-            return torch.nn.Parameter(secret, requires_grad=weight.requires_grad)
         return secret
 
     def constant(self, value: Tensor) -> SecretTensor:
@@ -255,16 +292,31 @@ class Session:
         """The tensor around a sharing; one of integers or booleans has scale 0."""
         return SecretTensor(self, sharing, dtype=dtype)
 
+    @overload
+    def reveal(self, x: SecretTensor, to: Readers = None) -> "asyncio.Future[Tensor]": ...
+
+    @overload
     def reveal(
-        self, x: SecretTensor, to: int | str | Sequence[int | str] | None = None
-    ) -> "asyncio.Future[Tensor]":
-        """See `SecretTensor.reveal`."""
-        if to is None:
-            to = self.names
-        ranks = [self.rank_of(p) for p in ([to] if isinstance(to, int | str) else to)]
-        ranks = sorted(set(ranks))
-        with self._step("reveal", x, ranks):
-            return self.suite.issue("reveal", self._reveal, x.sharing, tuple(ranks), x.dtype)
+        self, x: torch.nn.Module | Mapping[str, Tensor], to: Readers = None
+    ) -> "asyncio.Future[dict[str, Tensor]]": ...
+
+    def reveal(
+        self, x: SecretTensor | torch.nn.Module | Mapping[str, Tensor], to: Readers = None
+    ) -> "asyncio.Future[Any]":
+        """See `SecretTensor.reveal`.
+
+        Of a model or a `state_dict` all weights by name, and an empty dictionary at others.
+        """
+        ranks = self._ranks(to)
+        if isinstance(x, SecretTensor):
+            with self._step("reveal", x, ranks):
+                return self.suite.issue("reveal", self._reveal, x.sharing, tuple(ranks), x.dtype)
+        state = x.state_dict() if isinstance(x, torch.nn.Module) else x
+        return asyncio.ensure_future(gathered(opened(state, ranks), self.rank in ranks))
+
+    def _ranks(self, to: Readers) -> list[int]:
+        parties = self.names if to is None else [to] if isinstance(to, int | str) else to
+        return sorted({self.rank_of(party) for party in parties})
 
     async def _reveal(
         self, op: Operator, x: Sharing, to: tuple[int, ...], dtype: torch.dtype
@@ -313,21 +365,16 @@ class Session:
 
     async def barrier(self) -> None:
         """Waits until every party has come to this place in the program."""
-        if not self._trail.finished:
-            self._trail.note("barrier")
-        meeting = self._meet(Label(f"barrier/{self._meetings}", self._trail.digest).tag)
-        self._meetings += 1
-        if self._guards:
-            await meeting
-        else:
-            await self._guarded(asyncio.ensure_future(meeting))
+        await self.told("barrier", b"")
 
-    async def _meet(self, tag: bytes) -> None:
-        party = self.suite.party
-        for peer in party.peers:
-            party.exchange.post(peer, tag, b"", offline=True)
-        for peer in party.peers:
-            await party.exchange.take(peer, tag, what="the other parties to be ready")
+    async def told(self, what: str, mine: bytes) -> list[bytes]:
+        """What each party tells all others at this place in the program, in order of rank."""
+        if not self._trail.finished:
+            self._trail.note(what)
+        meeting = self._meetings.hold(what, mine, self._trail.digest)
+        if self._guards:
+            return await meeting
+        return await self._guarded(asyncio.ensure_future(meeting))
 
     @contextmanager
     def _step(self, name: str, *facts: object) -> Iterator[None]:

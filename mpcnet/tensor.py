@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn, Protocol
@@ -196,6 +197,43 @@ class SecretTensor(Tensor):
                 "a secret masked with minus infinity has no value there: softmax first"
             )
         return self.session.reveal(self, to)
+
+    def __copy__(self) -> "SecretTensor":
+        """Another handle on the same content, as torch's shallow copy shares memory."""
+        return self._like(self.detach())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "SecretTensor":
+        """A secret of its own that is equal: no message, and what was opened serves both.
+
+        Raises:
+            RuntimeError: as torch, where it is the result of what asks for gradients.
+        """
+        if id(self) in memo:
+            return memo[id(self)]  # type: ignore[no-any-return]
+        if not self.is_leaf:
+            raise RuntimeError(
+                "only secrets that a program made itself can be copied deeply: detach() it, or "
+                "clone() it, which keeps its place in the graph"
+            )
+        content = Content(self.content.sharing, plain=self.content.known)
+        twin = SecretTensor(self.session, content, tuple(self.shape), self.dtype)
+        twin.barred = self.barred
+        twin = memo[id(self)] = self._like(twin)
+        if self.grad is not None and not isinstance(self, torch.nn.Parameter):
+            twin.grad = deepcopy(self.grad, memo)
+        return twin
+
+    def _like(self, twin: Any) -> "SecretTensor":
+        """A parameter if this is one, and asking for gradients if this does."""
+        if isinstance(self, torch.nn.Parameter):
+            twin = torch.nn.Parameter(twin, requires_grad=self.requires_grad)
+        return twin.requires_grad_(self.requires_grad)  # type: ignore[no-any-return]
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise SecretError(
+            "a secret cannot be pickled, and so not by torch.save: `await mpcnet.save(path, ...)` "
+            "keeps this party's share, encrypted; reveal it to keep the plain values"
+        )
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         kind = "" if self.dtype == torch.float32 else f", dtype={self.dtype}"

@@ -25,7 +25,7 @@ from torch import Tensor
 from mpcnet.tensor import SecretTensor
 from protocols.ring.bilinear import Shape
 
-__all__ = ["MOST_STEPS", "Record", "Step", "Trail", "place_of_error"]
+__all__ = ["MOST_STEPS", "Record", "Step", "Trail", "place_of_error", "told"]
 
 MOST_STEPS: Final = 256
 """In one record."""
@@ -178,6 +178,13 @@ def _step(raw: _Raw) -> Step:
     told = ", ".join("x".join(map(str, shape)) or "single" for shape in shapes)
     what = f"{name} {told}" if told else name
     return Step(what[:_LONGEST], _shown(file, line) if file else "", digest[:8].hex(), label)
+
+
+def told(fact: object) -> str:
+    """A public fact in words that are the same at all parties."""
+    words: list[str] = []
+    _tell(fact, words, [])
+    return " ".join(words)
 
 
 def _tell(fact: object, words: list[str], shapes: list[Shape]) -> None:

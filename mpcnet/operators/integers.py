@@ -34,6 +34,26 @@ def _to_copy(
     return converted(x, x.dtype if dtype is None else dtype)
 
 
+@operator(aten._assert_tensor_metadata.default)
+def _assert_tensor_metadata(
+    func: Overload,
+    x: SecretTensor,
+    size: list[int] | None = None,
+    stride: list[int] | None = None,
+    dtype: torch.dtype | None = None,
+    **layout: Any,
+) -> None:
+    """What a program of `torch.export` was traced with; secrets have no strides and no device.
+
+    Raises:
+        RuntimeError: as torch, of another size or dtype.
+    """
+    if size is not None and list(x.shape) != list(size):
+        raise RuntimeError(f"Tensor sizes mismatch! Expected: {size}, Got: {list(x.shape)}")
+    if dtype is not None and x.dtype != dtype:
+        raise RuntimeError(f"Tensor dtype mismatch! Expected: {dtype}, Got: {x.dtype}")
+
+
 def converted(x: SecretTensor, dtype: torch.dtype) -> SecretTensor:
     """x as another dtype: towards zero to an integer, [x != 0] to a boolean, free to a float."""
     session, suite = x.session, x.session.suite
