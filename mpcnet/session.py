@@ -14,6 +14,7 @@ from mpcnet.current import CURRENT
 from mpcnet.dtypes import check_dtype, checked
 from mpcnet.errors import MpcnetError, SecretError, UnsupportedOperator
 from mpcnet.lookout import PATIENCE_S, Lookout
+from mpcnet.modes import in_own_modes
 from mpcnet.operators import dispatch
 from mpcnet.tensor import SecretTensor
 from mpcnet.trail import Trail, place_of_error
@@ -93,7 +94,7 @@ class Session:
         self._lookout.begin()
         token = CURRENT.set(self)
         try:
-            running = asyncio.ensure_future(program(self))
+            running = asyncio.ensure_future(in_own_modes(program(self)))
         finally:
             CURRENT.reset(token)
         result = await self._guarded(running)
