@@ -222,7 +222,9 @@ def _like(func: Overload, x: SecretTensor, size: Any = None, **options: Any) -> 
 
 @operator(aten.full_like.default)
 def _full_like(func: Overload, x: SecretTensor, value: float, **options: Any) -> Tensor:
-    return _filled(func, x, x.shape, value, options)
+    """A secret even if it is not zero: optimizers begin with such, and add squares to it."""
+    full = _filled(func, x, x.shape, value, options)
+    return x.session.constant(full) if full.is_floating_point() else full
 
 
 @operator(aten.new_full.default)
