@@ -311,6 +311,15 @@ class Session:
         await self.suite.party.idle()
         await self.barrier()
 
+    async def settled(self) -> None:
+        """Waits until everything issued so far is computed at this party; no message, no round.
+
+        A program runs ahead of its operators. One that never reveals anything on its way awaits
+        this once in a while, such as after each step of a training, so that few of them wait at a
+        time. It need not stand at the same place at all parties.
+        """
+        await self.suite.settled()
+
     async def barrier(self) -> None:
         """Waits until every party has come to this place in the program."""
         if not self._trail.finished:
