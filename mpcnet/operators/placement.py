@@ -220,6 +220,14 @@ def _like(func: Overload, x: SecretTensor, size: Any = None, **options: Any) -> 
     return _filled(func, x, x.shape if size is None else size, _LIKE[func], options)
 
 
+@operator(aten.new_empty_strided.default)
+def _new_strided(
+    func: Overload, x: SecretTensor, size: list[int], stride: list[int], **options: Any
+) -> Tensor:
+    """A secret has no strides. Autograd asks for this where it copies a gradient."""
+    return _filled(func, x, size, 0.0, options)
+
+
 @operator(aten.full_like.default)
 def _full_like(func: Overload, x: SecretTensor, value: float, **options: Any) -> Tensor:
     """A secret even if it is not zero: optimizers begin with such, and add squares to it."""
