@@ -9,6 +9,7 @@ from mpcnet.dtypes import promoted, width
 from mpcnet.operators.arithmetic import add, scale, subtract
 from mpcnet.operators.comparison import relu
 from mpcnet.operators.positive import clamped
+from mpcnet.operators.rectified import compared
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
 from protocols.functions import integers
@@ -40,6 +41,8 @@ def _sign(func: Overload, x: SecretTensor) -> SecretTensor:
         suite = x.session.suite
         found = integers.sign(suite, x.sharing, width(x.dtype, suite.ring))
         return x.session.wrap(found, x.dtype)
+    if (positive := compared(x, 0, upper=False)) is not None:  # the derivative of an absolute value
+        return add(scale(positive, 2), -1)
     return x.session.wrap(sign(x.session.suite, x.sharing))
 
 

@@ -48,7 +48,7 @@ def fine_times(suite: Suite, x: Sharing, factor: Tensor) -> Sharing:
     shape = broadcast_shape(x.shape, tuple(factor.shape))
 
     def times(v: Tensor) -> Tensor:
-        return v * scaled
+        return v * scaled.to(v.device)
 
     upper = suite._apply("multiply", times, high, shape=shape, added_bits=f)
     lower = lowered(suite, suite._apply("multiply", times, low, shape=shape, added_bits=f), f)
