@@ -16,6 +16,7 @@ from mpcnet.dtypes import check_dtype, checked
 from mpcnet.errors import MpcnetError, SecretError, UnsupportedOperator
 from mpcnet.lookout import PATIENCE_S, Lookout
 from mpcnet.meeting import Meetings
+from mpcnet.modes import in_own_modes
 from mpcnet.operators import dispatch
 from mpcnet.tensor import SecretTensor
 from mpcnet.trail import Trail, place_of_error
@@ -98,7 +99,7 @@ class Session:
         self._lookout.begin()
         token = CURRENT.set(self)
         try:
-            running = asyncio.ensure_future(program(self))
+            running = asyncio.ensure_future(in_own_modes(program(self)))
         finally:
             CURRENT.reset(token)
         result = await self._guarded(running)
@@ -362,6 +363,15 @@ class Session:
         """
         await self.suite.party.idle()
         await self.barrier()
+
+    async def settled(self) -> None:
+        """Waits until everything issued so far is computed at this party; no message, no round.
+
+        A program runs ahead of its operators. One that never reveals anything on its way awaits
+        this once in a while, such as after each step of a training, so that few of them wait at a
+        time. It need not stand at the same place at all parties.
+        """
+        await self.suite.settled()
 
     async def barrier(self) -> None:
         """Waits until every party has come to this place in the program."""

@@ -58,7 +58,7 @@ class Content:
         transpose_of: the matrix that it is the transpose of: products then use the one that was
             hidden before.
         trace: how it was found, if a backward pass can use that: what is known of the forward
-            pass need not be compared a second time.
+            pass need not be compared a second time. Or what the program says of its sign.
         plain: the value, of what was made of it in the open.
         memory: what it shares with its views, and with what it is a view of, once there are such.
         path: the views that lead from the memory to it.

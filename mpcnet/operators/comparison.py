@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mpcnet.dtypes import promoted, width
 from mpcnet.operators.arithmetic import subtract
-from mpcnet.operators.rectified import Rectified
+from mpcnet.operators.rectified import Rectified, compared
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
 from protocols.functions import integers, logic
@@ -37,22 +37,29 @@ def relu(x: SecretTensor) -> SecretTensor:
 
 @operator(aten.lt.Scalar, aten.lt.Tensor)
 def _lt(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    return _less(x, y)
+    return _less(x, y) if (found := _found(x, y, upper=True)) is None else found
 
 
 @operator(aten.gt.Scalar, aten.gt.Tensor)
 def _gt(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    return _less(y, x)
+    return _less(y, x) if (found := _found(x, y, upper=False)) is None else found
 
 
 @operator(aten.ge.Scalar, aten.ge.Tensor)
 def _ge(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    return negation(_less(x, y))
+    return negation(_less(x, y)) if (found := _found(x, y, upper=False)) is None else found
 
 
 @operator(aten.le.Scalar, aten.le.Tensor)
 def _le(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    return negation(_less(y, x))
+    return negation(_less(y, x)) if (found := _found(x, y, upper=True)) is None else found
+
+
+def _found(x: Any, y: Any, *, upper: bool) -> SecretTensor | None:
+    """What the forward pass found, in its backward."""
+    if not isinstance(x, SecretTensor) or not x.dtype.is_floating_point:
+        return None
+    return compared(x, y, upper=upper)
 
 
 @operator(aten.eq.Scalar, aten.eq.Tensor)

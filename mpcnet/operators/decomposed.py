@@ -26,7 +26,6 @@ _COMPOSITES = (
     aten.native_dropout_backward.default,
     aten.native_group_norm_backward.default,
     aten.native_layer_norm_backward.default,
-    aten.nll_loss_backward.default,
     aten.select_backward.default,
     aten.sigmoid_backward.default,
     aten.silu_backward.default,
@@ -34,6 +33,8 @@ _COMPOSITES = (
     aten.smooth_l1_loss_backward.default,
     aten.softplus_backward.default,
     aten.tanh_backward.default,
+    aten._prelu_kernel_backward.default,
+    aten.soft_margin_loss_backward.default,
 )
 
 _RECIPES = get_decompositions(_COMPOSITES)

@@ -9,6 +9,7 @@ from mpcnet.dtypes import bit_width, check_dtype, promoted, width
 from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.arithmetic import add, multiply, scale, subtract
 from mpcnet.operators.comparison import equal, negation
+from mpcnet.operators.rectified import both
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
 from protocols.functions import integers, logic, rounding
@@ -212,6 +213,8 @@ def _check_whole(func: Overload, x: SecretTensor) -> None:
 
 @operator(aten.logical_and.default)
 def _logical_and(func: Overload, x: Any, y: Any) -> SecretTensor:
+    if (inside := both(x, y)) is not None:
+        return inside
     return multiply(_truth(x), _truth(y))
 
 

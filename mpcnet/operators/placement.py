@@ -10,6 +10,7 @@ from torch import Tensor
 from mpcnet.errors import SecretError, UnsupportedOperator
 from mpcnet.operators.arithmetic import scale
 from mpcnet.operators.indexing import picked, placed
+from mpcnet.operators.rectified import selecting
 from mpcnet.operators.table import kept, lift, operator, secrets
 from mpcnet.tensor import SecretTensor
 from protocols.device import beside
@@ -184,7 +185,11 @@ def _moved(func: Overload, kernel: Callable[..., Tensor], *xs: SecretTensor) -> 
 def _where(func: Overload, condition: Tensor, x: Any, y: Any) -> Any:
     """A secret condition is 1 or 0, as comparisons give it: one product."""
     if isinstance(condition, SecretTensor):
-        return y + condition * (x - y)
+        gap, bits = x - y, selecting(condition)
+        if bits is None or not isinstance(gap, SecretTensor) or gap.dim() > condition.dim():
+            return y + condition * gap
+        chosen = gap.session.suite.select(bits, gap.sharing)
+        return y + gap.session.wrap(chosen, gap.dtype)
     session = secrets((x, y))[0].session
     mask = condition.to(torch.bool).clone()
     values = [session.constant(lift(each)) for each in (x, y)]
@@ -219,19 +224,25 @@ _LIKE: dict[Overload, float] = {
     aten.empty_like.default: 0.0,
     aten.new_zeros.default: 0.0,
     aten.new_empty.default: 0.0,
+    aten.new_empty_strided.default: 0.0,
     aten.ones_like.default: 1.0,
     aten.new_ones.default: 1.0,
 }
 
 
 @operator(*_LIKE)
-def _like(func: Overload, x: SecretTensor, size: Any = None, **options: Any) -> Tensor:
+def _like(
+    func: Overload, x: SecretTensor, size: Any = None, stride: Any = None, **options: Any
+) -> Tensor:
+    """Strides are of a memory, which a secret has not."""
     return _filled(func, x, x.shape if size is None else size, _LIKE[func], options)
 
 
 @operator(aten.full_like.default)
 def _full_like(func: Overload, x: SecretTensor, value: float, **options: Any) -> Tensor:
-    return _filled(func, x, x.shape, value, options)
+    """A secret even if it is not zero: optimizers begin with such, and add squares to it."""
+    full = _filled(func, x, x.shape, value, options)
+    return x.session.constant(full) if full.is_floating_point() else full
 
 
 @operator(aten.new_full.default)

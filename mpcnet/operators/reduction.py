@@ -1,15 +1,17 @@
 """Means, variances, products, norms and other values of whole dimensions."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from mpcnet.errors import UnsupportedOperator
+from mpcnet.operators.positive import positive
 from mpcnet.operators.shape import share_wise
 from mpcnet.operators.table import operator
 from mpcnet.tensor import SecretTensor
+from protocols.functions.fine import finely
 
 __all__ = ["moments", "total"]
 
@@ -165,20 +167,25 @@ def _vector_norm(
     *,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Domain: the sum of powers below 2^(62-2f): at p = 2 and f = 22 a norm below 478."""
+    """Domain: the sum of powers below 2^(62-2f): at p = 2 and f = 22 a norm below 478.
+
+    Norms of p = 1, 2 and infinity are known not to be negative.
+    """
     _typed(func, x, dtype)
     dims = list(dim) if dim is not None and len(dim) else list(range(x.dim()))
     if abs(p) == math.inf:
         sizes = x.abs()
-        return sizes.amax(dims, keepdim) if p > 0 else sizes.amin(dims, keepdim)
+        extreme = sizes.amax(dims, keepdim) if p > 0 else sizes.amin(dims, keepdim)
+        return positive(cast(SecretTensor, extreme))
     if p < 0:
         raise UnsupportedOperator(f"{func} with p = {p}", "norms with p of at least 0")
     if p == 0:
         return x.sign().abs().sum(dims, keepdim)
     if p == 1:
-        return x.abs().sum(dims, keepdim)
+        return positive(cast(SecretTensor, x.abs().sum(dims, keepdim)))
     if p == 2:
-        return (x * x).sum(dims, keepdim).sqrt()
+        squares = cast(SecretTensor, (x * x).sum(dims, keepdim))
+        return x.session.wrap(finely(squares.sharing)).sqrt()  # of a small norm, too
     powers: Tensor = x**p if p % 2 == 0 else x.abs() ** p
     result: Tensor = powers.sum(dims, keepdim) ** (1 / p)
     return result

@@ -1,4 +1,4 @@
-"""Moving values about, share by share: what a function of many elements begins and ends with."""
+"""Moving values about, share by share, and from one scale to another."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from protocols.device import beside
+from protocols.scales import rounded
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
-__all__ = ["between", "gathered", "joined", "moved", "reshaped"]
+__all__ = ["between", "gathered", "joined", "lowered", "moved", "reshaped"]
 
 
 def moved(suite: Suite, x: Sharing, dim: int, *, back: bool = False) -> Sharing:
@@ -52,3 +53,10 @@ def gathered(suite: Suite, x: Sharing, dim: int, index: Tensor) -> Sharing:
 def reshaped(suite: Suite, x: Sharing, shape: tuple[int, ...]) -> Sharing:
     """The same elements in another shape."""
     return suite.linear("view", lambda v: v.reshape(shape), x, shape=shape)
+
+
+def lowered(suite: Suite, x: Sharing, bits: int) -> Sharing:
+    """x with `bits` fractional bits less, whatever its scale: a truncation; 1 round."""
+    if x.owner is not None:
+        return suite._apply("round", lambda v: rounded(v, bits), x, shape=x.shape, added_bits=-bits)
+    return Sharing(x.shape, x.scale_bits - bits, suite._truncate(x, bits))
