@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mpcnet.app import App, DemoPlan
     from mpcnet.calibration import Calibration, calibrate
-    from mpcnet.current import private, reveal, share
+    from mpcnet.current import private, reveal, share, share_each
     from mpcnet.folding import fold
     from mpcnet.parties import local, run
     from mpcnet.session import Session
@@ -36,6 +36,7 @@ __all__ = [
     "reveal",
     "run",
     "share",
+    "share_each",
 ]
 
 __distribution__ = "mpcnet"
@@ -54,6 +55,7 @@ _HOMES = {
     "reveal": "mpcnet.current",
     "run": "mpcnet.parties",
     "share": "mpcnet.current",
+    "share_each": "mpcnet.current",
 }
 
 

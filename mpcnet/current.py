@@ -10,11 +10,12 @@ from torch import Tensor
 
 from mpcnet.errors import SecretError
 from mpcnet.tensor import SecretTensor
+from protocols.errors import MessageError
 
 if TYPE_CHECKING:
     from mpcnet.session import Session  # which sets it
 
-__all__ = ["CURRENT", "current_session", "private", "reveal", "share"]
+__all__ = ["CURRENT", "current_session", "private", "reveal", "share", "share_each"]
 
 M = TypeVar("M", bound=torch.nn.Module)
 
@@ -48,13 +49,48 @@ def share(
     return current_session().share(value, owner=owner, shape=shape, dtype=dtype)
 
 
+async def share_each(value: Tensor, *, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """A secret of every party, each knowing its own; in order of rank.
+
+    Nobody has to know the shapes of others, which are public: the parties tell each other. So
+    `torch.cat(await share_each(mine))` is the data of all, by rows, or with `dim=1` by columns.
+
+    Args:
+        value: this party's own.
+        dtype: as for `Session.share`, the same at all parties.
+
+    Raises:
+        MessageError: another's value has not as many dimensions.
+    """
+    session = current_session()
+    shapes = [
+        await session.announce(list(value.shape), owner=owner, type=list[int])
+        for owner in range(len(session.names))
+    ]
+    for owner, shape in enumerate(shapes):
+        if len(shape) != value.dim() or min(shape, default=0) < 0:
+            raise MessageError(owner, "the shape of its data", f"{shape}")
+    return [
+        session.share(
+            value if owner == session.rank else None, owner=owner, shape=shape, dtype=dtype
+        )
+        for owner, shape in enumerate(shapes)
+    ]
+
+
 def private(model: M, *, owner: int | str) -> M:
     """See `Session.private`."""
     return current_session().private(model, owner=owner)
 
 
 def reveal(
-    x: SecretTensor, to: int | str | Sequence[int | str] | None = None
+    x: Tensor, to: int | str | Sequence[int | str] | None = None
 ) -> "asyncio.Future[Tensor]":
-    """See `SecretTensor.reveal`."""
+    """See `SecretTensor.reveal`.
+
+    Raises:
+        SecretError: x is no secret.
+    """
+    if not isinstance(x, SecretTensor):
+        raise SecretError("there is nothing to reveal: the tensor is public, all parties have it")
     return x.reveal(to)

@@ -47,6 +47,7 @@ class Session:
     Attributes:
         rank: this party's place, 0 to n - 1.
         names: the parties' names in order of rank.
+        name: this party's own.
         rounds: messages on the longest chain behind anything revealed to this party so far.
     """
 
@@ -56,6 +57,7 @@ class Session:
         self.suite = suite
         self.names = tuple(names)
         self.rank = suite.party.rank
+        self.name = self.names[self.rank]
         self.rounds = 0
         self._announcements = 0
         self._meetings = 0
@@ -71,6 +73,16 @@ class Session:
     def scheme(self) -> str:
         """The suite's name, for people."""
         return type(self.suite).__name__.removesuffix("Suite").lower()
+
+    @property
+    def bytes_sent(self) -> int:
+        """What this party sent to all others so far that depends on inputs: payload, exact.
+
+        What is sent ahead of the inputs, and the dealer's share of it, is not in it; `traffic` in a
+        party's result has all, with headers.
+        """
+        stats = self.suite.party.exchange.stats
+        return sum(stats[peer].online_payload_sent for peer in self.suite.party.peers)
 
     def rank_of(self, party: int | str) -> int:
         """The rank of a party given by name or rank.
