@@ -1,6 +1,7 @@
 """The session whose program runs now, for functions that are not told which: `mpcnet.share`."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from mpcnet.session import Session  # which sets it
 
 __all__ = ["CURRENT", "current_session", "private", "reveal", "share", "share_each"]
+
+_MOST_ELEMENTS: Final = 1 << 27
+"""Of what one party gives at once: a gibibyte of shares, which others must find room for."""
 
 M = TypeVar("M", bound=torch.nn.Module)
 
@@ -60,7 +64,7 @@ async def share_each(value: Tensor, *, dtype: torch.dtype = torch.float32) -> li
         dtype: as for `Session.share`, the same at all parties.
 
     Raises:
-        MessageError: another's value has not as many dimensions.
+        MessageError: a party's value has not as many dimensions, or more than 2^27 elements.
     """
     session = current_session()
     shapes = [
@@ -68,7 +72,8 @@ async def share_each(value: Tensor, *, dtype: torch.dtype = torch.float32) -> li
         for owner in range(len(session.names))
     ]
     for owner, shape in enumerate(shapes):
-        if len(shape) != value.dim() or min(shape, default=0) < 0:
+        fits = min(shape, default=0) >= 0 and math.prod(shape) <= _MOST_ELEMENTS
+        if len(shape) != value.dim() or not fits:
             raise MessageError(owner, "the shape of its data", f"{shape}")
     return [
         session.share(

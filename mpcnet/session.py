@@ -78,8 +78,8 @@ class Session:
     def bytes_sent(self) -> int:
         """What this party sent to all others so far that depends on inputs: payload, exact.
 
-        What is sent ahead of the inputs, and the dealer's share of it, is not in it; `traffic` in a
-        party's result has all, with headers.
+        What goes ahead of the inputs, and what the dealer sends, is not in it; `traffic` in a
+        party's result has everything, with headers.
         """
         stats = self.suite.party.exchange.stats
         return sum(stats[peer].online_payload_sent for peer in self.suite.party.peers)

@@ -32,9 +32,10 @@ async def test_what_a_session_sent_is_what_the_links_counted() -> None:
     assert outcome.results == [outcome.online_bits[0, 1] // 8, outcome.online_bits[1, 0] // 8]
 
 
-async def test_dimensions_must_be_as_many() -> None:
+@pytest.mark.parametrize("shapes", [[(1,), (1, 1)], [(1,), (1 << 28,)]], ids=["deep", "long"])
+async def test_a_shape_that_cannot_be_is_refused(shapes: list[tuple[int, ...]]) -> None:
     async def program(session: Session) -> None:
-        await mpcnet.share_each(torch.ones([1] * (session.rank + 1)))
+        await mpcnet.share_each(torch.ones(()).expand(shapes[session.rank]))
 
     with pytest.raises(MessageError, match="the shape of its data"):
         await run_parties(program)
