@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mpcnet.app import App, DemoPlan
     from mpcnet.calibration import Calibration, calibrate
     from mpcnet.checkpoint import load, save
-    from mpcnet.current import private, reveal, share
+    from mpcnet.current import private, reveal, share, share_each
     from mpcnet.folding import fold
     from mpcnet.onnx import from_onnx
     from mpcnet.parties import local, run
@@ -42,6 +42,7 @@ __all__ = [
     "run",
     "save",
     "share",
+    "share_each",
 ]
 
 __distribution__ = "mpcnet"
@@ -63,6 +64,7 @@ _HOMES = {
     "run": "mpcnet.parties",
     "save": "mpcnet.checkpoint",
     "share": "mpcnet.current",
+    "share_each": "mpcnet.current",
 }
 
 

@@ -53,6 +53,7 @@ class Session:
     Attributes:
         rank: this party's place, 0 to n - 1.
         names: the parties' names in order of rank.
+        name: this party's own.
         rounds: messages on the longest chain behind anything revealed to this party so far.
     """
 
@@ -62,6 +63,7 @@ class Session:
         self.suite = suite
         self.names = tuple(names)
         self.rank = suite.party.rank
+        self.name = self.names[self.rank]
         self.rounds = 0
         self._announcements = 0
         self._meetings = Meetings(suite.party)
@@ -77,6 +79,16 @@ class Session:
     def scheme(self) -> str:
         """The suite's name, for people."""
         return type(self.suite).__name__.removesuffix("Suite").lower()
+
+    @property
+    def bytes_sent(self) -> int:
+        """What this party sent to all others so far that depends on inputs: payload, exact.
+
+        What goes ahead of the inputs, and what the dealer sends, is not in it; `traffic` in a
+        party's result has everything, with headers.
+        """
+        stats = self.suite.party.exchange.stats
+        return sum(stats[peer].online_payload_sent for peer in self.suite.party.peers)
 
     def rank_of(self, party: int | str) -> int:
         """The rank of a party given by name or rank.
