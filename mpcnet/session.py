@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-import msgspec
 import structlog
 import torch
 from torch import Tensor
@@ -21,10 +20,9 @@ from mpcnet.operators import dispatch
 from mpcnet.tensor import SecretTensor
 from mpcnet.trail import Trail, place_of_error
 from mpcnet.weights import Weights, gathered, hidden_dtype, opened, put_weights, read_weights
-from protocols.errors import MessageError, ProtocolError
+from protocols.errors import ProtocolError
 from protocols.fixedpoint import decode
 from protocols.functions import sampling
-from protocols.label import Label
 from protocols.party import Operator
 from protocols.shares import Sharing
 from protocols.suite import Suite
@@ -41,8 +39,6 @@ M = TypeVar("M", bound=torch.nn.Module)
 T = TypeVar("T")
 
 Readers: TypeAlias = int | str | Sequence[int | str] | None
-
-MAX_ANNOUNCEMENT_BYTES = 1 << 16
 
 
 class Session:
@@ -65,7 +61,6 @@ class Session:
         self.rank = suite.party.rank
         self.name = self.names[self.rank]
         self.rounds = 0
-        self._announcements = 0
         self._meetings = Meetings(suite.party)
         self._trail = Trail()
         self._lookout = Lookout(suite.party, self.names, self._trail, patience_s)
@@ -352,21 +347,7 @@ class Session:
         """
         rank = self.rank_of(owner)
         self._trail.note("announce", rank)
-        tag = Label(f"announcement/{self._announcements}").tag
-        self._announcements += 1
-        party = self.suite.party
-        if rank == self.rank:
-            encoded = msgspec.json.encode(value)
-            for peer in party.peers:
-                party.exchange.post(peer, tag, encoded, offline=True)
-            return msgspec.json.decode(encoded, type=type)
-        message = await party.exchange.take(rank, tag, what="an announcement")
-        if len(message.payload) > MAX_ANNOUNCEMENT_BYTES:
-            raise MessageError(rank, "an announcement", f"{len(message.payload)} bytes")
-        try:
-            return msgspec.json.decode(bytes(message.payload), type=type)
-        except msgspec.MsgspecError as error:
-            raise MessageError(rank, "an announcement", str(error)) from None
+        return await self._meetings.announce(rank, value, type)
 
     async def prepared(self) -> None:
         """Waits until everything issued so far waits for inputs, here and at every other party.
