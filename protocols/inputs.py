@@ -83,7 +83,8 @@ class Inputs(Owned):
         if tuple(real.shape) != shape:
             raise InputShapeError(str(op.label), tuple(real.shape), shape)
         limit = self.input_limit if scale else 2.0**self.ring.integer_bits
-        return await op.run(real.numel(), encode, real, scale, limit=limit)
+        there = real.to(op.place)  # from here on it lies where shares do
+        return await op.run(real.numel(), encode, there, scale, limit=limit)
 
     def refreshed(self, x: Sharing) -> Sharing:
         """x by other shares, which may be kept while the program goes on with those it has."""
@@ -141,4 +142,4 @@ class Inputs(Owned):
 
 
 async def _given(op: Operator, share: Tensor) -> Share:
-    return Share(share)
+    return Share(share.to(op.place))
