@@ -220,6 +220,7 @@ class Session:
         """
         rank = self.rank_of(owner)
         if isinstance(model, Mapping):
+            self._vouch(model, None)
             return {name: self._hide(weight, rank) for name, weight in model.items()}
         if isinstance(model, ExportedProgram):
             model = model.module()
@@ -230,7 +231,7 @@ class Session:
         put_weights(model, lambda name, weight: self._hide(weight, rank))
         return model
 
-    def _vouch(self, model: torch.nn.Module, calibration: "Calibration | None") -> None:
+    def _vouch(self, model: Any, calibration: "Calibration | None") -> None:
         ring = self.suite.ring
         if calibration is not None:
             calibration.check_for(model, ring.bits, self.suite.scale_bits)

@@ -99,14 +99,17 @@ def read_weights(model: nn.Module, weights: Weights) -> None:
 
 def opened(state: Mapping[str, Tensor], to: Sequence[int]) -> dict[str, Opened]:
     """Begins to reveal what is secret in a `state_dict`; tied weights are revealed once."""
-    found: dict[Content, asyncio.Future[Tensor]] = {}
-    for secret in state.values():
-        if isinstance(secret, SecretTensor) and secret.content not in found:
-            found[secret.content] = secret.reveal(to)
-    return {
-        name: found[each.content] if isinstance(each, SecretTensor) else each
-        for name, each in state.items()
-    }
+    found: dict[tuple[Content, torch.Size], asyncio.Future[Tensor]] = {}
+    parts: dict[str, Opened] = {}
+    for name, each in state.items():
+        if isinstance(each, SecretTensor):
+            key = (each.content, each.shape)
+            if key not in found:
+                found[key] = each.reveal(to)
+            parts[name] = found[key]
+        else:
+            parts[name] = each
+    return parts
 
 
 async def gathered(parts: Mapping[str, Opened], mine: bool) -> dict[str, Tensor]:

@@ -142,4 +142,4 @@ class Inputs(Owned):
 
 
 async def _given(op: Operator, share: Tensor) -> Share:
-    return Share(share)
+    return Share(share.to(op.place))

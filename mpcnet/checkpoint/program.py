@@ -174,9 +174,10 @@ async def _shares(session: Session, tensors: Sequence[Tensor]) -> tuple[list[Ten
         x = session.suite.refreshed(tensor.sharing)
         entries.append(Entry(dtype, shape, True, x.scale_bits, x.owner, x.ahead))
         waiting.append(x.share)
-    shares = iter([(await share).value for share in waiting])
-    kept = [next(shares) if e.secret else t for e, t in zip(entries, tensors, strict=True)]
-    return [each.detach().cpu().contiguous() for each in kept], entries
+    device = session.suite.party.device
+    shares = iter([await device.to_host((await share).value) for share in waiting])
+    kept = [next(shares) if e.secret else t.cpu() for e, t in zip(entries, tensors, strict=True)]
+    return [each.contiguous() for each in kept], entries
 
 
 def _digest(facts: Sequence[object], *names: str) -> str:

@@ -62,6 +62,7 @@ async def words(session: Session, *tensors: Any) -> list[Tensor]:
 )
 def test_a_run_goes_on(n: int, ring_bits: Any, suite: str, tmp_path: Path) -> None:
     options = {"ring_bits": ring_bits, "suite": suite}
+    torch.manual_seed(0)
     for rank in range(n):
         new_key(tmp_path / f"{rank}.key")
 
@@ -112,7 +113,7 @@ def test_a_run_goes_on(n: int, ring_bits: Any, suite: str, tmp_path: Path) -> No
     for one, other in zip(before[:-parameters], after[:-parameters], strict=True):
         assert torch.equal(one, other)
     for one, other in zip(before[-parameters:], after[-parameters:], strict=True):
-        assert torch.allclose(one, other, atol=1e-3)
+        assert torch.allclose(one, other, atol=1e-2)  # a step of Adam, in 16 bits
 
 
 async def test_neither_file_nor_memory_goes_with_the_other(tmp_path: Path) -> None:
