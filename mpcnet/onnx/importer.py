@@ -88,6 +88,7 @@ class _Step:
     """One node of the graph."""
 
     def __init__(self, onnx: Any, node: Any) -> None:
+        self.name: str = node.name or ", ".join(node.output)
         self.operator: str = node.op_type
         self.inputs = list(node.input)
         self.outputs = list(node.output)
@@ -97,7 +98,11 @@ class _Step:
 
     def run(self, values: Mapping[str, Tensor]) -> Sequence[Tensor]:
         inputs = [values[name] if name else None for name in self.inputs]
-        found = NODES[self.operator](self.attributes, *inputs)
+        try:
+            found = NODES[self.operator](self.attributes, *inputs)
+        except Exception as error:
+            error.add_note(f"in the node {self.name!r} ({self.operator}) of the ONNX model")
+            raise
         results = [found] if isinstance(found, Tensor) else list(found)
         if any(self.outputs[len(results) :]):
             raise OnnxError(f"only the first output of {self.operator} is supported")
