@@ -15,6 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from protocols.device import beside
 from protocols.errors import ShapeError, ThresholdError
 from protocols.fixedpoint import encode
 from protocols.inputs import Inputs, Real
@@ -92,7 +93,7 @@ class Suite(Inputs):
         adds = self._adds_constants(x)
 
         def kernel(share: Tensor) -> Tensor:
-            return share + constant if adds else share.expand(shape).contiguous()
+            return share + beside(share, constant) if adds else share.expand(shape).contiguous()
 
         return self.linear("add", kernel, x, shape=shape)
 
@@ -114,7 +115,8 @@ class Suite(Inputs):
         shapes = (tuple(factor.shape), x.shape) if public_first else (x.shape, tuple(factor.shape))
 
         def kernel(share: Tensor) -> Tensor:
-            return operation(factor, share) if public_first else operation(share, factor)
+            public = beside(share, factor)
+            return operation(public, share) if public_first else operation(share, public)
 
         shape = operation.output_shape(*shapes)
         return self.linear("multiply", kernel, x, shape=shape, added_bits=added)
