@@ -58,7 +58,7 @@ def fine_times(suite: Suite, x: Sharing, factor: Tensor) -> Sharing:
 
 def _finely_weighed(suite: Suite, x: Sharing, factor: Tensor) -> Sharing:
     """Of an x at scale f: exact, but for a truncation to 2f where the factor is small."""
-    weighed = suite.multiply_public(Multiply(), x, factor)
+    weighed = suite.multiply_public(Multiply(), suite.rescale(x), factor)
     spare = weighed.scale_bits - 2 * suite.scale_bits
     return finely(lowered(suite, weighed, spare) if spare else weighed)
 
