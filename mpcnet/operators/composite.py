@@ -40,6 +40,10 @@ def _same(y: Any, z: Any) -> bool:
     return y.dtype.is_floating_point and (y is z or y.sharing is z.sharing)
 
 
+def _is_whole(x: Tensor) -> bool:
+    return not x.dtype.is_floating_point
+
+
 def _finely_added(x: Any, y: SecretTensor) -> SecretTensor:
     """x + y, whose digits below 2^-f count."""
     return y.session.wrap(finely(add(x, y).sharing))
@@ -54,7 +58,7 @@ def _addcdiv(func: Overload, x: Tensor, y: Tensor, z: Tensor, *, value: float = 
 def _lerp(func: Overload, x: Tensor, y: Tensor, weight: Any) -> Any:
     """By a public weight with all digits: of a mean of gradients each step adds but a part."""
     gap: Any = y - x
-    if not isinstance(gap, SecretTensor) or isinstance(weight, Tensor):
+    if not isinstance(gap, SecretTensor) or isinstance(weight, Tensor) or _is_whole(gap):
         return x + weight * gap
     gap = multiply(gap.session.wrap(finely(gap.sharing)), float(weight))
     return _finely_added(x, gap) if gap.sharing.fine else add(x, gap)

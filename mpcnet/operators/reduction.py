@@ -1,6 +1,7 @@
 """Means, variances, products, norms and other values of whole dimensions."""
 
 import math
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -12,6 +13,7 @@ from mpcnet.operators.shape import share_wise
 from mpcnet.operators.table import operator
 from mpcnet.tensor import SecretTensor
 from protocols.functions.fine import finely
+from protocols.functions.inverse import sqrt
 
 __all__ = ["moments", "total"]
 
@@ -169,7 +171,8 @@ def _vector_norm(
 ) -> Tensor:
     """Domain: the sum of powers below 2^(62-2f): at p = 2 and f = 22 a norm below 478.
 
-    Norms of p = 1, 2 and infinity are known not to be negative.
+    Norms of p = 1, 2 and infinity are known not to be negative. A quotient by one below 2^-15 is 0,
+    and so is the gradient of a norm there.
     """
     _typed(func, x, dtype)
     dims = list(dim) if dim is not None and len(dim) else list(range(x.dim()))
@@ -184,11 +187,17 @@ def _vector_norm(
     if p == 1:
         return positive(cast(SecretTensor, x.abs().sum(dims, keepdim)))
     if p == 2:
-        squares = cast(SecretTensor, (x * x).sum(dims, keepdim))
-        return x.session.wrap(finely(squares.sharing)).sqrt()  # of a small norm, too
+        return _root_of_squares(cast(SecretTensor, (x * x).sum(dims, keepdim)))
     powers: Tensor = x**p if p % 2 == 0 else x.abs() ** p
     result: Tensor = powers.sum(dims, keepdim) ** (1 / p)
     return result
+
+
+def _root_of_squares(squares: SecretTensor) -> SecretTensor:
+    """With all digits of the squares, so that small norms are found; at least 2^-21.5."""
+    session = squares.session
+    root = sqrt(session.suite, finely(squares.sharing))
+    return positive(session.wrap(replace(root, fine=False)))
 
 
 @operator(

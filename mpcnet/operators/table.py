@@ -81,9 +81,10 @@ def _handled(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[st
 
 def _each(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What optimizers with `foreach=True` ask for: one operator on each tensor of a list."""
-    name = func.overloadpacket.__name__.removeprefix(_EACH)
-    targets = args[0]
-    plain = torch.linalg.vector_norm if name == "norm" else getattr(torch, name.removesuffix("_"))
+    name = func.overloadpacket.__name__.removeprefix(_EACH).removesuffix("_")
+    targets, plain = args[0], getattr(torch, name, None)
+    if plain is None or not isinstance(targets, list | tuple):
+        raise UnsupportedOperator(str(func), f"{name} of each tensor")
     rows = [arg if isinstance(arg, list | tuple) else [arg] * len(targets) for arg in args]
     if len(rows) == 4:  # addcmul and addcdiv have a name for it
         kwargs = {"value": rows.pop()}

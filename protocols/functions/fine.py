@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from protocols.device import beside
 from protocols.fixedpoint import encode
 from protocols.functions.layout import lowered
 from protocols.ring.bilinear import Multiply, broadcast_shape
@@ -48,7 +49,7 @@ def fine_times(suite: Suite, x: Sharing, factor: Tensor) -> Sharing:
     shape = broadcast_shape(x.shape, tuple(factor.shape))
 
     def times(v: Tensor) -> Tensor:
-        return v * scaled.to(v.device)
+        return v * beside(v, scaled)
 
     upper = suite._apply("multiply", times, high, shape=shape, added_bits=f)
     lower = lowered(suite, suite._apply("multiply", times, low, shape=shape, added_bits=f), f)
@@ -57,7 +58,7 @@ def fine_times(suite: Suite, x: Sharing, factor: Tensor) -> Sharing:
 
 def _finely_weighed(suite: Suite, x: Sharing, factor: Tensor) -> Sharing:
     """Of an x at scale f: exact, but for a truncation to 2f where the factor is small."""
-    weighed = suite.multiply_public(Multiply(), x, factor)
+    weighed = suite.multiply_public(Multiply(), suite.rescale(x), factor)
     spare = weighed.scale_bits - 2 * suite.scale_bits
     return finely(lowered(suite, weighed, spare) if spare else weighed)
 

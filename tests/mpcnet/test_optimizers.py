@@ -13,7 +13,7 @@ from tests.parties import run_parties
 Make = Callable[[list[Tensor]], optim.Optimizer]
 
 LR = 0.01
-SIZES = torch.tensor([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 30.0])
+SIZES = torch.tensor([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 200.0])
 BOUNDS = torch.tensor([2e-2, 2e-3, 5e-4, 5e-4, 5e-4, 5e-4])
 """How far from torch's a step may be, in learning rates."""
 
