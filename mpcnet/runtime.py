@@ -115,6 +115,7 @@ async def run_program(
                 await session.barrier()  # nobody leaves before everybody has what it came for
             finally:
                 await suite.close()
+            await session.barrier()  # nor while a peer still waits for what no program read
             if needs_dealer:
                 party.leave()
             for each in links:

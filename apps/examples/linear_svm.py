@@ -32,7 +32,7 @@ def columns_of(hospital: int) -> Tensor:
 
 
 def outcomes() -> Tensor:
-    """What the second hospital knows: 1 for benign, -1 for malign."""
+    """What the second hospital knows: 1 for benign, -1 for malignant."""
     return 2 * torch.tensor(load_breast_cancer().target).float()[:, None] - 1
 
 

@@ -5,8 +5,8 @@
 Horizontal split: each hospital holds all 30 measurements of its own patients' tumours, and which
 were benign (scikit-learn's breast cancer data). Both learn the weights, the loss after every tenth
 step, for how many of the patients set aside the model is right, and how many patients there are.
-Of the other's patients nobody learns anything else, not even the means by which the measurements
-are standardized.
+Of the other's patients nobody learns more than these tell; the means by which the measurements are
+standardized stay hidden, too.
 """
 
 import argparse
