@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mpcnet.current import private, reveal, share
     from mpcnet.folding import fold
     from mpcnet.parties import local, run
+    from mpcnet.precision import Precision, debug
     from mpcnet.session import Session
     from mpcnet.tensor import SecretTensor
 
@@ -27,9 +28,11 @@ __all__ = [
     "App",
     "Calibration",
     "DemoPlan",
+    "Precision",
     "SecretTensor",
     "Session",
     "calibrate",
+    "debug",
     "fold",
     "local",
     "private",
@@ -45,9 +48,11 @@ _HOMES = {
     "App": "mpcnet.app",
     "Calibration": "mpcnet.calibration",
     "DemoPlan": "mpcnet.app",
+    "Precision": "mpcnet.precision",
     "SecretTensor": "mpcnet.tensor",
     "Session": "mpcnet.session",
     "calibrate": "mpcnet.calibration",
+    "debug": "mpcnet.precision",
     "fold": "mpcnet.folding",
     "local": "mpcnet.parties",
     "private": "mpcnet.current",

@@ -12,7 +12,7 @@ import secrets
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from mpcnet.errors import ConfigError
 from mpcnet.log import default_logging
@@ -34,6 +34,9 @@ __all__ = ["Gathering", "LocalParties", "local", "run"]
 
 T = TypeVar("T")
 
+MakeSuite: TypeAlias = Callable[[Party, int | None, Ring], Suite]
+MakeSession: TypeAlias = Callable[..., Session]
+
 
 class Gathering:
     """Parties of one event loop, each with a session, and their dealer.
@@ -50,11 +53,12 @@ class Gathering:
         self,
         exchanges: Sequence[Exchange],
         names: Sequence[str],
-        suite: type[Suite],
+        suite: MakeSuite,
         scale_bits: int | None = None,
         ring: Ring = RING,
         *,
         patience_s: float = PATIENCE_S,
+        make_session: MakeSession = Session,
     ) -> None:
         self.sessions: list[Session] = []
         self._exchanges = exchanges
@@ -63,6 +67,7 @@ class Gathering:
         self._scale_bits = scale_bits
         self._ring = ring
         self._patience_s = patience_s
+        self._make_session = make_session
         self._devices = [Device(exchange.holding) for exchange in exchanges]
         dealer = Dealer(exchanges[-1], len(names), self._devices[-1])
         self._dealer = asyncio.ensure_future(dealer.serve())
@@ -106,7 +111,7 @@ class Gathering:
         party = Party(self._exchanges[rank], rank, len(self._names), self._devices[rank])
         await party.join()
         suite = self._suite(party, self._scale_bits, self._ring)
-        return Session(suite, self._names, patience_s=self._patience_s)
+        return self._make_session(suite, self._names, patience_s=self._patience_s)
 
 
 class LocalParties:
@@ -115,11 +120,12 @@ class LocalParties:
     def __init__(
         self,
         names: Sequence[str],
-        suite: str,
+        suite: MakeSuite,
         scale_bits: int | None,
         ring: Ring,
-        network: str | None,
-        patience_s: float,
+        network: str | None = None,
+        patience_s: float = PATIENCE_S,
+        make_session: MakeSession = Session,
     ) -> None:
         self.names = tuple(names)
         self._suite = suite
@@ -127,6 +133,7 @@ class LocalParties:
         self._ring = ring
         self._network = network
         self._patience_s = patience_s
+        self._make_session = make_session
         self._exchanges: list[Exchange] = []
         self._gathering: Gathering | None = None
 
@@ -168,10 +175,11 @@ class LocalParties:
         self._gathering = Gathering(
             self._exchanges,
             self.names,
-            SUITES[self._suite],
+            self._suite,
             self._scale_bits,
             self._ring,
             patience_s=self._patience_s,
+            make_session=self._make_session,
         )
         try:
             await self._gathering.open()
@@ -250,7 +258,7 @@ def local(
     except ValueError as error:
         raise ConfigError("", "ring_bits", str(error)) from None
     default_logging()
-    return LocalParties(names, suite, scale_bits, ring, network, patience_s)
+    return LocalParties(names, SUITES[suite], scale_bits, ring, network, patience_s)
 
 
 def run(
