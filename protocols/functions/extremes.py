@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from protocols.errors import ShapeError
 from protocols.functions.layout import between, interleaved, joined, moved
 from protocols.ring.bilinear import Multiply, Shape, broadcast_shape
 from protocols.shares import Bits, Sharing
@@ -81,9 +82,15 @@ class Tournament:
 
     @classmethod
     def play(cls, suite: Suite, x: Sharing, dim: int) -> "Tournament":
-        """All rounds; returns at once, like every operation of a suite."""
+        """All rounds; returns at once, like every operation of a suite.
+
+        Raises:
+            ShapeError: rows of no values.
+        """
         dim = dim % len(x.shape)
         length = x.shape[dim]
+        if not length:
+            raise ShapeError("the largest of no values: give it some")
         x = moved(suite, x, dim)
         matches = []
         while (left := x.shape[0]) > 1:
