@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
+from mpcnet.computation import ComputationSettings, check_device, named_device, open_device
 from mpcnet.errors import ConfigError
 from mpcnet.log import default_logging
 from mpcnet.lookout import PATIENCE_S
@@ -38,12 +39,17 @@ MakeSuite: TypeAlias = Callable[[Party, int | None, Ring], Suite]
 MakeSession: TypeAlias = Callable[..., Session]
 
 
+def _on_cpu(exchange: Exchange) -> Device:
+    return Device(exchange.holding)
+
+
 class Gathering:
     """Parties of one event loop, each with a session, and their dealer.
 
     Args:
         exchanges: open links of each party; the last one is the dealer's.
         names: of the parties.
+        device: makes what whoever has this exchange computes on.
 
     Attributes:
         sessions: of each party, once they are open.
@@ -58,6 +64,7 @@ class Gathering:
         ring: Ring = RING,
         *,
         patience_s: float = PATIENCE_S,
+        device: Callable[[Exchange], Device] = _on_cpu,
         make_session: MakeSession = Session,
     ) -> None:
         self.sessions: list[Session] = []
@@ -68,7 +75,7 @@ class Gathering:
         self._ring = ring
         self._patience_s = patience_s
         self._make_session = make_session
-        self._devices = [Device(exchange.holding) for exchange in exchanges]
+        self._devices = [device(exchange) for exchange in exchanges]
         dealer = Dealer(exchanges[-1], len(names), self._devices[-1])
         self._dealer = asyncio.ensure_future(dealer.serve())
 
@@ -125,6 +132,7 @@ class LocalParties:
         ring: Ring,
         network: str | None = None,
         patience_s: float = PATIENCE_S,
+        device: ComputationSettings | None = None,
         make_session: MakeSession = Session,
     ) -> None:
         self.names = tuple(names)
@@ -133,6 +141,7 @@ class LocalParties:
         self._ring = ring
         self._network = network
         self._patience_s = patience_s
+        self._device = device or ComputationSettings()
         self._make_session = make_session
         self._exchanges: list[Exchange] = []
         self._gathering: Gathering | None = None
@@ -179,6 +188,7 @@ class LocalParties:
             self._scale_bits,
             self._ring,
             patience_s=self._patience_s,
+            device=lambda exchange: open_device(self._device, exchange.holding),
             make_session=self._make_session,
         )
         try:
@@ -223,6 +233,7 @@ def local(
     ring_bits: RingBits = 64,
     network: str | None = None,
     patience_s: float = PATIENCE_S,
+    device: str = "cpu",
 ) -> LocalParties:
     """Parties and a dealer in this process.
 
@@ -236,9 +247,11 @@ def local(
         ring_bits: 64, or 48 for less traffic with values of a known range (`mpcnet.calibrate`).
         network: an emulated one between them: `continent`, or `delay=20ms,rate=100mbit`.
         patience_s: how long a party waits for another before it asks where that one is.
+        device: what all compute on: "cpu", or a CUDA device, "cuda:0".
 
     Raises:
         ConfigError: one of these cannot be used.
+        DeviceError: torch sees no such device here.
     """
     names = NAMES[:parties] if isinstance(parties, int) else tuple(parties)
     count = parties if isinstance(parties, int) else len(names)
@@ -257,8 +270,12 @@ def local(
         ring = Ring(ring_bits)
     except ValueError as error:
         raise ConfigError("", "ring_bits", str(error)) from None
+    computation = named_device(device)
+    check_device(computation)
     default_logging()
-    return LocalParties(names, SUITES[suite], scale_bits, ring, network, patience_s)
+    return LocalParties(
+        names, SUITES[suite], scale_bits, ring, network, patience_s, device=computation
+    )
 
 
 def run(
