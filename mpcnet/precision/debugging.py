@@ -83,7 +83,8 @@ def debug(
     if any(isinstance(x, SecretTensor) for x in inputs):
         raise SecretError("mpcnet.debug takes plain tensors: data that you may see")
     names = NAMES[:parties] if isinstance(parties, int) else tuple(parties)
-    if not 2 <= len(names) <= len(NAMES) or len({*names, "dealer"}) <= len(names):
+    count = parties if isinstance(parties, int) else len(names)
+    if not 2 <= count <= len(NAMES) or len({*names, "dealer"}) <= count:
         raise ConfigError("", "parties", "are 2 to 16, with names of their own, none is `dealer`")
     try:
         ring = Ring(ring_bits)

@@ -23,7 +23,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One operator of a program, or the worst of several uses of it in one place.
 
     Attributes:
-        operator: as ATen names it, without its namespace; "share" for a value that is put in.
+        operator: as ATen names it, without its namespace; "share" or
+            "private" for a value or a weight that is put in.
         module: the module that asked for it, as `encoder.0 (Linear)`; "" outside of one.
         place: the line of the program, as `train.py:12`; "" if no line of it was running.
         backward: whether autograd asked for it; module and place are those of the forward pass.

@@ -67,15 +67,20 @@ def _copied(leaf: Any) -> Any:
 
 
 def evaluated(func: torch._ops.OpOverload, args: Any, kwargs: Any) -> Any:
-    """The operator's result on `copied` arguments; None if torch does not compute it this way."""
+    """The operator's result on `copied` arguments; None if torch does not compute it this way.
+
+    Raises:
+        IndexError: an index is where nothing is.
+    """
     args, kwargs = tree_map(_value, args), tree_map(_value, kwargs)
     with torch.no_grad():
         try:
             if func in _RESHAPED:
                 return args[0].reshape(args[1])
             return _FUNCTIONS.get(func, func)(*args, **kwargs)
-        except (RuntimeError, TypeError):  # some kernels know single precision only
-            pass
+        except (RuntimeError, TypeError) as error:  # some kernels know single precision only
+            if "index" in str(error) and "out of" in str(error):
+                raise IndexError(str(error)) from None
         try:
             return tree_map(_doubled, func(*tree_map(_single, args), **tree_map(_single, kwargs)))
         except (RuntimeError, TypeError):

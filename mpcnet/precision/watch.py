@@ -121,6 +121,7 @@ class Watched(Session):
         self._board = board
         self._depth = 0
         self._shared = 0
+        self._kind = "share"
         self._entry = Entry("", "", "", False)
         self._origins: dict[int, tuple[str, str]] = {}
         self._steps: asyncio.Queue[Coroutine[Any, Any, None] | None] = asyncio.Queue()
@@ -162,7 +163,7 @@ class Watched(Session):
         shape: Sequence[int] | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> SecretTensor:
-        entry = self._enter("share")
+        entry = self._enter(self._kind)
         number, self._shared = self._shared, self._shared + 1
         if value is not None and self.rank_of(owner) == self.rank:
             value = self._told(value, number)
@@ -175,11 +176,18 @@ class Watched(Session):
         self._later(self._received(entry, twin, self._board, number, dtype))
         return attach(x, twin)
 
+    def _hide(self, weight: Tensor, owner: int) -> Tensor:
+        self._kind = "private"
+        try:
+            return super()._hide(weight, owner)
+        finally:
+            self._kind = "share"
+
     def _told(self, value: Tensor | Awaitable[Tensor], number: int) -> Tensor | Awaitable[Tensor]:
         """The owner's value; all parties hear of it as soon as it is there."""
         board = self._board.value(number)
         if isinstance(value, Tensor):
-            board.set_result(value)
+            board.set_result(value.detach().clone())  # the program may change it afterwards
             return value
         coming = asyncio.ensure_future(value)
 
@@ -215,7 +223,7 @@ class Watched(Session):
         twin.value = value.to(torch.float64 if dtype.is_floating_point else dtype).clone()
         scale = self.suite.scale_bits if dtype.is_floating_point else 0
         step = 2.0**-scale
-        self._note(entry, twin.value, (twin.value / step).round().double() * step, None)
+        self._note(entry, twin.value, (twin.value / step).round().double() * step)
 
     def _vouch(self, model: torch.nn.Module, calibration: "Calibration | None") -> None:
         """This finds out what a calibration would."""
@@ -281,7 +289,10 @@ class Watched(Session):
     ) -> None:
         """Runs the operator in the clear, and compares."""
         drawn = any(each in func.overloadpacket.__name__ for each in _RANDOM)
-        plain = None if drawn else tree_leaves(evaluated(func, *before))
+        try:
+            plain = None if drawn else tree_leaves(evaluated(func, *before))
+        except IndexError as error:  # a secret index is where nothing is
+            plain, entry.fault, entry.advice = None, str(error), "See what the indices are."
         if plain is not None and len(plain) != len(twins):
             plain = None
         for place, (twin, look) in enumerate(zip(twins, looks, strict=True)):
@@ -296,7 +307,7 @@ class Watched(Session):
                 entry.alone = not drawn
                 value = seen if look.real else steps
             twin.value = value
-            self._note(entry, value, seen, look.scale_bits)
+            self._note(entry, value, seen, look.scale_bits, look.real)
 
     def _check(self, func: torch._ops.OpOverload, args: tuple[Any, ...]) -> None:
         """Whether operands are in the function's domain; where they lie in the clear."""
@@ -316,7 +327,14 @@ class Watched(Session):
 
     # --- what is taken down ----------------------------------------------------------------------
 
-    def _note(self, entry: Entry, plain: Tensor, seen: Tensor, scale_bits: int | None) -> None:
+    def _note(
+        self,
+        entry: Entry,
+        plain: Tensor,
+        seen: Tensor,
+        scale_bits: int | None = None,
+        real: bool = True,
+    ) -> None:
         """One result: in the clear, and as it came."""
         plain = plain.double()
         finite = plain.isfinite()
@@ -328,15 +346,14 @@ class Watched(Session):
             return
         values = plain[finite]
         peak = float(values.abs().max())
-        entry.low, entry.high = (
-            min(entry.low, float(values.min())),
-            max(entry.high, float(values.max())),
-        )
+        entry.low = min(entry.low, float(values.min()))
+        entry.high = max(entry.high, float(values.max()))
         entry.error = max(entry.error, float((seen[finite] - values).abs().max()))
         entry.vanished |= peak > _NOTHING and not bool(seen[finite].any())
         if scale_bits is not None:
-            room = 2.0 ** (self.suite.ring.value_bits - scale_bits)
-            entry.used = max(entry.used, peak / room)
+            ring = self.suite.ring
+            room_bits = ring.value_bits - scale_bits if real else ring.integer_bits
+            entry.used = max(entry.used, peak / 2.0**room_bits)
 
     def _enter(self, name: str) -> Entry:
         """The next operator."""

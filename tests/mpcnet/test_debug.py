@@ -193,8 +193,23 @@ def test_what_goes_wrong_otherwise_is_told() -> None:
         mpcnet.debug(torch.acos, X)
     with pytest.raises(ConfigError, match="ring"):
         mpcnet.debug(torch.relu, X, ring_bits=32)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="parties"):
-        mpcnet.debug(torch.relu, X, parties=1)
+    for parties in (1, 20, ["anna", "anna"]):
+        with pytest.raises(ConfigError, match="parties"):
+            mpcnet.debug(torch.relu, X, parties=parties)
+
+
+def test_indices_and_integers_have_ranges_too() -> None:
+    def picked(x: Tensor, index: Tensor) -> Tensor:
+        return x.gather(0, index)
+
+    x = torch.arange(4.0)
+    assert mpcnet.debug(picked, x, torch.tensor([3, 0])).first_trouble is None
+    beyond = mpcnet.debug(picked, x, torch.tensor([5, 0]), protocols=False).first_trouble
+    assert beyond is not None
+    assert (beyond.operator, "index 5" in beyond.trouble) == ("gather", True)
+    large = mpcnet.debug(lambda y: y * y, torch.tensor([1 << 31]), protocols=False).first_trouble
+    assert large is not None
+    assert large.operator == "mul"
 
 
 SCRIPT = """
