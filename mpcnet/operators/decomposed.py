@@ -6,6 +6,8 @@ import torch
 from torch._decomp import get_decompositions
 
 from mpcnet.operators.table import operator
+from mpcnet.tensor import SecretTensor
+from protocols.functions import sigmoid
 
 __all__: list[str] = []
 
@@ -16,7 +18,6 @@ _COMPOSITES = (
     aten._softmax_backward_data.default,
     aten.binary_cross_entropy_backward.default,
     aten.elu_backward.default,
-    aten.gelu_backward.default,
     aten.hardsigmoid_backward.default,
     aten.hardswish_backward.default,
     aten.huber_loss_backward.default,
@@ -35,7 +36,7 @@ _COMPOSITES = (
     aten.tanh_backward.default,
 )
 
-_RECIPES = get_decompositions(_COMPOSITES)
+_RECIPES = get_decompositions([*_COMPOSITES, aten.gelu_backward.default])
 
 
 @operator(*_COMPOSITES)
@@ -49,3 +50,14 @@ def _softplus_backward(
 ) -> Any:
     """A sigmoid, for all values: torch's e^x / (1 + e^x) passes the ring before its threshold."""
     return grad * torch.sigmoid(x if beta == 1 else x * beta)
+
+
+@operator(aten.gelu_backward.default)
+def _gelu_backward(
+    func: torch._ops.OpOverload, grad: Any, x: Any, *, approximate: str = "none"
+) -> Any:
+    """A step of its own, for all values: torch's squares and cubes of x pass the ring."""
+    if not isinstance(x, SecretTensor):
+        return _RECIPES[func](grad, x, approximate=approximate)
+    slope = sigmoid.gelu_slope(x.session.suite, x.sharing, approximate=approximate)
+    return grad * x.session.wrap(slope)

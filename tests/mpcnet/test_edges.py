@@ -4,10 +4,12 @@ The values are quarters, so that there are ties and zeros.
 """
 
 import asyncio
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mpcnet import Session
 from mpcnet.errors import SecretError, UnsupportedOperator
@@ -100,8 +102,8 @@ TIES = [
     lambda x: x.max(1)[1],
     lambda x: x.min(0)[1],
     lambda x: x.argmax(1, keepdim=True),
-    lambda x: torch.nn.functional.max_pool2d(x[None], 3, 2, 1, return_indices=True)[1],
-    lambda x: torch.nn.functional.adaptive_max_pool2d(x[None], (2, 3), return_indices=True)[1],
+    lambda x: functional.max_pool2d(x[None], 3, 2, 1, return_indices=True)[1],
+    lambda x: functional.adaptive_max_pool2d(x[None], (2, 3), return_indices=True)[1],
     lambda x: x.sort(dim=1, stable=True)[1],
     lambda x: (x >= x.flip(0)) & (x <= x.flip(0)),
 ]
@@ -128,16 +130,33 @@ async def test_of_equals_the_first_is_found_as_in_torch() -> None:
     assert wrong == []
 
 
-async def test_the_gradient_of_softplus_far_out() -> None:
-    """e^x / (1 + e^x), as torch writes it, passes the ring from x = 12 on."""
-    x = torch.tensor([-40.0, -5.0, 0.0, 9.0, 12.0, 13.0, 19.0, 21.0, 40.0])
-    y = x.clone().requires_grad_()
-    (torch.nn.functional.softplus(y) * 30).sum().backward()
+FAR = {
+    "softplus": functional.softplus,  # torch's e^x / (1 + e^x) passes the ring from x = 12 on
+    "gelu": functional.gelu,  # its squares do from 512 on
+    "gelu, tanh": partial(functional.gelu, approximate="tanh"),  # its cubes from 64 on
+    "silu": functional.silu,
+    "elu": functional.elu,
+    "logsigmoid": functional.logsigmoid,
+    "mish": functional.mish,
+}
 
-    async def program(session: Session) -> Tensor:
-        secret = session.share(x, owner=0).requires_grad_()
-        (torch.nn.functional.softplus(secret) * 30).sum().backward()
-        return await secret.grad.reveal()
 
-    (found,) = (await run_parties(program, 1, ClearSuite)).results
-    torch.testing.assert_close(found, y.grad, atol=1e-4, rtol=0)
+async def test_gradients_far_out() -> None:
+    x = torch.tensor([-1e5, -600, -70, -40, -5, 0, 9, 12, 13, 19, 21, 40, 70, 600, 1e5])
+
+    async def program(session: Session) -> list[Tensor]:
+        grads = []
+        for function in FAR.values():
+            owned = session.share(x, owner=0).sharing
+            secret = session.wrap(Sharing(owned.shape, owned.scale_bits, owned.share))
+            (function(secret.requires_grad_()) * 2).sum().backward()
+            grads.append(secret.grad.reveal())
+        return [await grad for grad in grads]
+
+    results = (await run_parties(program, 1, ClearSuite)).results[0]
+    for (name, function), found in zip(FAR.items(), results, strict=True):
+        y = x.clone().requires_grad_()
+        (function(y) * 2).sum().backward()
+        torch.testing.assert_close(
+            found, y.grad, atol=1e-4, rtol=0, msg=lambda m, n=name: f"{n}: {m}"
+        )
