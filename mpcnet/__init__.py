@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mpcnet.folding import fold
     from mpcnet.onnx import from_onnx
     from mpcnet.parties import local, run
+    from mpcnet.precision import Precision, debug
     from mpcnet.session import Session
     from mpcnet.tensor import SecretTensor
 
@@ -30,9 +31,11 @@ __all__ = [
     "App",
     "Calibration",
     "DemoPlan",
+    "Precision",
     "SecretTensor",
     "Session",
     "calibrate",
+    "debug",
     "fold",
     "from_onnx",
     "load",
@@ -52,9 +55,11 @@ _HOMES = {
     "App": "mpcnet.app",
     "Calibration": "mpcnet.calibration",
     "DemoPlan": "mpcnet.app",
+    "Precision": "mpcnet.precision",
     "SecretTensor": "mpcnet.tensor",
     "Session": "mpcnet.session",
     "calibrate": "mpcnet.calibration",
+    "debug": "mpcnet.precision",
     "fold": "mpcnet.folding",
     "from_onnx": "mpcnet.onnx",
     "load": "mpcnet.checkpoint",

@@ -11,7 +11,7 @@ from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.table import operator, secrets
 from mpcnet.tensor import SecretTensor
 
-__all__: list[str] = []
+__all__ = ["lstm_layer"]
 
 aten = torch.ops.aten
 
@@ -39,7 +39,7 @@ class _Passed:
 
 
 @operator(aten.mkldnn_rnn_layer.default)
-def _layer(
+def lstm_layer(
     func: Overload,
     x: Tensor,
     weight: Tensor,

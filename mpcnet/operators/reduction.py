@@ -251,6 +251,8 @@ def _aminmax(
 
 @operator(aten.median.default)
 def _median(func: Overload, x: SecretTensor) -> Tensor:
+    if not x.numel():
+        raise UnsupportedOperator(f"{func} of no elements", "more elements: torch gives NaN here")
     return x.reshape(-1).sort().values[(x.numel() - 1) // 2]
 
 
@@ -278,7 +280,10 @@ def _logsumexp(func: Overload, x: SecretTensor, dim: list[int], keepdim: bool = 
     if not x.dim():
         return x.clone()
     kept = [d for d in range(x.dim()) if d not in dims]
-    rows = x.permute(*kept, *dims).reshape(*(x.shape[d] for d in kept), -1)
+    length = math.prod(x.shape[d] for d in dims)
+    if not length:
+        raise UnsupportedOperator(f"{func} of no elements", "more elements: torch gives -inf here")
+    rows = x.permute(*kept, *dims).reshape(*(x.shape[d] for d in kept), length)
     first = rows.narrow(-1, 0, 1)
     result = (first - torch.log_softmax(rows, -1).narrow(-1, 0, 1)).squeeze(-1)
     if keepdim:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from protocols.errors import ShapeError
 from protocols.functions.fine import finely
-from protocols.functions.layout import between, joined, moved
+from protocols.functions.layout import between, interleaved, joined, moved
 from protocols.ring.bilinear import Multiply, Shape, broadcast_shape
 from protocols.shares import Bits, Sharing
 from protocols.suite import Suite
@@ -57,7 +58,7 @@ _FINEST = 2
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """One round of a tournament: which of the first `half` lost to those behind them."""
+    """One round of a tournament: which of `half` elements lost to the next one."""
 
     lost: Bits
     half: int
@@ -68,12 +69,11 @@ class _Match:
 class Tournament:
     """Who is largest along a dimension, by matches of two.
 
-    In each round the first half meets the second, and one that is left over waits:
+    In each round each meets its neighbour, and one that is left over at the end waits:
 
         winner = second + relu(first - second)
 
-    An earlier one keeps its place against an equal one that met it, so that what is first among
-    equals is not always what torch finds.
+    The order stays, and of equals the first wins: as in torch, the first among equals is found.
 
     Shapes:   x (..., m, ...) -> (..., 1, ...)
     Scale:    of x
@@ -92,14 +92,20 @@ class Tournament:
 
     @classmethod
     def play(cls, suite: Suite, x: Sharing, dim: int) -> "Tournament":
-        """All rounds; returns at once, like every operation of a suite."""
+        """All rounds; returns at once, like every operation of a suite.
+
+        Raises:
+            ShapeError: rows of no values.
+        """
         dim = dim % len(x.shape)
         length = x.shape[dim]
+        if not length:
+            raise ShapeError("the largest of no values: give it some")
         x = moved(suite, x, dim)
         matches = []
         while (left := x.shape[0]) > 1:
             half = left // 2
-            first, second = between(suite, x, 0, half), between(suite, x, half, 2 * half)
+            first, second = between(suite, x, 0, 2 * half, 2), between(suite, x, 1, 2 * half, 2)
             gap = suite.linear("sub", torch.sub, first, second, shape=first.shape)
             lost = suite.below(gap)
             ahead = suite.select(~lost, gap)
@@ -137,18 +143,18 @@ class Tournament:
             second = suite.select(match.lost, winners)
             first = suite.linear("sub", torch.sub, winners, second, shape=second.shape)
             rest = [between(suite, x, match.half, match.half + 1)] if match.odd else []
-            x = joined(suite, [first, second, *rest])
+            x = joined(suite, [interleaved(suite, first, second), *rest])
         return moved(suite, x, self.dim, back=True)
 
     def _follow(self, suite: Suite, x: Sharing, public: Tensor | None) -> Sharing:
         for match in self._matches:
-            half, left = match.half, 2 * match.half
-            first, second = between(suite, x, 0, half), between(suite, x, half, left)
+            left = 2 * match.half
+            first, second = between(suite, x, 0, left, 2), between(suite, x, 1, left, 2)
             if public is None:
                 step = suite.linear("sub", torch.sub, second, first, shape=first.shape)
                 step = suite.select(match.lost, step)
             else:  # at first everybody knows who stands where
-                apart = (public[half:left] - public[:half]).contiguous()
+                apart = (public[1:left:2] - public[0:left:2]).contiguous()
                 step = suite.multiply_public(Multiply(), suite.indicator(match.lost), apart)
                 public = None
             winners = suite.linear("add", torch.add, first, step, shape=first.shape)

@@ -10,7 +10,7 @@ from protocols.scales import rounded
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
-__all__ = ["between", "gathered", "joined", "lowered", "moved", "reshaped"]
+__all__ = ["between", "gathered", "interleaved", "joined", "lowered", "moved", "reshaped"]
 
 
 def moved(suite: Suite, x: Sharing, dim: int, *, back: bool = False) -> Sharing:
@@ -25,10 +25,16 @@ def moved(suite: Suite, x: Sharing, dim: int, *, back: bool = False) -> Sharing:
     )
 
 
-def between(suite: Suite, x: Sharing, begin: int, end: int) -> Sharing:
-    """The elements from `begin` to before `end` of the first dimension."""
-    shape = (end - begin, *x.shape[1:])
-    return suite.linear("slice", lambda v: v[begin:end].contiguous(), x, shape=shape)
+def between(suite: Suite, x: Sharing, begin: int, end: int, step: int = 1) -> Sharing:
+    """The elements from `begin` to before `end` of the first dimension, or each so many'th."""
+    shape = (len(range(begin, end, step)), *x.shape[1:])
+    return suite.linear("slice", lambda v: v[begin:end:step].contiguous(), x, shape=shape)
+
+
+def interleaved(suite: Suite, x: Sharing, y: Sharing) -> Sharing:
+    """Elements of the first dimension of both in turn: x_0, y_0, x_1, y_1, ..."""
+    shape = (2 * x.shape[0], *x.shape[1:])
+    return suite.linear("zip", lambda v, w: torch.stack((v, w), 1).view(shape), x, y, shape=shape)
 
 
 def joined(suite: Suite, xs: Sequence[Sharing]) -> Sharing:

@@ -43,7 +43,8 @@ class MaxPool:
     """The largest value of each window, dimension by dimension, by tournaments.
 
     Windows that overlap share the matches of a dimension. Padding never wins: its place in a window
-    is taken by an element that is there anyhow.
+    is taken by the first element that is there anyhow. The last dimension comes first, so that of
+    equals the first in the order of memory wins, as in torch.
 
     Shapes:   x (..., *sizes) -> (..., *outputs)
     Scale, domain, error: as `protocols.functions.extremes.Tournament`
@@ -65,8 +66,8 @@ class MaxPool:
         self._sizes = x.shape[len(x.shape) - len(kernel) :]
         self._rounds: list[tuple[int, Tensor, Tournament]] = []
         first = len(x.shape) - len(kernel)
-        sides = zip(kernel, stride, padding, dilation, strict=True)
-        for i, (side, step, pad, spread) in enumerate(sides):
+        sides = enumerate(zip(kernel, stride, padding, dilation, strict=True))
+        for i, (side, step, pad, spread) in reversed(list(sides)):
             dim = first + i
             places = _filled(windows(x.shape[dim], side, step, pad, spread, ceil_mode))
             spaced = gathered(suite, x, dim, places)  # (..., outputs, kernel, ...)
@@ -115,9 +116,10 @@ def _added(suite: Suite, x: Sharing, dim: int, places: Tensor, size: int) -> Sha
 
 
 def _filled(places: Tensor) -> Tensor:
-    """Padding replaced by an element of the same window."""
-    inside = places.amax(1, keepdim=True)
-    return torch.where(places < 0, inside, places)
+    """Padding replaced by the first element of the same window."""
+    beyond = int(places.max()) + 1
+    first = torch.where(places < 0, beyond, places).amin(1, keepdim=True)
+    return torch.where(places < 0, first, places)
 
 
 def _squeezed(suite: Suite, x: Sharing, dim: int) -> Sharing:
