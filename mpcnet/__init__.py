@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mpcnet.parties import local, run
     from mpcnet.session import Session
     from mpcnet.tensor import SecretTensor
+    from mpcnet.turns import blocking, wait
 
 __all__ = [
     "App",
@@ -29,6 +30,7 @@ __all__ = [
     "DemoPlan",
     "SecretTensor",
     "Session",
+    "blocking",
     "calibrate",
     "fold",
     "local",
@@ -36,6 +38,7 @@ __all__ = [
     "reveal",
     "run",
     "share",
+    "wait",
 ]
 
 __distribution__ = "mpcnet"
@@ -47,6 +50,7 @@ _HOMES = {
     "DemoPlan": "mpcnet.app",
     "SecretTensor": "mpcnet.tensor",
     "Session": "mpcnet.session",
+    "blocking": "mpcnet.turns",
     "calibrate": "mpcnet.calibration",
     "fold": "mpcnet.folding",
     "local": "mpcnet.parties",
@@ -54,6 +58,7 @@ _HOMES = {
     "reveal": "mpcnet.current",
     "run": "mpcnet.parties",
     "share": "mpcnet.current",
+    "wait": "mpcnet.turns",
 }
 
 
