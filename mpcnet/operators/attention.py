@@ -33,13 +33,46 @@ def _attention(
     """softmax(Q K^T / sqrt(d) + mask) V; the second result is for a backward pass elsewhere."""
     if dropout_p:
         raise UnsupportedOperator(f"{func} with dropout", "attention in evaluation: model.eval()")
-    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = (query * factor) @ key.transpose(-2, -1)
+    return _weights(query * _factor(query, scale), key, is_causal, attn_mask) @ value, torch.empty(
+        0
+    )
+
+
+def _factor(query: Tensor, scale: float | None) -> float:
+    return 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+
+
+def _weights(query: Tensor, key: Tensor, is_causal: bool, attn_mask: Tensor | None) -> Tensor:
+    scores = query @ key.transpose(-2, -1)
     if is_causal:
         attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
     if attn_mask is not None:
         scores = _masked(scores, attn_mask)
-    return aten._safe_softmax.default(scores, -1) @ value, torch.empty(0)
+    weights: Tensor = aten._safe_softmax.default(scores, -1)
+    return weights
+
+
+@operator(aten._scaled_dot_product_flash_attention_for_cpu_backward.default)
+def _attention_backward(
+    func: Overload,
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    out: Tensor,
+    logsumexp: Tensor,
+    dropout_p: float,
+    is_causal: bool,
+    *,
+    attn_mask: Tensor | None = None,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """For query, key and value; the weights are computed a second time, as torch does it."""
+    factor = _factor(query, scale)
+    weights = _weights(query * factor, key, is_causal, attn_mask)
+    towards = grad @ value.transpose(-2, -1)
+    scores = weights * (towards - (grad * out).sum(-1, keepdim=True)) * factor
+    return scores @ key, scores.transpose(-2, -1) @ query, weights.transpose(-2, -1) @ grad
 
 
 def _masked(scores: Tensor, mask: Tensor) -> Tensor:
