@@ -54,7 +54,7 @@ def private(model: M, *, owner: int | str) -> M:
 
 
 def reveal(
-    x: SecretTensor, to: int | str | Sequence[int | str] | None = None
+    x: Tensor, to: int | str | Sequence[int | str] | None = None
 ) -> "asyncio.Future[Tensor]":
-    """See `SecretTensor.reveal`."""
-    return x.reveal(to)
+    """See `SecretTensor.reveal`; a plain tensor, as some gradients are, is what it is."""
+    return x.reveal(to) if isinstance(x, SecretTensor) else current_session().reveal(x, to)

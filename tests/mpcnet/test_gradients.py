@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+import mpcnet
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
 from tests.parties import run_parties
@@ -113,3 +114,15 @@ async def test_secret_places() -> None:
         )
 
     assert (await run_parties(program, suite=AdditiveSuite)).results == [[], []]
+
+
+async def test_a_gradient_that_is_no_secret_is_revealed_all_the_same() -> None:
+    async def program(session: Session) -> list[Tensor]:
+        x = session.constant(ROWS).detach().requires_grad_()
+        (x * 2 + 1).sum().backward()
+        assert x.grad is not None
+        return [await mpcnet.reveal(x.grad), await mpcnet.reveal(x.grad, to=1)]
+
+    first, second = (await run_parties(program)).results
+    assert torch.equal(first[0], torch.full(ROWS.shape, 2.0))
+    assert [first[1].shape, second[1].shape] == [(0,), ROWS.shape]
