@@ -112,10 +112,12 @@ def relay_command(arguments: argparse.Namespace) -> None:
 
 
 def load(arguments: argparse.Namespace) -> Config:
-    """The configuration that --config names."""
+    """The configuration that --config names, with what other options put in its place."""
+    from mpcnet.computation import with_device
     from mpcnet.config import load_config
 
-    return load_config(arguments.config)
+    config = load_config(arguments.config)
+    return with_device(config, getattr(arguments, "device", None))
 
 
 def participate(
@@ -188,6 +190,7 @@ def demo_command(arguments: argparse.Namespace) -> None:
         )
         options = ["--threads", str(arguments.threads), *["-v"] * arguments.verbose]
         options += ["--debug"] if arguments.debug else []
+        options += ["--device", arguments.device] if arguments.device else []
         with _display(list(files), arguments.quiet) as display:
             watch = _watch(display, forward=arguments.verbose > 0 or arguments.debug)
             results = loop.run(

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from mpcnet.computation import ComputationSettings
 from mpcnet.errors import ConfigError
 from mpcnet.store import PreprocessingSettings, store_complaints
 from mpcnet.tables import convert_table, read_toml
@@ -155,6 +156,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     link: LinkSettings = LinkSettings()
     status: StatusSettings | None = None
     preprocessing: PreprocessingSettings | None = None
+    computation: ComputationSettings = ComputationSettings()
     app: dict[str, Any] | None = None
 
 

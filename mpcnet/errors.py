@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from protocols.errors import ProtocolError
+from protocols.errors import DeviceError, ProtocolError
 from protocols.preprocessing.errors import StoreError
 from transports.errors import (
     AddressError,
@@ -219,6 +219,7 @@ _EXIT_CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (LimitError, 8),
     (TagError, 8),
     (StoreError, 10),
+    (DeviceError, 2),
     (ProtocolError, 9),
     (KeyboardInterrupt, 130),
 )

@@ -81,8 +81,9 @@ class Lookout:
 
     async def watch(self) -> Divergence:
         """Returns once the parties are found to have gone apart."""
-        if isinstance(asyncio.get_running_loop(), VirtualLoop):
-            await asyncio.get_running_loop().create_future()  # it tells itself that all stand still
+        if isinstance(asyncio.get_running_loop(), VirtualLoop) or not self._party.peers:
+            # It tells itself that all stand still; and who is alone waits for nobody.
+            await asyncio.get_running_loop().create_future()
         longest, seen, patience = 0.0, 0, round(self._patience_s / _LOOK_S)
         while True:
             await asyncio.sleep(_LOOK_S)

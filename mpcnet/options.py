@@ -51,6 +51,7 @@ def run_options() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--config", type=Path, required=True, metavar="FILE", help="a TOML file")
     options.add_argument("--threads", type=_positive, default=1, help="of torch; default: 1")
+    options.add_argument("--device", metavar="NAME", help="cpu or cuda:0; default: as configured")
     output = options.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print the result as one line of JSON")
     output.add_argument("--events", action="store_true", help=argparse.SUPPRESS)
@@ -123,6 +124,7 @@ def demo_options() -> argparse.ArgumentParser:
         "--ring-bits", type=int, choices=(48, 64), default=64, help="of secrets; 48: less traffic"
     )
     options.add_argument("--threads", type=_positive, default=1, help="of torch in each process")
+    options.add_argument("--device", metavar="NAME", help="of all: cpu or cuda:0; default: cpu")
     return options
 
 

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from mpcnet.computation import ComputationSettings, check_device, named_device, open_device
 from mpcnet.errors import ConfigError
 from mpcnet.log import default_logging
 from mpcnet.lookout import PATIENCE_S
@@ -35,12 +36,17 @@ __all__ = ["Gathering", "LocalParties", "local", "run"]
 T = TypeVar("T")
 
 
+def _on_cpu(exchange: Exchange) -> Device:
+    return Device(exchange.holding)
+
+
 class Gathering:
     """Parties of one event loop, each with a session, and their dealer.
 
     Args:
         exchanges: open links of each party; the last one is the dealer's.
         names: of the parties.
+        device: makes what whoever has this exchange computes on.
 
     Attributes:
         sessions: of each party, once they are open.
@@ -55,6 +61,7 @@ class Gathering:
         ring: Ring = RING,
         *,
         patience_s: float = PATIENCE_S,
+        device: Callable[[Exchange], Device] = _on_cpu,
     ) -> None:
         self.sessions: list[Session] = []
         self._exchanges = exchanges
@@ -63,7 +70,7 @@ class Gathering:
         self._scale_bits = scale_bits
         self._ring = ring
         self._patience_s = patience_s
-        self._devices = [Device(exchange.holding) for exchange in exchanges]
+        self._devices = [device(exchange) for exchange in exchanges]
         dealer = Dealer(exchanges[-1], len(names), self._devices[-1])
         self._dealer = asyncio.ensure_future(dealer.serve())
 
@@ -120,6 +127,7 @@ class LocalParties:
         ring: Ring,
         network: str | None,
         patience_s: float,
+        device: ComputationSettings,
     ) -> None:
         self.names = tuple(names)
         self._suite = suite
@@ -127,6 +135,7 @@ class LocalParties:
         self._ring = ring
         self._network = network
         self._patience_s = patience_s
+        self._device = device
         self._exchanges: list[Exchange] = []
         self._gathering: Gathering | None = None
 
@@ -172,6 +181,7 @@ class LocalParties:
             self._scale_bits,
             self._ring,
             patience_s=self._patience_s,
+            device=lambda exchange: open_device(self._device, exchange.holding),
         )
         try:
             await self._gathering.open()
@@ -215,6 +225,7 @@ def local(
     ring_bits: RingBits = 64,
     network: str | None = None,
     patience_s: float = PATIENCE_S,
+    device: str = "cpu",
 ) -> LocalParties:
     """Parties and a dealer in this process.
 
@@ -228,9 +239,11 @@ def local(
         ring_bits: 64, or 48 for less traffic with values of a known range (`mpcnet.calibrate`).
         network: an emulated one between them: `continent`, or `delay=20ms,rate=100mbit`.
         patience_s: how long a party waits for another before it asks where that one is.
+        device: what all compute on: "cpu", or a CUDA device, "cuda:0".
 
     Raises:
         ConfigError: one of these cannot be used.
+        DeviceError: torch sees no such device here.
     """
     names = NAMES[:parties] if isinstance(parties, int) else tuple(parties)
     count = parties if isinstance(parties, int) else len(names)
@@ -249,8 +262,10 @@ def local(
         ring = Ring(ring_bits)
     except ValueError as error:
         raise ConfigError("", "ring_bits", str(error)) from None
+    computation = named_device(device)
+    check_device(computation)
     default_logging()
-    return LocalParties(names, suite, scale_bits, ring, network, patience_s)
+    return LocalParties(names, suite, scale_bits, ring, network, patience_s, computation)
 
 
 def run(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from mpcnet.app import Events
+from mpcnet.computation import check_device, open_device
 from mpcnet.config import Config
 from mpcnet.errors import ConfigError
 from mpcnet.runtime import (
@@ -88,11 +89,12 @@ async def prepare_as_party(config: Config, events: Events, *, runs: int) -> dict
 
 async def prepare_as_dealer(config: Config, events: Events) -> dict[str, Any]:
     """Deals one order of prepared runs."""
+    check_device(config.computation)
     async with (
         watched(config) as pages,
         connected(config, None, events, pages, purpose=PURPOSE) as exchange,
     ):
-        device = Device(exchange.holding, workers())
+        device = open_device(config.computation, exchange.holding, workers())
         try:
             dealer = PreparingDealer(
                 exchange,

@@ -13,13 +13,13 @@ import torch
 
 from mpcnet import __version__
 from mpcnet.app import App, Events, load_app
+from mpcnet.computation import check_device, open_device
 from mpcnet.config import Config, PartyEntry
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
 from protocols.additive.choice import agree_on_comparison
 from protocols.clear import ClearSuite
 from protocols.dealer import Dealer
-from protocols.device import Device
 from protocols.party import Party
 from protocols.preprocessing.agreement import Terms, agree, decline
 from protocols.preprocessing.batch import Slot
@@ -100,10 +100,11 @@ async def run_program(
         store: gives a prepared run, or says why there is none; without it the dealer is asked.
     """
     needs_dealer = SUITES[config.protocol.suite].needs_dealer
+    check_device(config.computation)
     async with AsyncExitStack() as stack:
         links, key, source = await _begin(stack, config, digest, events, store, store_only)
         exchange = links[0]
-        device = Device(exchange.holding)
+        device = open_device(config.computation, exchange.holding)
         party = Party(exchange, config.rank, config.size, device, key=key, source=source)
         try:
             await party.join(dealer=needs_dealer)
@@ -187,8 +188,9 @@ async def _prepared_slot(
 
 async def run_dealer(config: Config, events: Events) -> dict[str, Any]:
     """Serves one session as its dealer."""
+    check_device(config.computation)
     async with watched(config) as pages, connected(config, None, events, pages) as exchange:
-        device = Device(exchange.holding, workers())
+        device = open_device(config.computation, exchange.holding, workers())
         try:
             dealer = Dealer(
                 exchange,

@@ -281,6 +281,7 @@ class Session:
         if value is None:
             return torch.empty(0, dtype=dtype)
         self.rounds = max(self.rounds, op.depth)
+        value = await op.party.device.to_host(value)
         return decode(value, x.scale_bits) if dtype.is_floating_point else value.to(dtype)
 
     # --- keeping together ---------------------------------------------------------------------

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mpcnet.errors import SecretError
+from protocols.device import beside
 from protocols.ring.bilinear import Shape
 from protocols.shares import Sharing
 from protocols.suite import Suite
@@ -77,7 +78,7 @@ def _along(path: tuple[Rearrange, ...], values: Tensor) -> Tensor:
 
 def _writer(places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     def write(whole: Tensor, part: Tensor) -> Tensor:
-        flat = whole.reshape(-1).index_copy(0, places, part.reshape(-1))
+        flat = whole.reshape(-1).index_copy(0, beside(whole, places), part.reshape(-1))
         return flat.view(whole.shape)
 
     return write

@@ -50,7 +50,7 @@ def table_dtype(bits: int) -> torch.dtype:
 
 def table(r: Tensor, position: int, bits: int) -> Tensor:
     """Thermometers (N,) of the chunks of r (N,) at `position`: bit c is set where c < chunk."""
-    return kernels().thermometer(r, position, bits)
+    return kernels(r).thermometer(r, position, bits)
 
 
 def look_up(
@@ -75,9 +75,9 @@ def look_up(
         less (m, words) for all chunks, equal (m - 1, words) for chunks 1 and up.
     """
     count, words = len(widths), len(numbers) * word_count(x.shape[0])
-    less = torch.empty(count, words, dtype=torch.int64)
-    equal = torch.empty(count - 1, words, dtype=torch.int64)
-    orders, position = kernels().orders, low
+    less = x.new_empty(count, words)
+    equal = x.new_empty(count - 1, words)
+    orders, position = kernels(x).orders, low
     for i, (shares, bits) in enumerate(zip(tables, widths, strict=True)):
         less[i], same = orders(shares, x, numbers, position, bits, first)
         if i:
@@ -93,7 +93,7 @@ def mask_products(lam: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
         mixed (2^m - 1, words): for i = 0..m-1 the 2^(m-1-i) products of lam_i with mu's above i;
         pure (2^(m-1) - 1, words): the products of mu's without the empty one.
     """
-    return kernels().mask_products(lam, mu)
+    return kernels(lam).mask_products(lam, mu)
 
 
 def combine(less: Tensor, equal: Tensor, mixed: Tensor, pure: Tensor, first: bool) -> Tensor:
@@ -106,4 +106,4 @@ def combine(less: Tensor, equal: Tensor, mixed: Tensor, pure: Tensor, first: boo
         pure: likewise, (2^(m-1) - 1, words).
         first: whether this party is the one that adds public constants.
     """
-    return kernels().combine(less, equal, mixed, pure, first)
+    return kernels(less).combine(less, equal, mixed, pure, first)

@@ -46,18 +46,22 @@ class Hand:
 
     Attributes:
         keys: of all parties in order of rank, fresh in each session.
+
+    Args:
+        device: where the dealing runs.
     """
 
-    def __init__(self, keys: list[Key]) -> None:
-        self.keys = keys
-        self._own = Key.fresh()
+    def __init__(self, keys: list[Key], device: Device) -> None:
+        self.keys = [key.on(device.place) for key in keys]
+        self._device = device
+        self._own = Key.fresh().on(device.place)
         self._kept: dict[Mask, Tensor] = {}
         self._kept_bytes = 0
         self._keeping = threading.Lock()
 
     def deal(self, request: Request) -> list[Tensor]:
-        """The last party's corrections; runs on several threads at once."""
-        return correct(request, self._value, self.keys[:-1], self._own)
+        """The last party's corrections, on the CPU; runs on several threads at once."""
+        return self._device.on_host(correct(request, self._value, self.keys[:-1], self._own))
 
     def _value(self, mask: Mask | BitMask) -> Tensor:
         if isinstance(mask, BitMask):
@@ -68,13 +72,14 @@ class Hand:
             total = self._kept.get(mask)
             if total is None:
                 total = self._expand(mask)
+                self._device.settle()  # it is for all workers
                 if self._kept_bytes + total.nbytes <= MAX_KEPT_BYTES:
                     self._kept[mask] = total
                     self._kept_bytes += total.nbytes
             return total
 
     def _expand(self, mask: Mask) -> Tensor:
-        total = torch.zeros(mask.shape, dtype=torch.int64)
+        total = torch.zeros(mask.shape, dtype=torch.int64, device=self._own.place)
         for rank in mask.holders:
             mask.stream(self.keys[rank]).added(total, out=total)
         return mask.ring.reduced(total)
@@ -106,7 +111,7 @@ class Dealer:
 
     async def serve(self) -> None:
         """Answers the last party's requests, in their order, until it says that it is done."""
-        hand = Hand([await self._key(rank) for rank in range(self._size)])
+        hand = Hand([await self._key(rank) for rank in range(self._size)], self._device)
         unsent = 0
         dealt = in_order(self._requests(), lambda r: self._deal(hand, r), _weight, MAX_BEGUN_BYTES)
         async with aclosing(dealt):

@@ -7,6 +7,7 @@
     │   └── InputShapeError    an input is not of the shape declared for it
     ├── PartiesError       a protocol is not made for so many parties
     ├── OwnershipError     an operand was given, or missing, at the wrong party
+    ├── DeviceError        what a configuration names cannot compute on shares
     ├── MessageError       a peer's message is not what the protocol expects
     └── RequestError       the dealer refuses a request
 
@@ -14,6 +15,7 @@ No error ever carries a share, a mask, a key or a secret: shapes, ranks and name
 """
 
 __all__ = [
+    "DeviceError",
     "EncodingError",
     "InputShapeError",
     "MessageError",
@@ -33,6 +35,23 @@ class ProtocolError(Exception):
     def peer_reason(self) -> str:
         """What peers are told when this ends the session: nothing that they do not know anyhow."""
         return str(self)
+
+
+class DeviceError(ProtocolError):
+    """A device that cannot compute on shares, or is not there.
+
+    Attributes:
+        device: its name, as configured.
+        why: what is wrong with it, and what to do.
+    """
+
+    def __init__(self, device: str, why: str) -> None:
+        self.device = device
+        self.why = why
+        super().__init__(device, why)
+
+    def __str__(self) -> str:
+        return f"device {self.device!r}: {self.why}"
 
 
 class EncodingError(ProtocolError):

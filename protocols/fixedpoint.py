@@ -43,7 +43,7 @@ def encode(x: Tensor, scale_bits: int, *, limit: float | None = None) -> Tensor:
         whole, most = x.detach().to(torch.int64), int(limit)
         bad = int(((whole >= most) | (whole <= -most)).sum())
     else:
-        whole, bad = kernels().encoded(x.detach(), factor, limit * factor)
+        whole, bad = kernels(x).encoded(x.detach(), factor, limit * factor)
     if bad:
         raise EncodingError(bad, limit, scale_bits)
     return whole

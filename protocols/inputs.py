@@ -83,7 +83,8 @@ class Inputs(Owned):
         if tuple(real.shape) != shape:
             raise InputShapeError(str(op.label), tuple(real.shape), shape)
         limit = self.input_limit if scale else 2.0**self.ring.integer_bits
-        return await op.run(real.numel(), encode, real, scale, limit=limit)
+        there = real.to(op.place)  # from here on it lies where shares do
+        return await op.run(real.numel(), encode, there, scale, limit=limit)
 
     def sample(self, shape: Shape, kind: SampleKind, parameter: float = 0.0) -> Sharing:
         """Random numbers that no party knows.

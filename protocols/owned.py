@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from protocols.correlations import BitMask
+from protocols.device import beside
 from protocols.party import Operator
 from protocols.ring.bilinear import Multiply, Shape, broadcast_shape
+from protocols.ring.matmul import matmul
 from protocols.scales import rounded
 from protocols.scheme import Scheme
 from protocols.shares import Bits, Share, Sharing
@@ -36,7 +38,7 @@ class Owned(Scheme):
         return Sharing(shape, self.scale_bits if scale_bits is None else scale_bits, share, owner)
 
     async def _zero(self, op: Operator, shape: Shape) -> Share:
-        return Share(torch.zeros(shape, dtype=torch.int64), offline=True)
+        return Share(torch.zeros(shape, dtype=torch.int64, device=op.place), offline=True)
 
     def _owned_steps(
         self, x: Sharing, thresholds: tuple[int, ...], low: int, intervals: bool
@@ -48,7 +50,8 @@ class Owned(Scheme):
         async def run(op: Operator) -> Share:
             share = await op.read(x.share)
             if not mine:
-                return Share(torch.zeros(shape, dtype=torch.uint8), op.depth, share.offline)
+                nothing = torch.zeros(shape, dtype=torch.uint8, device=op.place)
+                return Share(nothing, op.depth, share.offline)
             work = len(thresholds) * share.value.numel()
             value = await op.run(work, judged, share.value, thresholds, low, intervals)
             return Share(value, op.depth, share.offline)
@@ -87,7 +90,8 @@ class Owned(Scheme):
         async def run(op: Operator) -> Share:
             share = await op.read(chosen.share)
             planes = share.value.reshape(b.shape[0], -1)
-            value = await op.run(weights.numel() * planes.shape[1], torch.matmul, weights, planes)
+            work, factors = weights.numel() * planes.shape[1], beside(planes, weights)
+            value = await op.run(work, matmul, factors, planes)
             return Share(value.view(shape), op.depth, share.offline)
 
         return Sharing(shape, 0, self.issue("weighed", run), b.owner)
@@ -127,7 +131,7 @@ def rungs(floor: int, high: int, count: int, planes: int) -> tuple[int, ...]:
 def unit_vectors(v: Tensor, low: int, digits: int) -> Tensor:
     """[digit above the `low` bits = c], (2^digits, *shape)."""
     digit = (v >> low) & ((1 << digits) - 1)
-    hot = torch.zeros(1 << digits, *v.shape, dtype=torch.int64)
+    hot = torch.zeros(1 << digits, *v.shape, dtype=torch.int64, device=v.device)
     return hot.scatter_(0, digit.unsqueeze(0), 1)
 
 

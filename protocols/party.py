@@ -55,7 +55,7 @@ class Party:
         self.rank = rank
         self.size = size
         self.device = device
-        self.key = key or Key.fresh()
+        self.key = (key or Key.fresh()).on(device.place)
         self.pairs: dict[int, Key] = {}
         self.source = source or DealerSource(exchange, size)
         self._working = 0
@@ -83,7 +83,7 @@ class Party:
             self.source.join(self.key)
         for peer in self.peers:
             if peer > self.rank:
-                self.pairs[peer] = Key.fresh()
+                self.pairs[peer] = Key.fresh().on(self.device.place)
                 tag = Label(f"pair/{self.rank}/{peer}").tag
                 self.exchange.post(peer, tag, self.pairs[peer].reveal(), offline=True)
         for peer in self.peers:
@@ -92,7 +92,7 @@ class Party:
                 message = await self.exchange.take(peer, tag, what="session key")
                 if len(message.payload) != Key.SIZE_BYTES:
                     raise MessageError(peer, "session key", f"{len(message.payload)} bytes")
-                self.pairs[peer] = Key(bytes(message.payload))
+                self.pairs[peer] = Key(bytes(message.payload), self.device.place)
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -143,6 +143,11 @@ class Operator:
     def __repr__(self) -> str:
         return f"Operator({self.label})"
 
+    @property
+    def place(self) -> torch.device:
+        """Where shares lie."""
+        return self.party.device.place
+
     async def read(self, future: "asyncio.Future[S]") -> S:
         """A share once it is there; from then on the operator depends on it."""
         if not future.done():  # waiting for it must not cancel it when this operator is cancelled
@@ -161,11 +166,15 @@ class Operator:
         self, peers: Iterable[int], part: str, *tensors: Tensor, offline: bool = False
     ) -> None:
         """Sends tensors as one message to each of `peers`. They must not change afterwards."""
-        payload = [t.contiguous().numpy().data for t in tensors]
+        exchange, receivers = self.party.exchange, list(peers)
+        tag = self._tag(part, self.party.rank)
         depth = 0 if offline else self.depth + 1
-        for peer in peers:
-            tag = self._tag(part, self.party.rank)
-            self.party.exchange.post(peer, tag, payload, depth=depth, offline=offline)
+
+        def deliver(payload: list[memoryview]) -> None:
+            for peer in receivers:
+                exchange.post(peer, tag, payload, depth=depth, offline=offline)
+
+        self.party.device.send(tensors, deliver, exchange.fail, self.party.working)
 
     async def take(self, peer: int, part: str, *members: Member) -> list[Tensor]:
         """The tensors of one message, checked against the shapes that the protocol expects.
@@ -180,7 +189,7 @@ class Operator:
             raise MessageError(peer, what, why)
         if not message.offline:
             self.depth = max(self.depth, message.depth)
-        return tensors_of(message.payload, members)
+        return await self._placed(tensors_of(message.payload, members))
 
     async def broadcast(
         self, part: str, *tensors: Tensor, offline: bool = False
@@ -200,11 +209,18 @@ class Operator:
         Cramer, Damgård, Ishai (TCC 2005): each pair draws one tensor; one adds it, the other
         subtracts it.
         """
-        total = torch.zeros(shape, dtype=torch.int64)
+        total = torch.zeros(shape, dtype=torch.int64, device=self.place)
         for peer, key in self.party.pairs.items():
             drawn = key.stream(self.label, "zero").words(shape)
             total += drawn if peer > self.party.rank else -drawn
         return total
+
+    async def _placed(self, tensors: list[Tensor]) -> list[Tensor]:
+        """What came from elsewhere, on the party's device."""
+        if self.place.type == "cpu":
+            return tensors
+        with self.party.working():
+            return await self.party.device.from_wire(tensors)
 
     async def material(self, request: Request) -> list[Tensor]:
         """This party's shares of correlated randomness; corrections if it is the last party.
@@ -213,7 +229,7 @@ class Operator:
         """
         if self.party.last:
             with self.party.working():
-                return await self.party.source.corrections(self, request)
+                return await self._placed(await self.party.source.corrections(self, request))
         work = sum(member.size_bytes for member in request.members()) // 8
         return await self.run(work, expand, request, self.party.key)
 

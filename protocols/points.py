@@ -44,7 +44,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 from torch import Tensor
 
-from protocols.ring.library import kernels
+from protocols.ring.library import cuda_kernels, kernels
 from protocols.ring.tree_loops import Words
 
 __all__ = ["LEAF_BITS", "SLICE", "Permutation", "deal", "evaluate", "key_words", "slice_count"]
@@ -101,7 +101,13 @@ def deal(seeds: tuple[Tensor, Tensor], r: Tensor, low: int, window: int, public:
     Returns:
         (m * key_words,), slice by slice, in each level by level, in each all lower words first.
     """
-    trees, levels = kernels().trees, _levels(window)
+    if r.device.type != "cpu":
+        there = cuda_kernels(r.device).point_keys(seeds, r, low, window, public)
+        if there is not None:
+            return there
+        operands = (seeds[0].cpu(), seeds[1].cpu()), r.cpu(), low, window, public.cpu()
+        return deal(*operands).to(r.device)
+    trees, levels = kernels(r).trees, _levels(window)
     out = np.empty(r.shape[0] * key_words(window), dtype=np.uint64)
     first, second = _roots(seeds[0], 0), _roots(seeds[1], 1)
     for begin, end, permutation, words in _slices(out, r.shape[0], levels, public):
@@ -131,7 +137,14 @@ def evaluate(
         window: its bits.
         first: which of the two parties this is.
     """
-    trees, levels = kernels().trees, _levels(window)
+    if x.device.type != "cpu":
+        kernels_there = cuda_kernels(x.device)
+        there = kernels_there.point_sums(seeds, words, public, x, low, window, first)
+        if there is not None:
+            return there
+        operands = seeds.cpu(), words.cpu(), public.cpu(), x.cpu(), low, window, first
+        return evaluate(*operands).to(x.device)
+    trees, levels = kernels(x).trees, _levels(window)
     sums = np.full(x.shape[0], int(first), dtype=np.uint8)  # not [r <= x]
     roots, whole = _roots(seeds, 0 if first else 1), words.numpy().view(np.uint64)
     for begin, end, permutation, corrections in _slices(whole, x.shape[0], levels, public):

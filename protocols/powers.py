@@ -17,7 +17,7 @@ from torch import Tensor
 
 from protocols.ring.bits import WORD_BITS
 
-__all__ = ["BLOCK", "HALVINGS", "TERMS", "Floats", "power_of_two", "wave_powers"]
+__all__ = ["BLOCK", "HALVINGS", "TERMS", "Floats", "circle", "power_of_two", "wave_powers"]
 
 Floats: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
 
@@ -52,7 +52,7 @@ def wave_powers(x: Tensor, turn: int, count: int) -> Iterator[tuple[int, int, Fl
     """
     for begin in range(0, x.numel(), BLOCK):
         turns = (x[begin : begin + BLOCK] * turn).to(torch.float64)
-        cos, sin = (v.numpy() for v in _circle(turns.mul_(2 * math.pi * 2.0**-WORD_BITS)))
+        cos, sin = (v.numpy() for v in circle(turns.mul_(2 * math.pi * 2.0**-WORD_BITS)))
         now, twice = np.stack([cos, sin, -cos]), 2.0 * cos
         before, after = np.empty_like(now), np.empty_like(now)
         before[0], before[1], before[2] = 1.0, 0.0, -1.0
@@ -64,7 +64,7 @@ def wave_powers(x: Tensor, turn: int, count: int) -> Iterator[tuple[int, int, Fl
             yield begin, k, now
 
 
-def _circle(angle: Tensor) -> tuple[Tensor, Tensor]:
+def circle(angle: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and sine for |angle| <= pi: Taylor's series of an eighth, doubled three times."""
     u = angle * 2.0**-HALVINGS
     square = -(u * u)

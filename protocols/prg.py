@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from protocols.label import Label
+from protocols.ring.library import cuda_kernels
 
 __all__ = ["SLICE_WORDS", "Key", "Purpose", "Stream"]
 
@@ -35,22 +36,29 @@ _SLICE = 8 * SLICE_WORDS
 
 _ZEROS = bytes(_SLICE)
 _BLOCK = 16
+_HALF = 4
+_CPU = torch.device("cpu")
 
 Purpose: TypeAlias = Literal["mask", "bits", "deal", "zero"]
 """Parts of named masks, named bits, shares of correlated randomness, sharings of zero."""
 
 
 class Key:
-    """A 32-byte key that never shows itself."""
+    """A 32-byte key that never shows itself.
+
+    Attributes:
+        place: where the tensors of its streams lie.
+    """
 
     SIZE_BYTES = 32
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_secret", "place")
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, place: torch.device = _CPU) -> None:
         if len(secret) != self.SIZE_BYTES:
             raise ValueError(f"a key has {self.SIZE_BYTES} bytes, not {len(secret)}")
         self._secret = secret
+        self.place = place
 
     @classmethod
     def fresh(cls) -> "Key":
@@ -64,6 +72,10 @@ class Key:
         """The key's bytes, for the one message that hands it to whom it is shared with."""
         return self._secret
 
+    def on(self, place: torch.device) -> "Key":
+        """The same key, whose streams give the same words somewhere else."""
+        return Key(self._secret, place)
+
     def stream(self, label: Label, purpose: Purpose) -> "Stream":
         """The stream that belongs to `label`; the same for whoever holds this key.
 
@@ -76,7 +88,10 @@ class Key:
             digest_size=2 * _BLOCK,
             person=b"mpcnet " + purpose.encode(),
         ).digest()
-        return Stream(digest[:_BLOCK], digest[_BLOCK:])
+        key, counter = digest[:_BLOCK], digest[_BLOCK:]
+        if self.place == _CPU:
+            return Stream(key, counter)
+        return PlacedStream(key, counter, self.place)
 
 
 class Stream:
@@ -93,10 +108,7 @@ class Stream:
     def words(self, shape: Sequence[int], dtype: torch.dtype = torch.int64) -> torch.Tensor:
         """The next uniform integers as a tensor of `shape`; dtype int64 or int32."""
         size = prod(shape) * dtype.itemsize
-        zeros = memoryview(_ZEROS)
-        buffer = self._encrypted(
-            (zeros[: min(_SLICE, size - start)] for start in range(0, size, _SLICE)), size
-        )
+        buffer = self._encrypted(_zeros(size), size)
         return torch.from_numpy(buffer).view(dtype).view(tuple(shape))
 
     def hidden(self, value: torch.Tensor) -> torch.Tensor:
@@ -135,13 +147,72 @@ class Stream:
     def _encrypted(
         self, slices: Iterable[memoryview], size: int
     ) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
-        # update_into asks for room of one block less a byte behind what it writes.
         buffer = np.empty(size + _BLOCK, dtype=np.uint8)
-        view, start = buffer.data, 0
-        for source in slices:
-            self._encryptor.update_into(source, view[start : start + len(source) + _BLOCK])
-            start += len(source)
+        self._encrypt(slices, buffer.data)
         return buffer[:size]
+
+    def _encrypt(self, slices: Iterable[memoryview], out: memoryview) -> None:
+        # update_into asks for room of one block less a byte behind what it writes.
+        start = 0
+        for source in slices:
+            self._encryptor.update_into(source, out[start : start + len(source) + _BLOCK])
+            start += len(source)
+
+
+class PlacedStream(Stream):
+    """The same stream in the memory of a device.
+
+    The device encrypts where its kernels are compiled. Else the processor does so into pinned
+    memory, and the device fetches it from there on the current stream.
+    """
+
+    __slots__ = ("_at", "_names", "_place")
+
+    def __init__(self, key: bytes, counter: bytes, place: torch.device) -> None:
+        super().__init__(key, counter)
+        self._names, self._place = (key, counter), place
+        self._at: int | None = 0
+
+    def words(self, shape: Sequence[int], dtype: torch.dtype = torch.int64) -> torch.Tensor:
+        size = prod(shape) * dtype.itemsize
+        # A stream is encrypted on one side from front to back: kernels may come in between.
+        if self._at is not None:
+            count, by = size // _HALF, cuda_kernels(self._place)
+            halves = by.keystream(*self._names, self._at, count, self._place)
+            if halves is not None:
+                self._at += count
+                return halves.view(dtype).view(tuple(shape))
+            self._skip()
+        pinned = torch.empty(size + _BLOCK, dtype=torch.uint8, pin_memory=True)
+        self._encrypt(_zeros(size), pinned.numpy().data)
+        words = pinned[:size].view(dtype).view(tuple(shape))
+        return words.to(self._place, non_blocking=True)
+
+    def _skip(self) -> None:
+        """From here on the processor encrypts, from where the device has come to."""
+        for begin in range(0, _HALF * (self._at or 0), _SLICE):
+            size = min(_SLICE, _HALF * (self._at or 0) - begin)
+            self._encryptor.update(memoryview(_ZEROS)[:size])
+        self._at = None
+
+    def hidden(self, value: torch.Tensor) -> torch.Tensor:
+        return value ^ self.words(tuple(value.shape), value.dtype)
+
+    def slices(self, count: int, dtype: torch.dtype = torch.int64) -> Iterator[torch.Tensor]:
+        """All of them at once: a device has no use for small pieces."""
+        yield self.words((count,), dtype)
+
+    def added(
+        self, value: torch.Tensor, *, sign: int = 1, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        words = self.words(tuple(value.shape), value.dtype)
+        return torch.add(value, words, alpha=sign, out=words if out is None else out)
+
+
+def _zeros(size: int) -> Iterator[memoryview]:
+    """What is encrypted for so many bytes of the stream."""
+    zeros = memoryview(_ZEROS)
+    return (zeros[: min(_SLICE, size - start)] for start in range(0, size, _SLICE))
 
 
 def _empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:

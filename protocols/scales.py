@@ -36,5 +36,6 @@ def of_real(
     Raises:
         EncodingError.
     """
-    real = function(x.to(torch.float64) * 2.0**-scale_bits)
-    return encode(real, to_scale_bits, limit=limit)
+    # On the processor, whose functions give the same on every device.
+    real = function(x.cpu().to(torch.float64) * 2.0**-scale_bits)
+    return encode(real, to_scale_bits, limit=limit).to(x.device)

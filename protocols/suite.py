@@ -15,6 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from protocols.device import beside
 from protocols.errors import ShapeError, ThresholdError
 from protocols.fixedpoint import encode
 from protocols.inputs import Inputs, Real
@@ -72,8 +73,7 @@ class Suite(Inputs):
         lifts = [scale - x.scale_bits for x in xs]
         share = self.issue(name, self._linear, kernel, xs, lifts)
         owner = owners.pop() if len(owners) == 1 else None
-        ahead = all(x.ahead for x in xs)
-        return Sharing(shape, scale + added_bits, share, owner, ahead)
+        return Sharing(shape, scale + added_bits, share, owner, all(x.ahead for x in xs))
 
     async def _linear(
         self, op: Operator, kernel: Callable[..., Tensor], xs: Sequence[Sharing], lifts: list[int]
@@ -91,7 +91,7 @@ class Suite(Inputs):
         adds = self._adds_constants(x)
 
         def kernel(share: Tensor) -> Tensor:
-            return share + constant if adds else share.expand(shape).contiguous()
+            return share + beside(share, constant) if adds else share.expand(shape).contiguous()
 
         return self.linear("add", kernel, x, shape=shape)
 
@@ -113,7 +113,8 @@ class Suite(Inputs):
         shapes = (tuple(factor.shape), x.shape) if public_first else (x.shape, tuple(factor.shape))
 
         def kernel(share: Tensor) -> Tensor:
-            return operation(factor, share) if public_first else operation(share, factor)
+            public = beside(share, factor)
+            return operation(public, share) if public_first else operation(share, public)
 
         shape = operation.output_shape(*shapes)
         return self.linear("multiply", kernel, x, shape=shape, added_bits=added)

@@ -1,16 +1,24 @@
 """For all tests: one torch thread, no noise from the log, and an end to every clean-up."""
 
+import asyncio
 import faulthandler
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
 import torch
 
+from tests.loops import CheckedLoop
+
 CLEAN_UP_S = 60.0
 _STDERR = pytest.StashKey[int]()
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """With one factory, tests keep their names."""
+    return {"checked": CheckedLoop}
 
 
 def pytest_configure(config: pytest.Config) -> None:

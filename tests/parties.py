@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from mpcnet.parties import Gathering
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
+from protocols.device import Device
 from protocols.party import Party
 from protocols.ring.ring import RING, Ring
 from protocols.suite import Suite
@@ -16,6 +17,9 @@ from transports import Exchange
 T = TypeVar("T")
 
 Program = Callable[[Session], Awaitable[T]]
+
+Devices = Callable[[Exchange], Device]
+"""Makes the device of whoever has this exchange."""
 
 NAMES = ("anna", "boris", "clara", "dmitri", "elena")  # tests give them others
 
@@ -38,16 +42,22 @@ class Outcome:
     frames: int = 0
 
 
+def on_cpu(exchange: Exchange) -> Device:
+    """Everybody on the CPU."""
+    return Device(exchange.holding)
+
+
 async def run_parties(
     program: Program[T],
     n: int = 2,
     suite: type[Suite] = AdditiveSuite,
     scale_bits: int | None = None,
     ring: Ring = RING,
+    device: Devices = on_cpu,
 ) -> Outcome:
     """Runs `program(session)` at n parties at once; raises the first party's error if one fails."""
     async with local_exchanges(n + 1) as exchanges:
-        return await run_on(exchanges, program, suite, scale_bits, ring)
+        return await run_on(exchanges, program, suite, scale_bits, ring, device)
 
 
 async def run_on(
@@ -56,9 +66,11 @@ async def run_on(
     suite: type[Suite] = AdditiveSuite,
     scale_bits: int | None = None,
     ring: Ring = RING,
+    device: Devices = on_cpu,
 ) -> Outcome:
     """The same over links that are open already; the last exchange is the dealer's."""
-    gathering = Gathering(exchanges, NAMES[: len(exchanges) - 1], suite, scale_bits, ring)
+    names = NAMES[: len(exchanges) - 1]
+    gathering = Gathering(exchanges, names, suite, scale_bits, ring, device=device)
     try:
         await gathering.open()
         results = await gathering.run(program)

@@ -1,33 +1,40 @@
 """Local arithmetic on shares: compiled kernels against torch's operators, one thread, no network.
 
 What is measured is the processor time of the thread, which other work on the machine disturbs less
-than what a clock shows.
+than what a clock shows. Where torch sees a CUDA device the same cases follow on it, by its own
+clock, against compiled kernels on one thread; whatever it computes is compared bit for bit.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Final
+from itertools import chain
+from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from protocols.chunks import chunk_bits, table_dtype
-from protocols.prg import Stream
+from protocols.cuda.choice import Candidate, cuda_seconds
+from protocols.cuda.kernels import CANDIDATES, CudaKernels
+from protocols.label import Label
+from protocols.prg import Key, Stream
 from protocols.ring.bits import word_count
 from protocols.ring.kernels import Kernels
 from protocols.ring.library import load_kernels
 from protocols.ring.plain import PlainKernels
 from tools.bench_figures import Figure, compare, print_table
 
-__all__ = ["add_arguments", "print_table", "run"]
+__all__ = ["add_arguments", "on_device", "print_table", "run"]
 
 _ELEMENTS: Final = 1_000_000
 _SHIFT: Final = 22
 _WINDOW: Final = 40
+_CPU: Final = torch.device("cpu")
 _KEY: Final = bytes(16)  # bytes like any others, and the same in every run
 _PRODUCTS: Final = {
     "512x512x512": (1, 512, 512, 512),
@@ -42,6 +49,9 @@ _PRODUCTS: Final = {
 """(batch, rows, depth, columns) of products of matrices."""
 
 _Case = tuple[str, float, str, Callable[[Kernels], object]]
+
+Clock = Callable[[Callable[[], Any]], float]
+"""Seconds that a computation takes on a device."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,19 +73,78 @@ def run(asked: argparse.Namespace) -> Iterator[Figure]:
             ours.append(_seconds(partial(kernel, compiled)) * scale)
             theirs.append(_seconds(partial(kernel, plain)) * scale)
         yield compare(name, ours[1:], theirs[1:], unit, "torch's operators")
+    if torch.cuda.is_available():
+        place = torch.device("cuda", 0)
+        with torch.cuda.device(place):
+            yield from on_device(place, cuda_seconds, only, runs)
 
 
-def _cases() -> Iterator[_Case]:
-    stream = Stream(_KEY, _KEY)
+def on_device(
+    place: torch.device, clock: Clock, only: Sequence[str], runs: int
+) -> Iterator[Figure]:
+    """Each case there and on the CPU in turn; products by each way to compute them.
+
+    Raises:
+        ArithmeticError: the device gives other bits.
+    """
+    compiled, there = load_kernels(), CudaKernels(clock)
+    cpu = chain(_cases(), [_words(_CPU)])
+    for (name, scale, unit, here), (*_, kernel) in zip(cpu, _cases(place), strict=True):
+        if only and not name.startswith(tuple(only)):
+            continue
+        ways: dict[str, Kernels] = {"": there}
+        if name.startswith("product_"):
+            size = _PRODUCTS[name.removeprefix("product_")]
+            ways |= {f" by {c.name}": _Way(c, clock) for c in CANDIDATES if c.suits(*size)}
+        for way, by in ways.items():
+            _check(name + way, kernel(by), here(compiled))
+            ours, theirs = [], []
+            for _ in range(runs):
+                ours.append(clock(partial(kernel, by)) * scale)
+                theirs.append(_seconds(partial(here, compiled)) * scale)
+            against = "compiled kernels, one thread"
+            yield compare(f"{place.type}_{name}{way}", ours, theirs, unit, against)
+
+
+class _Way(CudaKernels):
+    """Products by one candidate alone."""
+
+    def __init__(self, candidate: Candidate, clock: Clock) -> None:
+        super().__init__(clock)
+        self._candidate = candidate
+
+    def products(self, x: Tensor, y: Tensor) -> Tensor:
+        return self._candidate.multiply(x, y)
+
+
+def _check(name: str, theirs: object, ours: object) -> None:
+    for a, b in zip(tree_leaves(theirs), tree_leaves(ours), strict=True):
+        if not torch.equal(a.cpu(), b):
+            raise ArithmeticError(f"{name}: the device computes other bits than the CPU")
+
+
+def _cases(place: torch.device = _CPU) -> Iterator[_Case]:
+    stream = Key(2 * _KEY, place).stream(Label("bench"), "mask")
     for name, (batch, m, k, n) in _PRODUCTS.items():
         x, y = stream.words((batch, m, k)), stream.words((batch, k, n))
         scale = 1e12 / (batch * m * k * n)
         yield f"product_{name}", scale, "ps a product", partial(_product, x, y)
     yield from _comparison(stream)
+    if place != _CPU:
+        yield _words(place)
 
 
 def _product(x: Tensor, y: Tensor, by: Kernels) -> Tensor:
     return by.products(x, y)
+
+
+def _words(place: torch.device) -> _Case:
+    """What a key names: encrypted by the processor, and copied to a device."""
+
+    def words(by: Kernels) -> Tensor:
+        return Key(2 * _KEY, place).stream(Label("bench"), "mask").words((_ELEMENTS,))
+
+    return "words", 1e9 / _ELEMENTS, "ns an element", words
 
 
 def _comparison(stream: Stream) -> Iterator[_Case]:

@@ -12,6 +12,7 @@ from mpcnet.operators.arithmetic import scale
 from mpcnet.operators.indexing import picked, placed
 from mpcnet.operators.table import kept, lift, operator, secrets
 from mpcnet.tensor import SecretTensor
+from protocols.device import beside
 from protocols.functions.extremes import Tournament
 from protocols.ring.bilinear import broadcast_shape
 
@@ -56,7 +57,13 @@ def _pick(func: Overload, x: Any, *args: Any, **kwargs: Any) -> SecretTensor:
     if secrets((args, kwargs)):
         return picked(func, x, *args, **kwargs)
     args, kwargs = kept((args, kwargs))
-    return _moved(func, lambda v: func(v, *args, **kwargs), x)
+
+    def kernel(v: Tensor) -> Tensor:
+        public, named = beside(v, (args, kwargs))
+        picks: Tensor = func(v, *public, **named)
+        return picks
+
+    return _moved(func, kernel, x)
 
 
 @operator(aten.masked_select.default)
@@ -66,7 +73,7 @@ def _masked_select(func: Overload, x: Any, mask: Tensor) -> SecretTensor:
             str(func), "a public mask (how many a secret one picks is itself a secret); x * mask"
         )
     mask = mask.clone()
-    return _moved(func, lambda v: func(v, mask), x)
+    return _moved(func, lambda v: func(v, beside(v, mask)), x)
 
 
 @operator(*_PLACED)
@@ -107,8 +114,10 @@ def _place(func: Overload, *args: Any, **kwargs: Any) -> SecretTensor:
     call = _writing(func)
 
     def kernel(x: Tensor, y: Tensor) -> Tensor:
-        filled[target], filled[source] = x, y
-        return call(*filled, **kwargs)
+        public = [None if i in (target, source) else each for i, each in enumerate(filled)]
+        whole, named = beside(x, (public, kwargs))
+        whole[target], whole[source] = x, y
+        return call(*whole, **named)
 
     return _moved(func, kernel, *values)
 
@@ -191,7 +200,7 @@ def _where(func: Overload, condition: Tensor, x: Any, y: Any) -> Any:
     session = secrets((x, y))[0].session
     mask = condition.to(torch.bool).clone()
     values = [session.constant(lift(each)) for each in (x, y)]
-    return _moved(func, lambda v, w: torch.where(mask, v, w), *values)
+    return _moved(func, lambda v, w: torch.where(beside(v, mask), v, w), *values)
 
 
 @operator(aten.masked_fill.Scalar, aten.masked_fill.Tensor)

@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.table import kept, operator, secrets
 from mpcnet.tensor import SecretTensor
+from protocols.device import beside
 from protocols.functions.extremes import Tournament
 
 __all__ = ["numbered", "rearranged", "share_wise"]
@@ -132,7 +133,7 @@ def share_wise(func: Overload, *args: Any, **kwargs: Any) -> Any:
     target = _plain(func)
 
     def kernel(*values: Tensor) -> Any:
-        filled = list(leaves)
+        filled = [None if i in places else beside(values[0], x) for i, x in enumerate(leaves)]
         for place, value in zip(places, values, strict=True):
             filled[place] = value
         arguments, keywords = tree_unflatten(filled, spec)
@@ -203,7 +204,7 @@ def rearranged(func: Overload, x: SecretTensor, *args: Any, **kwargs: Any) -> Se
 
     def kernel(share: Tensor) -> Tensor:
         values = torch.cat([share.new_zeros(1), share.reshape(-1)])
-        return values.index_select(0, flat).view(shape)
+        return values.index_select(0, beside(share, flat)).view(shape)
 
     name = func.overloadpacket.__name__
     return x.session.wrap(x.session.suite.linear(name, kernel, x.sharing, shape=shape))
@@ -234,7 +235,8 @@ def _col2im(
     places = numbered(aten.im2col.default, wanted, kernel, dilation, padding, stride).flatten()
 
     def add_up(share: Tensor) -> Tensor:
-        sums = share.new_zeros(wanted.numel() + 1).index_add_(0, places, share.reshape(-1))
+        sums = share.new_zeros(wanted.numel() + 1)
+        sums.index_add_(0, beside(share, places), share.reshape(-1))
         return sums[1:].view(shape)
 
     return x.session.wrap(x.session.suite.linear("col2im", add_up, x.sharing, shape=shape))

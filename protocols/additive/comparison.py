@@ -81,7 +81,7 @@ async def compare(
     def join_chunks(masked: Tensor) -> Tensor:
         below = combine(masked[:count], masked[count:], mixed, pure, first)
         if first and not carry:
-            below = below ^ kernels().planes(x_hat, thresholds, high).view(-1)
+            below = below ^ kernels(x_hat).planes(x_hat, thresholds, high).view(-1)
         if intervals:
             planes = below.view(len(thresholds), -1)
             below = torch.cat([planes[:-1] ^ planes[1:], planes[-1:]]).flatten()
@@ -114,7 +114,7 @@ async def indicator(op: Operator, b: Bits, ring: Ring) -> Share:
     request = Selection(f"{op.label}/material", b.mask, ring_bits=ring.bits)
     (beta,) = await op.material(request)
     b_hat = await _flips(op, b)
-    value = await op.run(beta.numel(), kernels().indicator, b_hat, beta, op.party.first)
+    value = await op.run(beta.numel(), kernels(beta).indicator, b_hat, beta, op.party.first)
     return Share(value.view(b.shape), op.depth)
 
 
@@ -131,7 +131,7 @@ async def weighed(op: Operator, b: Bits, weights: Tensor, ring: Ring) -> Share:
     (beta,) = await op.material(request)
     b_hat = await _flips(op, b)
     work = beta.numel() * len(weights)
-    value = await op.run(work, kernels().weighed, b_hat, beta, weights, op.party.first)
+    value = await op.run(work, kernels(beta).weighed, b_hat, beta, weights, op.party.first)
     return Share(value.view(len(weights), *b.shape[1:]), op.depth)
 
 
@@ -164,7 +164,7 @@ async def select(op: Operator, b: Bits, x: Sharing, wire: Wire, shift: int) -> S
     share = await op.read(x.share)
     operands = (await _flips(op, b), x_hat, share.value, material)
     work = material[1].numel()
-    value = await op.run(work, kernels().select, *operands, shift, ring.spare)
+    value = await op.run(work, kernels(x_hat).select, *operands, shift, ring.spare)
     return Share(value.view(broadcast_shape(b.shape, x.shape)), op.depth)
 
 

@@ -105,7 +105,7 @@ async def bits(op: Operator, twice: Wire, mask: BitMask) -> Share:
             equal = masked[begin + count : begin + 2 * count - 1]
             begin += 2 * count - 1
             plane = combine(less, equal, mixed, pure, first) ^ top
-            planes.append(plane ^ kernels().plane(y_hat, high) if first else plane)
+            planes.append(plane ^ kernels(y_hat).plane(y_hat, high) if first else plane)
         return torch.stack(planes)
 
     masked = await xor_open(op, "chunks", await op.run(work, open_chunks))

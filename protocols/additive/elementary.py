@@ -35,7 +35,7 @@ async def one_hot(op: Operator, x: Wire, low: int, digits: int) -> Share:
     count = 1 << digits
 
     def turn() -> Tensor:
-        values = torch.arange(count).view(-1, *[1] * x_hat.dim())
+        values = torch.arange(count, device=x_hat.device).view(-1, *[1] * x_hat.dim())
         return hot.gather(0, ((x_hat >> low) - values) & (count - 1))
 
     return Share(await op.run(hot.numel(), turn), op.depth)
@@ -124,7 +124,8 @@ async def waves(op: Operator, x: Wire, turn: int, series: Tensor, scales: tuple[
 
     def combine() -> Tensor:
         shares = wave.view(count, 2, -1)
-        total = kernels().waves(x_hat.flatten(), turn, [(a, b) for a, b in factors[1:]], shares)
+        pairs = [(a, b) for a, b in factors[1:]]
+        total = kernels(x_hat).waves(x_hat.flatten(), turn, pairs, shares)
         return total.add_(constant).view(x_hat.shape)
 
     return Share(await op.run(wave.numel() << 3, combine), op.depth)

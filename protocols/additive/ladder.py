@@ -69,7 +69,7 @@ async def ladder(op: Operator, x: Wire, floor: int, high: int, count: int, mask:
             below = combine(opened_planes[:chunks], opened_planes[chunks:], mixed, pure, first)
             numbers, places = zip(*order[done : done + rungs], strict=True)
             if first:
-                below = below ^ kernels().planes(x_hat, numbers, high).view(-1)
+                below = below ^ kernels(x_hat).planes(x_hat, numbers, high).view(-1)
             for part, place in zip(below.view(rungs, -1), places, strict=True):
                 planes[place] = part
             begin, done = end, done + rungs

@@ -89,8 +89,8 @@ async def compare_by_points(
                 )
                 for key, own, (permutations, corrections) in zip(keys, seeds, words, strict=True)
             ]
-            plane = pack(torch.cat(below)) if below else torch.empty(0, dtype=torch.int64)
-            planes.append(plane ^ kernels().plane(y, high) if first else plane)
+            plane = pack(torch.cat(below)) if below else y.new_empty(0)
+            planes.append(plane ^ kernels(y).plane(y, high) if first else plane)
         if intervals:
             planes = [a ^ b for a, b in pairwise(planes)] + planes[-1:]
         return torch.cat(planes) ^ top

@@ -107,8 +107,9 @@ async def truncated_product(op: Operator, s: Wire, x: Wire, bits: int) -> Share:
     def kernel() -> Tensor:
         # What a bit selects has this form, too, with its mask beta in the place of r_s.
         y = truncated_share(x_hat, rho, wrap, bits, op.party.first, ring)
-        ones = torch.ones((), dtype=torch.uint8)
-        return kernels().select(ones, x_hat, s_hat * y, [r_s, s_rho, s_wrap], bits, ring.spare)
+        ones = torch.ones((), dtype=torch.uint8, device=x_hat.device)
+        material = [r_s, s_rho, s_wrap]
+        return kernels(x_hat).select(ones, x_hat, s_hat * y, material, bits, ring.spare)
 
     return Share(await op.run(8 * s_rho.numel(), kernel), op.depth)
 
@@ -194,7 +195,7 @@ def _fixed(share: Share) -> Share:
     value = share.value
     if value.dim() < 2 or not value.numel():
         return share
-    return replace(share, fixed=kernels().fixed(value.view(value.shape[0], -1)))
+    return replace(share, fixed=kernels(value).fixed(value.view(value.shape[0], -1)))
 
 
 def owned_product_cost(operation: Bilinear, x: Shape, w: Shape, ring: Ring = RING) -> Cost:

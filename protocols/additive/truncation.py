@@ -53,4 +53,4 @@ def truncated_share(
 
     A = floor(x^' / 2^bits) less the shift, and c = 1 where a top bit of r wraps, are public.
     """
-    return kernels().truncated(x_hat, rho, wrap, bits, first, ring.spare)
+    return kernels(x_hat).truncated(x_hat, rho, wrap, bits, first, ring.spare)

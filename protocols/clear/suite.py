@@ -13,12 +13,14 @@ from torch import Tensor
 
 from protocols.correlations import BitMask, Member, Sample
 from protocols.correlations.elementary import SampleKind
+from protocols.device import beside
 from protocols.inputs import Real
 from protocols.owned import judged, rungs, unit_vectors
 from protocols.party import Operator
 from protocols.powers import wave_powers
 from protocols.prg import Key
 from protocols.ring.bilinear import Bilinear, Shape
+from protocols.ring.matmul import matmul
 from protocols.shares import Bits, Share, Sharing
 from protocols.suite import Suite
 
@@ -103,7 +105,7 @@ class ClearSuite(Suite):
     def _weighed(self, b: Bits, weights: Tensor) -> "asyncio.Future[Share]":
         async def run(op: Operator) -> Share:
             plain = await self._plain(op, b)
-            sums = weights @ plain.view(plain.shape[0], -1)
+            sums = matmul(beside(plain, weights), plain.view(plain.shape[0], -1))
             return Share(sums.view(len(weights), *b.shape[1:]), op.depth)
 
         return self.issue("weighed", run)
@@ -158,10 +160,10 @@ class ClearSuite(Suite):
     ) -> "asyncio.Future[Share]":
         def run(v: Tensor) -> Tensor:
             total = torch.full((v.numel(),), float(series[0, 0]), dtype=torch.float64)
-            for begin, k, rows in wave_powers(v.flatten(), turn, len(series) - 1):
+            for begin, k, rows in wave_powers(v.flatten().cpu(), turn, len(series) - 1):
                 a, b = series[k + 1].tolist()
                 total[begin : begin + rows.shape[1]] += torch.from_numpy(rows[0] * a + rows[1] * b)
-            return (total * 2.0 ** sum(scales)).round_().to(torch.int64).view(v.shape)
+            return (total * 2.0 ** sum(scales)).round_().to(torch.int64).view(v.shape).to(v.device)
 
         return self._local("waves", x, run)
 
@@ -174,6 +176,7 @@ class ClearSuite(Suite):
                 stream = Key.fresh().stream(op.label, "deal")
                 (value,) = request.values(lambda mask: torch.empty(0), stream)
                 op.post(op.party.peers, "sample", value)
+                value = value.to(op.place)
             else:
                 (value,) = await op.take(0, "sample", *request.members())
             return Share(value, op.depth)

@@ -88,7 +88,7 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
         )
         planes = masks(self.bits).clone()
         if not self.carry:
-            planes[-1 if self.intervals else 0 :] ^= kernels().plane(r, self.high)
+            planes[-1 if self.intervals else 0 :] ^= kernels(r).plane(r, self.high)
         yield planes.flatten()
 
 
@@ -140,7 +140,7 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="se
         bits, shape = masks(self.bits), self.bits.shape[1:]
         r = None if self.mask is None else masks(self.mask)
         if r is not None and shape == r.shape and len(bits) == 1 and 0 < self.shift <= 32:
-            beta, rest, wrap = kernels().deal_selection(r, bits[0], self.shift, self.ring.spare)
+            beta, rest, wrap = kernels(r).deal_selection(r, bits[0], self.shift, self.ring.spare)
             yield beta.unsqueeze(0)
             yield rest.unsqueeze(0)
             yield wrap.unsqueeze(0)

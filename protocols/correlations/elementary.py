@@ -68,7 +68,7 @@ class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="oneho
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         digit = _digit(masks(self.mask), self.low, self.digits)
         count = 1 << self.digits
-        hot = torch.zeros(count, *digit.shape, dtype=torch.int64)
+        hot = digit.new_zeros(count, *digit.shape)
         yield hot.scatter_(0, digit.unsqueeze(0), 1)
 
 
@@ -110,7 +110,7 @@ class Exponential(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
         return [Member.element((1 << self.digits, *self.mask.shape), self.mask.ring)]
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
-        r = masks(self.mask)
+        r = masks(self.mask).cpu()  # whose powers of two are the same in every session
         digit = _digit(r, self.low, self.digits)
         rest = (r & ((1 << self.low) - 1)).to(torch.float64) * 2.0**-self.low
         factor = torch.exp2(rest.mul_(-self.rate))
@@ -156,7 +156,7 @@ class Waves(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="waves"
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         r = masks(self.mask).flatten()
-        waves = kernels().deal_waves(r, self.turn, self.count, 2.0**self.scale)
+        waves = kernels(r).deal_waves(r, self.turn, self.count, 2.0**self.scale)
         yield waves.view(self.count, 2, *self.mask.shape)
 
 
@@ -212,7 +212,7 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sampl
 
 def _uniform(own: Stream, shape: Shape) -> Tensor:
     """Uniform in [0, 1) with 53 bits, float64."""
-    return shift_right(own.words(shape), 11).to(torch.float64) * 2.0**-53
+    return shift_right(own.words(shape).cpu(), 11).to(torch.float64) * 2.0**-53
 
 
 def _digit(r: Tensor, low: int, digits: int) -> Tensor:

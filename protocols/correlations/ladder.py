@@ -85,7 +85,7 @@ class Ladder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ladde
         for chunks, rungs in self.groups:
             columns = rungs * self.bits.words
             yield from mask_products(own.words((chunks, columns)), own.words((chunks - 1, columns)))
-        yield (masks(self.bits) ^ kernels().plane(r, self.high)).flatten()
+        yield (masks(self.bits) ^ kernels(r).plane(r, self.high)).flatten()
 
 
 def rung_widths(floor: int, high: int) -> tuple[int, ...]:

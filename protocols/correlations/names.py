@@ -51,7 +51,7 @@ class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Words, of which the bits above those of the ring mean nothing.
         """
         if rank not in self.holders:
-            return torch.zeros(self.shape, dtype=torch.int64)
+            return torch.zeros(self.shape, dtype=torch.int64, device=key.place)
         return self.stream(key).words(self.shape)
 
     def stream(self, key: Key) -> Stream:

@@ -112,8 +112,8 @@ class SignPlanes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="s
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
         planes = masks(self.bits).clone()
-        sign = kernels().plane(masks(self.mask).flatten(), self.high)
-        planes[-1 if self.intervals else 0 :] ^= sign
+        r = masks(self.mask).flatten()
+        planes[-1 if self.intervals else 0 :] ^= kernels(r).plane(r, self.high)
         yield planes.flatten()
 
 

@@ -59,7 +59,8 @@ def correct(request: Request, masks: MaskSource, keys: list[Key], own: Key) -> l
     streams = [_stream(request, key) for key in keys]
     corrections = []
     values = request.values(masks, _stream(request, own))
-    for member, value in zip(request.members(), values, strict=True):
+    for member, made in zip(request.members(), values, strict=True):
+        value = made.to(own.place)
         for stream in () if member.public else streams:
             if member.binary:
                 value = stream.hidden(value)

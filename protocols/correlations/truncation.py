@@ -39,7 +39,8 @@ class Truncation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="t
         return [whole, Member(self.mask.shape, wrap_dtype(self.bits))]
 
     def values(self, masks: MaskSource, own: Stream) -> Iterator[Tensor]:
-        rho, wrap = kernels().deal_truncation(masks(self.mask), self.bits, self.mask.ring.spare)
+        r = masks(self.mask)
+        rho, wrap = kernels(r).deal_truncation(r, self.bits, self.mask.ring.spare)
         yield rho
         yield wrap.to(wrap_dtype(self.bits))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from protocols.device import beside
 from protocols.functions.rounding import shifted
 from protocols.ring.bilinear import Shape, broadcast_shape
 from protocols.shares import Sharing
@@ -75,7 +76,7 @@ def one_hot_exact(
     steps = tuple(float(first + k) for k in range(count + 1))
     if x.owner is not None:
         values = torch.arange(first, first + count).view(-1, *[1] * len(x.shape))
-        return _alone(suite, "one_hot", lambda v: v == values, x, shape)
+        return _alone(suite, "one_hot", lambda v: v == beside(v, values), x, shape)
     bits = suite.steps(x, steps, peak=_peak(suite, width), intervals=True)
     hot = suite.indicator(bits)
     return suite.linear("classes", lambda v: v[:count].contiguous(), hot, shape=shape)
@@ -85,7 +86,7 @@ def times(suite: Suite, x: Sharing, factor: Tensor) -> Sharing:
     """x times public integers of any size, modulo the ring's size; local."""
     whole = factor.to(torch.int64)
     shape = broadcast_shape(x.shape, tuple(whole.shape))
-    return suite.linear("multiply", lambda v: v * whole, x, shape=shape)
+    return suite.linear("multiply", lambda v: v * beside(v, whole), x, shape=shape)
 
 
 def floor_divide(suite: Suite, x: Sharing, divisor: int, width: int | None = None) -> Sharing:
@@ -243,7 +244,7 @@ def _alone(
     mine = suite._adds_constants(x)
 
     def kernel(v: Tensor) -> Tensor:
-        return function(v).to(torch.int64) if mine else torch.zeros(shape, dtype=torch.int64)
+        return function(v).to(torch.int64) if mine else v.new_zeros(shape)
 
     return suite._apply(name, kernel, x, shape=shape)
 

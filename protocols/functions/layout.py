@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from protocols.device import beside
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
@@ -43,7 +44,7 @@ def gathered(suite: Suite, x: Sharing, dim: int, index: Tensor) -> Sharing:
     flat = index.flatten()
 
     def kernel(v: Tensor) -> Tensor:
-        return v.index_select(dim, flat).view(shape)
+        return v.index_select(dim, beside(v, flat)).view(shape)
 
     return suite.linear("gather", kernel, x, shape=shape)
 

@@ -5,6 +5,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from protocols.device import beside
 from protocols.errors import ShapeError
 from protocols.functions.layout import moved
 from protocols.ring.bilinear import MatrixProduct
@@ -93,14 +94,15 @@ def _ranks(suite: Suite, rows: Sharing, descending: bool) -> Sharing:
     order = (earlier, later) if descending else (later, earlier)
 
     def apart(v: Tensor) -> Tensor:
-        return v[order[0]] - v[order[1]]
+        first, second = beside(v, order)
+        return v[first] - v[second]
 
     gap = suite.linear("pairs", apart, rows, shape=pairs)
     overtaken = suite.indicator(suite.below(gap))  # the later one comes first
 
     def count(v: Tensor) -> Tensor:
-        ranks = torch.zeros(length, *rest, dtype=torch.int64)
-        return ranks.index_add_(0, earlier, v).index_add_(0, later, v, alpha=-1)
+        before, after = beside(v, (earlier, later))
+        return v.new_zeros(length, *rest).index_add_(0, before, v).index_add_(0, after, -v)
 
     behind = suite.linear("count", count, overtaken, shape=rows.shape)
     start = torch.arange(length).view(-1, *[1] * len(rest))

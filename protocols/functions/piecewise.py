@@ -2,6 +2,7 @@
 
 import torch
 
+from protocols.device import beside
 from protocols.fixedpoint import encode
 from protocols.functions.extremes import negated
 from protocols.shares import Sharing
@@ -40,7 +41,7 @@ def clamp(suite: Suite, x: Sharing, least: float | None, most: float | None) -> 
     weights = factors.view(-1, *[1] * len(x.shape))
     edges = suite.linear(
         "edges",
-        lambda v: (v * weights).sum(0),
+        lambda v: (v * beside(v, weights)).sum(0),
         suite.indicator(bits),
         shape=x.shape,
         added_bits=suite.scale_bits,

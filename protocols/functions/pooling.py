@@ -6,6 +6,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from protocols.device import beside
 from protocols.errors import ShapeError
 from protocols.functions.extremes import Tournament
 from protocols.functions.layout import gathered, reshaped
@@ -156,8 +157,8 @@ def _added(suite: Suite, x: Sharing, dim: int, places: Tensor, size: int) -> Sha
     shape = (*x.shape[:dim], size, *x.shape[dim + 2 :])
 
     def kernel(v: Tensor) -> Tensor:
-        whole = torch.zeros(shape, dtype=torch.int64)
-        return whole.index_add_(dim, places.flatten(), v.flatten(dim, dim + 1))
+        whole = v.new_zeros(shape)
+        return whole.index_add_(dim, beside(v, places.flatten()), v.flatten(dim, dim + 1))
 
     return suite.linear("scatter", kernel, x, shape=shape)
 

@@ -152,7 +152,7 @@ class PreparingDealer(Dealer):
         self, keys: Sequence[deque[Key]], parts: Sequence[list[Request]], runs: int
     ) -> AsyncIterator["_Job"]:
         for run in range(runs):
-            hand = Hand([of_party.popleft() for of_party in keys])
+            hand = Hand([of_party.popleft() for of_party in keys], self._device)
             for place, part in enumerate(parts):
                 yield _Job(f"{run}/{place}", hand, part)
 

@@ -37,7 +37,7 @@ class Convolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
         size = self.output_shape(tuple(x.shape), tuple(y.shape))[2:]
         windows = self._unfold(x, tuple(y.shape[2:]), size)  # (groups, rows, B * out)
         filters = y.reshape(self.groups, y.shape[0] // self.groups, windows.shape[1])
-        out = kernels().products(filters, windows).view(y.shape[0], x.shape[0], *size)
+        out = kernels(filters).products(filters, windows).view(y.shape[0], x.shape[0], *size)
         return out.transpose(0, 1).contiguous()
 
     def _unfold(self, x: Tensor, kernel: Shape, size: Shape) -> Tensor:
@@ -105,7 +105,7 @@ class TransposedConvolution(msgspec.Struct, frozen=True, forbid_unknown_fields=T
         kernel, inner = tuple(y.shape[2:]), y.shape[0] // self.groups
         filters = y.reshape(self.groups, inner, -1).transpose(1, 2)
         values = x.transpose(0, 1).reshape(self.groups, inner, -1)
-        parts = kernels().products(filters, values)
+        parts = kernels(filters).products(filters, values)
         parts = parts.view(shape[1], prod(kernel), x.shape[0], *x.shape[2:])
         out = x.new_zeros(shape[1], shape[0], *self._reach(tuple(x.shape), kernel))
         for offset, part in zip(product(*map(range, kernel)), parts.unbind(1), strict=True):

@@ -14,9 +14,10 @@ NARROW = 64
 
 
 class Kernels(ABC):
-    """Arithmetic on int64 tensors on the CPU.
+    """Arithmetic on int64 tensors.
 
-    Two implementations agree in every bit of the ring: torch's own operators and compiled loops.
+    All implementations agree in every bit of the ring: torch's own operators, compiled loops on the
+    CPU, and those for CUDA.
     Shapes: N elements, W = ceil(N / 64) words of a plane of packed bits, m chunks of a window.
 
     Attributes:

@@ -11,17 +11,38 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from protocols.cuda.compiler import compiled
+from protocols.cuda.fused import FusedKernels
+from protocols.cuda.kernels import CudaKernels
+from protocols.cuda.trial import compare
 from protocols.ring.kernels import Kernels
 from protocols.ring.plain import PlainKernels
 
-__all__ = ["kernels", "load_kernels", "warm_kernels"]
+__all__ = ["cuda_kernels", "kernels", "load_cuda_kernels", "load_kernels", "warm_kernels"]
 
 _log = logging.getLogger(__name__)
 
 
-def kernels() -> Kernels:
-    """The best kernels that are ready; both kinds give the same bits."""
-    return _library().best
+def kernels(x: Tensor | None = None) -> Kernels:
+    """The best kernels that are ready where `x` lies, or on the CPU; all give the same bits."""
+    library = _library()
+    return library.best if x is None or not x.is_cuda else library.there(x.get_device())
+
+
+def cuda_kernels(place: torch.device) -> CudaKernels:
+    """The best kernels that are ready on a CUDA device."""
+    return _library().there(place.index or 0)
+
+
+def load_cuda_kernels(place: torch.device) -> None:
+    """Compiles the kernels of a CUDA device and compares them with the processor's.
+
+    Where that fails the device computes with torch's operators, and one line in the log says why.
+    """
+    _library().load_cuda(place)
 
 
 def load_kernels() -> Kernels:
@@ -37,6 +58,8 @@ def warm_kernels() -> None:
 class _Library:
     def __init__(self) -> None:
         self.best: Kernels = PlainKernels()
+        self.cuda = CudaKernels()
+        self.fused: dict[int, CudaKernels] = {}
         self._loading = threading.Lock()
         self._loaded = False
 
@@ -49,6 +72,15 @@ class _Library:
                 # full collection that visits them would stop a computation for tenths of a second.
                 gc.freeze()
         return self.best
+
+    def there(self, index: int) -> CudaKernels:
+        """On the CUDA device of this number."""
+        return self.fused.get(index, self.cuda)
+
+    def load_cuda(self, place: torch.device) -> None:
+        with self._loading:
+            if place.index not in self.fused:
+                self.fused[place.index] = _fused(place) or self.cuda
 
 
 @cache
@@ -72,6 +104,18 @@ def _compiled() -> Kernels | None:
     except Exception as error:
         _log.warning("computing with torch, several times slower: no compiled kernels: %s", error)
         return None
+
+
+def _fused(place: torch.device) -> FusedKernels | None:
+    """Compiled kernels of a CUDA device; None, and one line in the log, where there are none."""
+    try:
+        made = FusedKernels(compiled(place))
+        compare(made, place)
+    # Whatever a driver does not like, torch's own operators can compute the same.
+    except Exception as error:
+        _log.warning("%s computes with torch's operators, slower: %s", place, error)
+        return None
+    return made
 
 
 def _prefer_wide_vectors(config: Any, features: str) -> None:

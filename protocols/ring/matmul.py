@@ -24,11 +24,11 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
 def _matrices(x: Tensor, y: Tensor) -> Tensor:
     shape = (*x.shape[:-1], y.shape[-1])
     if y.dim() == 2 and x.numel():  # one matrix for the whole batch: one product
-        return kernels().products(x.reshape(1, -1, x.shape[-1]), y.unsqueeze(0)).view(shape)
+        return kernels(x).products(x.reshape(1, -1, x.shape[-1]), y.unsqueeze(0)).view(shape)
     batch = broadcast_shape(tuple(x.shape[:-2]), tuple(y.shape[:-2]))
     out = x.new_zeros(*batch, *shape[-2:])
     if not out.numel() or not x.numel():  # an empty sum is zero
         return out
     xs = x.expand(*batch, *x.shape[-2:]).reshape(-1, *x.shape[-2:])
     ys = y.expand(*batch, *y.shape[-2:]).reshape(-1, *y.shape[-2:])
-    return kernels().products(xs, ys).view(out.shape)
+    return kernels(x).products(xs, ys).view(out.shape)

@@ -29,7 +29,7 @@ class PlainKernels(Kernels):
         # torch.bmm of int64 is a plain loop, which pays only where matrices are small.
         if x.shape[0] != 1 and x.shape[1] * x.shape[2] * y.shape[2] < SMALL_WORK:
             return torch.bmm(x, y)
-        out = torch.empty(x.shape[0], x.shape[1], y.shape[2], dtype=torch.int64)
+        out = x.new_empty(x.shape[0], x.shape[1], y.shape[2])
         for left, right, product in zip(x, y, out, strict=True):
             torch.mm(left, right, out=product)
         return out
@@ -169,7 +169,7 @@ class PlainKernels(Kernels):
         return quarters[:, :3].contiguous().view(-1).view(torch.uint8)
 
     def widen(self, data: Tensor) -> Tensor:
-        out = torch.zeros(data.numel() // NARROW_BYTES, 4, dtype=torch.int16)
+        out = data.new_zeros(data.numel() // NARROW_BYTES, 4, dtype=torch.int16)
         out[:, :3] = data.view(torch.int16).view(-1, 3)
         return out.view(-1).view(torch.int64)
 

@@ -71,16 +71,16 @@ class Ring(msgspec.Struct, frozen=True):
 
     def sent(self, x: Tensor) -> Tensor:
         """What travels for x; x itself where an element fills its word."""
-        return kernels().narrow(x) if self.spare else x
+        return kernels(x).narrow(x) if self.spare else x
 
     def received(self, data: Tensor, shape: Shape) -> Tensor:
         """What `sent` was made of, without the bits above."""
-        return kernels().widen(data).view(shape) if self.spare else data
+        return kernels(data).widen(data).view(shape) if self.spare else data
 
     def added(self, x: Tensor, data: Tensor) -> Tensor:
         """x and what travelled here for another tensor of its shape, which is spent; nothing above
         `bits`."""
-        return kernels().add_narrow(x, data) if self.spare else data.add_(x)
+        return kernels(x).add_narrow(x, data) if self.spare else data.add_(x)
 
     def reduced(self, x: Tensor) -> Tensor:
         """x without the bits above: from 0 to 2^bits - 1, where a word has more."""

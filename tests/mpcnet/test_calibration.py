@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,15 @@ async def test_no_calibration_is_a_line_in_the_log(own_logging: None) -> None:
         await private(None, SMALL)
         await private(None, RING)
     assert sum("without a calibration" in line["event"] for line in logs) == 1
+
+
+def test_a_party_alone_looks_out_for_nobody() -> None:
+    """The rehearsal of a calibration has no peers, and lasts longer than the first look at them."""
+
+    class Slow(nn.Identity):
+        def forward(self, x: Tensor) -> Tensor:
+            time.sleep(0.15)
+            return x
+
+    report = calibrate(nn.Sequential(Slow(), *network()), SAMPLES * 2)
+    assert report.max_abs_error < 1e-3

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ def given(
         share = Share(parts[rank])
 
     async def protocol(op: Operator) -> Share:
-        return share
+        return replace(share, value=share.value.to(op.place))
 
     scale = suite.scale_bits if scale_bits is None else scale_bits
     return Sharing(tuple(value.shape), scale, suite.issue("given", protocol), owner)
@@ -55,4 +56,9 @@ def revealed(
 ) -> "asyncio.Future[Tensor | None]":
     """The ring value of x, at all parties or at some."""
     ranks = tuple(range(session.suite.party.size)) if to is None else tuple(to)
-    return session.suite.issue("reveal", session.suite.reveal, x, ranks)
+
+    async def protocol(op: Operator) -> Tensor | None:
+        value = await session.suite.reveal(op, x, ranks)
+        return None if value is None else await op.party.device.to_host(value)
+
+    return session.suite.issue("reveal", protocol)

@@ -25,7 +25,7 @@ def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kerne
     """Both kinds of kernels in turn."""
     chosen = PlainKernels() if request.param == "plain" else load_kernels()
     assert type(chosen).__name__ == f"{request.param.capitalize()}Kernels"
-    monkeypatch.setattr(points, "kernels", lambda: chosen)
+    monkeypatch.setattr(points, "kernels", lambda x: chosen)
     return chosen
 
 

@@ -158,6 +158,7 @@ async def test_logs_show_no_values(
 def test_every_error_has_a_reason_for_peers() -> None:
     samples: list[ProtocolError] = [
         EncodingError(735, 4.2e6, 20),
+        errors.DeviceError("cuda:0", "torch sees no such device"),
         InputShapeError("3.input", (735,), (4,)),
         errors.ThresholdError(1, 16.0, 29),
         errors.ShapeError("shapes (2,) and (3,) do not fit"),

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import uvloop
 
+from tests.loops import run_under_uvloop
 from tests.transports.pairs import open_one, unused_port
 from transports import (
     Address,
@@ -61,8 +61,7 @@ async def test_a_mesh(scheme: str, host: str) -> None:
 @pytest.mark.parametrize("scheme", ["tcp", "wss"])
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_mesh_under_uvloop(scheme: str, host: str) -> None:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=True) as runner:
-        runner.run(test_a_mesh(scheme, host))
+    run_under_uvloop(test_a_mesh(scheme, host))
 
 
 @needs_ipv6

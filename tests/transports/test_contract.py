@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvloop
 
+from tests.loops import run_under_uvloop
 from tests.transports.pairs import securities, unused_port
 from transports import Limits
 from transports.base import Security
@@ -108,5 +107,4 @@ def test_contract_holds_under_uvloop(way: str, check: Check[Any]) -> None:
         async with staged(way) as stage:
             await check(stage if check in TRANSPORT_CHECKS else stage.pair)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=True) as runner:
-        runner.run(run())
+    run_under_uvloop(run())

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-import uvloop
 from structlog.typing import EventDict
 
+from tests.loops import run_under_uvloop
 from tests.transports.pairs import (
     addresses,
     hello_of,
@@ -387,5 +387,4 @@ def test_mesh_under_uvloop(scheme: str) -> None:
         await test_port_in_use(scheme)
         await test_cancelled_opening_leaves_nothing()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=True) as runner:
-        runner.run(checks())
+    run_under_uvloop(checks())

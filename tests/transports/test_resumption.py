@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 import pytest
-import uvloop
 
+from tests.loops import run_under_uvloop
 from tests.transports.chaos import (
     CuttingProxy,
     chains,
@@ -385,6 +385,5 @@ async def test_a_connection_that_is_replaced_is_read_no_more() -> None:
 
 @pytest.mark.parametrize("scheme", ["tcp", "wss"])
 def test_resumption_under_uvloop(scheme: str) -> None:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=True) as runner:
-        runner.run(test_200_chains_with_forced_disconnects(scheme))
-        runner.run(test_an_outage_that_ends_in_time(scheme))
+    run_under_uvloop(test_200_chains_with_forced_disconnects(scheme))
+    run_under_uvloop(test_an_outage_that_ends_in_time(scheme))

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvloop
 from aiohttp import web
 
+from tests.loops import run_under_uvloop
 from tests.transports.http_proxy import ConnectProxy, connect_proxy, serving
 from tests.transports.pairs import network, open_all, open_one, securities, unused_port
 from transports import AddressError, IdentityError, Limits, create_identity
@@ -79,8 +79,7 @@ async def test_through_a_proxy(scheme: str) -> None:
 
 
 def test_through_a_proxy_under_uvloop() -> None:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=True) as runner:
-        runner.run(test_through_a_proxy("wss"))
+    run_under_uvloop(test_through_a_proxy("wss"))
 
 
 async def test_a_proxy_that_wants_a_password(caplog: pytest.LogCaptureFixture) -> None:

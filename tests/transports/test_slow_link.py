@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-import uvloop
 
+from tests.loops import CheckedLoop, CheckedUvloop
 from tests.transports.http_proxy import slow_line
 from tests.transports.pairs import network, open_one, securities, unused_port
 from transports import Limits
@@ -100,7 +101,7 @@ async def test_a_very_slow_link_is_not_lost(scheme: str) -> None:
     await asyncio.gather(ours.close(), theirs.close())
 
 
-@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("loop_factory", [CheckedLoop, CheckedUvloop])
 @pytest.mark.parametrize("url", ["tcp://127.0.0.1:0", "wss://127.0.0.1:0"])
 def test_an_end_leaves_nothing_unsent(url: str, loop_factory: Any) -> None:
     """To be asked at any moment, since the task that watches a link may look just then."""
@@ -111,25 +112,33 @@ def test_an_end_leaves_nothing_unsent(url: str, loop_factory: Any) -> None:
 async def unsent_around_an_end(url: str) -> None:
     accepted: asyncio.Queue[Connection] = asyncio.Queue()
     transport, (here, beyond) = transport_for(url), securities()
-    listener = await transport.listen(
-        url, beyond, Limits(), accepted.put_nowait, lambda who, why: None
-    )
-    ours = await transport.dial(listener.url, here, Limits())
-    theirs = await accepted.get()
-    receiving = asyncio.create_task(ours.receive())
-    await asyncio.sleep(0)
-    theirs.abort()
-    while not receiving.done():
-        assert ours.unsent_bytes >= 0
+    async with AsyncExitStack() as ends:
+        listener = await transport.listen(
+            url, beyond, Limits(), accepted.put_nowait, lambda who, why: None
+        )
+        ends.push_async_callback(listener.close)
+        ours = await transport.dial(listener.url, here, Limits())
+        ends.push_async_callback(cut, ours)
+        theirs = await accepted.get()
+        ends.push_async_callback(cut, theirs)
+        receiving = asyncio.create_task(ours.receive())
+        ends.callback(receiving.cancel)
         await asyncio.sleep(0)
-    with pytest.raises(ConnectionClosed):
-        receiving.result()
-    for side in (ours, theirs):
-        closing = asyncio.create_task(side.close())
-        while not closing.done():
-            assert side.unsent_bytes >= 0
+        theirs.abort()
+        while not receiving.done():
+            assert ours.unsent_bytes >= 0
             await asyncio.sleep(0)
-        side.abort()
-        await side.close()
-        assert side.unsent_bytes == 0
-    await listener.close()
+        with pytest.raises(ConnectionClosed):
+            receiving.result()
+        for side in (ours, theirs):
+            closing = asyncio.create_task(side.close())
+            while not closing.done():
+                assert side.unsent_bytes >= 0
+                await asyncio.sleep(0)
+            await cut(side)
+            assert side.unsent_bytes == 0
+
+
+async def cut(side: Connection) -> None:
+    side.abort()
+    await side.close()

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-import uvloop
 from aiohttp import web
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
@@ -18,6 +17,7 @@ from websockets.frames import Frame as TheirFrame
 from websockets.frames import Opcode
 from websockets.utils import accept_key
 
+from tests.loops import run_under_uvloop
 from tests.transports.http_proxy import serving
 from tests.transports.pairs import unused_port
 from transports import Limits
@@ -175,10 +175,9 @@ async def test_a_plain_server(server: str) -> None:
 
 
 def test_plain_others_under_uvloop() -> None:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=True) as runner:
-        runner.run(check_a_plain_client())
-        runner.run(check_a_plain_server("aiohttp"))
-        runner.run(check_a_plain_server("websockets"))
+    run_under_uvloop(check_a_plain_client())
+    run_under_uvloop(check_a_plain_server("aiohttp"))
+    run_under_uvloop(check_a_plain_server("websockets"))
 
 
 UPGRADE = (
