@@ -167,7 +167,7 @@ def test_the_ground_floor_loads_no_tensors() -> None:
 
 def test_the_public_face_is_small() -> None:
     names = ["App", "Calibration", "DemoPlan", "SecretTensor", "Session"]
-    names += ["calibrate", "fold", "local", "private", "reveal", "run", "share"]
+    names += ["blocking", "calibrate", "fold", "local", "private", "reveal", "run", "share", "wait"]
     assert sorted(mpcnet.__all__) == names
 
 

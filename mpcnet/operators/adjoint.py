@@ -16,6 +16,7 @@ from mpcnet.operators.resampling import weights_along
 from mpcnet.operators.shape import numbered
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import Home, SecretTensor
+from protocols.device import beside
 
 __all__: list[str] = []
 
@@ -64,7 +65,8 @@ def _returned(
     count, size = math.prod(shape), tuple(shape)
 
     def kernel(share: Tensor) -> Tensor:
-        sums = share.new_zeros(count + 1).index_add_(0, places, share.reshape(-1))
+        sums = share.new_zeros(count + 1)
+        sums.index_add_(0, beside(share, places), share.reshape(-1))
         return sums[1:].view(size)
 
     whole = session.constant(grad).sharing

@@ -171,9 +171,8 @@ def _last_wins(x: Tensor, dim: int, index: Tensor, y: Tensor) -> Tensor:
     """scatter, where of two values for one place all parties take the one further along."""
     if not index.numel() or not x.dim():
         return torch.scatter(x, dim, index, y)
-    numbers = torch.arange(1, index.numel() + 1).view(index.shape)
-    places = torch.zeros(x.shape, dtype=torch.int64)
-    winners = places.scatter_reduce(dim, index, numbers, "amax")
+    numbers = torch.arange(1, index.numel() + 1, device=index.device).view(index.shape)
+    winners = index.new_zeros(x.shape).scatter_reduce(dim, index, numbers, "amax")
     values = y[tuple(slice(side) for side in index.shape)].reshape(-1)
     return torch.where(winners > 0, values[(winners - 1).clamp(min=0)], x)
 

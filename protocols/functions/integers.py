@@ -209,7 +209,7 @@ def _masked(suite: Suite, x: Sharing, y: int, width: int) -> Sharing:
 def _masked_by(suite: Suite, x: Sharing, y: Tensor, width: int) -> Sharing:
     """As `_masked`, with a number of its own for each element."""
     if x.owner is not None:
-        return suite.linear("and", lambda v: v & y, x, shape=x.shape)
+        return suite.linear("and", lambda v: v & beside(v, y), x, shape=x.shape)
     if not y.numel():
         return suite.zero(x.shape, scale_bits=0)
     least, most = int(y.min()), int(y.max())
@@ -217,7 +217,10 @@ def _masked_by(suite: Suite, x: Sharing, y: Tensor, width: int) -> Sharing:
     weights = _weights(count, count == width)
     found = suite.indicator(suite._bits(x, count))
     return suite.linear(
-        "and", lambda v: _weighed(v * _bits(y, count), weights), found, shape=x.shape
+        "and",
+        lambda v: _weighed(v * _bits(beside(v, y), count), weights),
+        found,
+        shape=x.shape,
     )
 
 
