@@ -28,9 +28,13 @@ def test_a_plain_function_is_a_program() -> None:
     assert threading.active_count() == 1
 
 
-async def test_it_runs_where_asyncio_checks_every_call() -> None:
-    assert asyncio.get_running_loop().get_debug()
-    assert await mpcnet.local(2).run(total) == [(5.0, 4.0)] * 2
+def test_it_runs_where_asyncio_checks_every_call() -> None:
+    async def program() -> list[tuple[float, float]]:
+        results = await mpcnet.local(2).run(total)
+        assert asyncio.get_running_loop().get_debug()
+        return results
+
+    assert asyncio.run(program(), debug=True) == [(5.0, 4.0)] * 2
 
 
 def test_errors_come_out_and_others_end() -> None:
