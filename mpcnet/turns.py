@@ -69,7 +69,8 @@ class _Turns(Generic[T]):
         self._answer: Any = None
         self._error: BaseException | None = None
         self._results: list[T] = []
-        self.thread = threading.Thread(target=self._serve, name="mpcnet program")
+        # A second Ctrl-C may leave it behind in the middle of a turn: it must not hold up the exit.
+        self.thread = threading.Thread(target=self._serve, name="mpcnet program", daemon=True)
 
     async def run(self) -> T:
         """The function's result, or what it raises; called on the loop."""

@@ -33,9 +33,8 @@ def _attention(
     """softmax(Q K^T / sqrt(d) + mask) V; the second result is for a backward pass elsewhere."""
     if dropout_p:
         raise UnsupportedOperator(f"{func} with dropout", "attention in evaluation: model.eval()")
-    return _weights(query * _factor(query, scale), key, is_causal, attn_mask) @ value, torch.empty(
-        0
-    )
+    weights = _weights(query * _factor(query, scale), key, is_causal, attn_mask)
+    return weights @ value, torch.empty(0)
 
 
 def _factor(query: Tensor, scale: float | None) -> float:

@@ -36,6 +36,10 @@ CASES: dict[str, tuple[Function, Tensor]] = {
     "hardshrink": (lambda x: F.hardshrink(x, 2), WHOLE),
     "softshrink": (lambda x: F.softshrink(x, 2), WHOLE),
     "logit": (lambda x: torch.logit(x.sigmoid(), 0.3), ROWS),
+    "a power whose reciprocal leaves the range": (
+        lambda x: x**-3,
+        torch.tensor([90.0, 2.0, -80.0]),
+    ),
     "glu": (lambda x: F.glu(x, 0), ROWS),
     "prelu": (lambda x: F.prelu(x, torch.tensor([0.25])), ROWS),
     "soft margin": (lambda x: F.soft_margin_loss(x, OTHER.sign()), ROWS),
