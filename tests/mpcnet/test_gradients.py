@@ -44,6 +44,7 @@ CASES: dict[str, tuple[Function, Tensor]] = {
     "prelu": (lambda x: F.prelu(x, torch.tensor([0.25])), ROWS),
     "soft margin": (lambda x: F.soft_margin_loss(x, OTHER.sign()), ROWS),
     "diagonal": (lambda x: x.diagonal(1), ROWS),
+    "nan_to_num": (torch.nan_to_num, ROWS),
     "cdist": (lambda x: torch.cdist(x, OTHER), ROWS),
     "cdist, p = 1": (lambda x: torch.cdist(x, OTHER, p=1), ROWS),
     "scatter, one place twice": (
@@ -133,3 +134,14 @@ async def test_a_gradient_that_is_no_secret_is_revealed_all_the_same() -> None:
     first, second = (await run_parties(program)).results
     assert torch.equal(first[0], torch.full(ROWS.shape, 2.0))
     assert [first[1].shape, second[1].shape] == [(0,), ROWS.shape]
+
+
+async def test_nothing_secret_is_infinite() -> None:
+    inf = float("inf")
+
+    async def program(session: Session) -> list[Tensor]:
+        x = session.constant(ROWS)
+        return [x < inf, inf > x, x >= -inf, x != inf, torch.isfinite(x), ~(x > inf), ~(x == -inf)]
+
+    for answers in (await run_parties(program)).results:
+        assert all(type(each) is Tensor and bool(each.all()) for each in answers)
