@@ -123,13 +123,24 @@ def _embedding_backward(
 def _cdist_backward(
     func: Overload, grad: Any, x: Tensor, y: Tensor, p: float, distance: Tensor
 ) -> Tensor:
-    """For p = 1 and 2: 0 where two points are one."""
-    gaps = x.unsqueeze(-2) - y.unsqueeze(-3)
+    return _pulls(func, grad, x.unsqueeze(-2) - y.unsqueeze(-3), p, distance).sum(-2)
+
+
+@operator(aten._pdist_backward.default)
+def _pdist_backward(func: Overload, grad: Any, x: SecretTensor, p: float, distance: Tensor) -> Any:
+    first, second = torch.triu_indices(len(x), len(x), 1)
+    pulls = _pulls(func, grad, x[first] - x[second], p, distance)
+    zeros = x.session.constant(torch.zeros(x.shape))
+    return zeros.index_add(0, first, pulls).index_add(0, second, -pulls)
+
+
+def _pulls(func: Overload, grad: Any, gaps: Tensor, p: float, distance: Tensor) -> Tensor:
+    """For p = 1 and 2, what each distance asks of the first of its points; 0 where both are one."""
     if p == 1:
-        signs: Tensor = (grad.unsqueeze(-1) * gaps.sign()).sum(-2)
+        signs: Tensor = grad.unsqueeze(-1) * gaps.sign()
         return signs
     if p != 2:
-        raise UnsupportedOperator(f"{func} with p = {p}", "cdist with p = 1 or 2")
+        raise UnsupportedOperator(f"{func} with p = {p}", "distances with p = 1 or 2")
     same = distance == 0
     factors = (lift(grad) / distance.masked_fill(same, 1.0)).masked_fill(same, 0.0)
-    return (factors.unsqueeze(-1) * gaps).sum(-2)
+    return factors.unsqueeze(-1) * gaps

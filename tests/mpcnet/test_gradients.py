@@ -47,6 +47,7 @@ CASES: dict[str, tuple[Function, Tensor]] = {
     "nan_to_num": (torch.nan_to_num, ROWS),
     "cdist": (lambda x: torch.cdist(x, OTHER), ROWS),
     "cdist, p = 1": (lambda x: torch.cdist(x, OTHER, p=1), ROWS),
+    "pdist": (F.pdist, ROWS),
     "scatter, one place twice": (
         lambda x: x.scatter(1, PLACES[:, [0, 0, 1]], OTHER[:2, :3]),
         ROWS,
