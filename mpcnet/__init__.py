@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mpcnet.precision import Precision, debug
     from mpcnet.session import Session
     from mpcnet.tensor import SecretTensor
+    from mpcnet.turns import blocking, wait
 
 __all__ = [
     "App",
@@ -34,6 +35,7 @@ __all__ = [
     "Precision",
     "SecretTensor",
     "Session",
+    "blocking",
     "calibrate",
     "debug",
     "fold",
@@ -46,6 +48,7 @@ __all__ = [
     "save",
     "share",
     "share_each",
+    "wait",
 ]
 
 __distribution__ = "mpcnet"
@@ -58,6 +61,7 @@ _HOMES = {
     "Precision": "mpcnet.precision",
     "SecretTensor": "mpcnet.tensor",
     "Session": "mpcnet.session",
+    "blocking": "mpcnet.turns",
     "calibrate": "mpcnet.calibration",
     "debug": "mpcnet.precision",
     "fold": "mpcnet.folding",
@@ -70,6 +74,7 @@ _HOMES = {
     "save": "mpcnet.checkpoint",
     "share": "mpcnet.current",
     "share_each": "mpcnet.current",
+    "wait": "mpcnet.turns",
 }
 
 

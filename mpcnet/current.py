@@ -124,13 +124,5 @@ def reveal(
 
 
 def reveal(x: Any, to: int | str | Sequence[int | str] | None = None) -> "asyncio.Future[Any]":
-    """See `SecretTensor.reveal`, and `Session.reveal` for models.
-
-    Raises:
-        SecretError: x is a tensor, and no secret.
-    """
-    if isinstance(x, SecretTensor):
-        return x.reveal(to)
-    if isinstance(x, Tensor):
-        raise SecretError("there is nothing to reveal: the tensor is public, all parties have it")
-    return current_session().reveal(x, to)
+    """See `Session.reveal`."""
+    return x.reveal(to) if isinstance(x, SecretTensor) else current_session().reveal(x, to)

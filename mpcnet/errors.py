@@ -105,8 +105,8 @@ class AppError(MpcnetError):
         return "its app cannot use its own input"
 
 
-class SecretError(MpcnetError):
-    """A secret was used as if its values were here."""
+class SecretError(MpcnetError, RuntimeError):
+    """A secret was used as if its values were here: a RuntimeError, as torch's own misuses are."""
 
     exit_code = 4
 

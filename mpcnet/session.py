@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from mpcnet.chance import Chance
 from mpcnet.current import CURRENT
 from mpcnet.dtypes import check_dtype, checked
 from mpcnet.errors import MpcnetError, SecretError, UnsupportedOperator
@@ -22,7 +23,6 @@ from mpcnet.trail import Trail, place_of_error
 from mpcnet.weights import Weights, gathered, hidden_dtype, opened, put_weights, read_weights
 from protocols.errors import ProtocolError
 from protocols.fixedpoint import decode
-from protocols.functions import sampling
 from protocols.party import Operator
 from protocols.shares import Sharing
 from protocols.suite import Suite
@@ -41,7 +41,7 @@ T = TypeVar("T")
 Readers: TypeAlias = int | str | Sequence[int | str] | None
 
 
-class Session:
+class Session(Chance):
     """What a program sees: its place among the parties, and ways in and out for values.
 
     All parties run the same program and call the same methods in the same order.
@@ -166,7 +166,7 @@ class Session:
                 raise SecretError("give the shape: only the owner of a tensor can read it off")
             shape = value.shape
         rank = self.rank_of(owner)
-        with self._step("share", rank, torch.Size(shape), dtype):
+        with self.step("share", rank, torch.Size(shape), dtype):
             return self.wrap(self.suite.input(value, rank, tuple(shape), whole=whole), dtype)
 
     @overload
@@ -257,36 +257,6 @@ class Session:
         secret.content.plain = value.detach().clone()
         return secret
 
-    # --- random numbers that no party knows -----------------------------------------------------
-
-    def rand(self, *shape: int) -> SecretTensor:
-        """Uniform in [0, 1), drawn by the dealer, like all of these; no round, no message."""
-        with self._step("rand", torch.Size(shape)):
-            return self.wrap(sampling.uniform(self.suite, shape))
-
-    def randn(self, *shape: int) -> SecretTensor:
-        """Standard normal."""
-        with self._step("randn", torch.Size(shape)):
-            return self.wrap(sampling.normal(self.suite, shape))
-
-    def bernoulli(self, odds: float, shape: Sequence[int]) -> SecretTensor:
-        """True with these odds."""
-        with self._step("bernoulli", odds, torch.Size(shape)):
-            return self.wrap(sampling.bernoulli(self.suite, tuple(shape), odds), torch.bool)
-
-    def randint(
-        self, low: int, high: int, shape: Sequence[int], dtype: torch.dtype = torch.int64
-    ) -> SecretTensor:
-        """Integers from low to high - 1, of which there are 2^32 at most."""
-        check_dtype(dtype)
-        with self._step("randint", low, high, torch.Size(shape), dtype):
-            return self.wrap(sampling.whole(self.suite, tuple(shape), low, high), dtype)
-
-    def randperm(self, n: int) -> SecretTensor:
-        """0 to n - 1 in an order that nobody knows."""
-        with self._step("randperm", n):
-            return self.wrap(sampling.permutation(self.suite, (n,)), torch.int64)
-
     def dispatch(
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
@@ -315,11 +285,18 @@ class Session:
         """See `SecretTensor.reveal`.
 
         Of a model or a `state_dict` all weights by name, and an empty dictionary at others.
+
+        Raises:
+            SecretError: a tensor that is no secret; others may have another under this name.
         """
         ranks = self._ranks(to)
         if isinstance(x, SecretTensor):
-            with self._step("reveal", x, ranks):
+            with self.step("reveal", x, ranks):
                 return self.suite.issue("reveal", self._reveal, x.sharing, tuple(ranks), x.dtype)
+        if isinstance(x, Tensor):
+            raise SecretError(
+                "there is nothing to reveal: the tensor is plain, as each party has it"
+            )
         state = x.state_dict() if isinstance(x, torch.nn.Module) else x
         return asyncio.ensure_future(gathered(opened(state, ranks), self.rank in ranks))
 
@@ -381,7 +358,8 @@ class Session:
         return await self._guarded(asyncio.ensure_future(meeting))
 
     @contextmanager
-    def _step(self, name: str, *facts: object) -> Iterator[None]:
+    def step(self, name: str, *facts: object) -> Iterator[None]:
+        """A step of the program, which all parties take alike."""
         self._trail.begin(name, *facts)
         try:
             yield

@@ -108,6 +108,10 @@ class Content:
         self.plain = other.plain
 
 
+_GRAD: Any = torch.Tensor.grad
+"""What reads and sets it."""
+
+
 class SecretTensor(Tensor):
     """The torch-like handle on a secret.
 
@@ -159,6 +163,30 @@ class SecretTensor(Tensor):
     @property
     def sharing(self) -> Sharing:
         return self.content.sharing
+
+    @property
+    def grad(self) -> "SecretTensor | None":
+        """As in torch, and a secret at all times: some gradients, as that of a sum, are public."""
+        with torch._C.DisableTorchFunctionSubclass():
+            found = _GRAD.__get__(self)
+        if found is None or isinstance(found, SecretTensor):
+            return found
+        plain = found.detach().clone()
+        secret = SecretTensor(
+            self.session, lambda: self.session.constant(plain).sharing, tuple(plain.shape)
+        )
+        secret.content.plain = plain
+        self.grad = secret
+        return secret
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        with torch._C.DisableTorchFunctionSubclass():
+            _GRAD.__set__(self, value)
+
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
 
     @classmethod
     def __torch_function__(

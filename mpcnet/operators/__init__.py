@@ -4,6 +4,7 @@ Modules of this package fill the table by family; importing the package fills it
 """
 
 from mpcnet.operators import (
+    adjoint,
     arithmetic,
     attention,
     backward,
@@ -28,6 +29,7 @@ from mpcnet.operators import (
 from mpcnet.operators.table import dispatch, supported
 
 __all__ = [
+    "adjoint",
     "arithmetic",
     "attention",
     "backward",

@@ -265,6 +265,11 @@ def _rad2deg(func: Overload, x: SecretTensor) -> Tensor:
     return x * (180 / math.pi)
 
 
+@operator(aten.heaviside.default)
+def _heaviside(func: Overload, x: SecretTensor, middle: Tensor) -> Tensor:
+    return (x > 0) + (x == 0) * middle
+
+
 @operator(aten.signbit.default)
 def _signbit(func: Overload, x: SecretTensor) -> Tensor:
     return x < 0

@@ -34,6 +34,10 @@ _COMPOSITES = (
     aten.smooth_l1_loss_backward.default,
     aten.tanh_backward.default,
     aten._prelu_kernel_backward.default,
+    aten.diagonal_backward.default,
+    aten.glu_backward.default,
+    aten.renorm.default,
+    aten.rrelu_with_noise_backward.default,
     aten.soft_margin_loss_backward.default,
 )
 

@@ -186,11 +186,10 @@ def _and(func: Overload, x: Any, y: Any) -> SecretTensor:
     if not isinstance(x, SecretTensor):
         x, y = y, x
     bits = bit_width(dtype, suite.ring)
-    if isinstance(y, SecretTensor):
-        return session.wrap(integers.bit_and(suite, x.sharing, y.sharing, bits), dtype)
-    if lift(y).numel() == 1 and lift(y).dim() <= x.dim():
-        return session.wrap(integers.bit_and(suite, x.sharing, int(y), bits), dtype)
-    raise UnsupportedOperator(str(func), "two secrets, or a secret and one public number")
+    other: Any = y.sharing if isinstance(y, SecretTensor) else lift(y)
+    if not isinstance(y, SecretTensor) and other.numel() == 1 and other.dim() <= x.dim():
+        other = int(other)
+    return session.wrap(integers.bit_and(suite, x.sharing, other, bits), dtype)
 
 
 def _combined(both: SecretTensor, x: Any, y: Any, times: int) -> SecretTensor:

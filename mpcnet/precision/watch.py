@@ -37,8 +37,8 @@ T = TypeVar("T")
 
 _MOVING = {
     "alias", "clone", "detach", "empty_like", "expand", "flip", "new_empty",
-    "new_empty_strided", "permute", "select", "slice", "split", "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unfold",
-    "unsqueeze", "view", "_unsafe_view",
+    "new_empty_strided", "permute", "select", "slice", "split", "split_with_sizes", "squeeze",
+    "t", "transpose", "unbind", "unfold", "unsqueeze", "view", "_unsafe_view",
 }  # fmt: skip
 """Operators that only move values or make room for them, of which there is nothing to tell."""
 

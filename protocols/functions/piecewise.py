@@ -7,7 +7,7 @@ from protocols.fixedpoint import encode
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
-__all__ = ["absolute", "clamp", "leaky_relu", "sign"]
+__all__ = ["absolute", "clamp", "edges_of", "leaky_relu", "sign"]
 
 
 def clamp(suite: Suite, x: Sharing, least: float | None, most: float | None) -> Sharing:
@@ -33,7 +33,7 @@ def clamp(suite: Suite, x: Sharing, least: float | None, most: float | None) -> 
         raise ValueError(f"a clamp from {least:g} to {most:g}")
     if x.owner is not None:
         return suite.known("clamp", lambda v: v.clamp(least, most), x)
-    bits = suite.steps(x, (least, most), intervals=True)
+    bits = suite.steps(x, edges_of(suite, least, most), intervals=True)
     inside = suite.select(bits.plane(0), suite.rescale(x))
     # Outside: `most`, less it where x < most, and `least` where x < least.
     factors = encode(torch.tensor([-least, least - most]), suite.scale_bits, limit=suite.limit)
@@ -47,6 +47,14 @@ def clamp(suite: Suite, x: Sharing, least: float | None, most: float | None) -> 
     )
     total = suite.linear("add", torch.add, inside, edges, shape=x.shape)
     return suite.add_public(total, torch.tensor(most, dtype=torch.float64), shape=x.shape)
+
+
+def edges_of(suite: Suite, least: float, most: float) -> tuple[float, float]:
+    """Thresholds between which a value lies that is above `least` and below `most`.
+
+    A clamp is the same with either bound inside or outside; its derivative is 0 at both.
+    """
+    return min(least + 2.0**-suite.scale_bits, most), most
 
 
 def leaky_relu(suite: Suite, x: Sharing, slope: float) -> Sharing:

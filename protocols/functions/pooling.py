@@ -13,7 +13,7 @@ from protocols.functions.layout import gathered, reshaped
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
-__all__ = ["MaxPool", "windows"]
+__all__ = ["AdaptiveMaxPool", "MaxPool", "bins", "windows"]
 
 
 def windows(
@@ -102,6 +102,55 @@ class MaxPool:
             spaced = game.spread(self._suite, reshaped(self._suite, y, shape))
             y = _added(self._suite, spaced, dim, places, self._shape[dim])
         return y
+
+
+def bins(inner: int, outer: int) -> tuple[Tensor, Tensor]:
+    """Where adaptive windows begin and end, as torch rounds."""
+    places = torch.arange(outer)
+    return places * inner // outer, -(-(places + 1) * inner // outer)
+
+
+class AdaptiveMaxPool:
+    """The largest value of each of as many windows as are asked for, all of a window at once.
+
+    A window that is shorter than others meets its first element again.
+
+    Shapes:   x (..., *sizes) -> (..., *outputs)
+    Scale, domain, error: as `protocols.functions.extremes.Tournament`
+    Cost:     3 rounds for each halving of a window's elements
+    Reveals:  nothing
+    """
+
+    def __init__(self, suite: Suite, x: Sharing, outputs: Sequence[int]) -> None:
+        self._suite, self._whole = suite, x.shape
+        lead, sizes = x.shape[: -len(outputs)], x.shape[len(x.shape) - len(outputs) :]
+        places = torch.zeros(1, 1, dtype=torch.int64)
+        for inner, outer in zip(sizes, outputs, strict=True):
+            begin, end = bins(inner, outer)
+            inside = begin.view(-1, 1) + torch.arange(int((end - begin).max()))
+            inside = torch.where(inside < end.view(-1, 1), inside, begin.view(-1, 1))
+            rows = places.view(places.shape[0], 1, -1, 1) * inner + inside.view(1, outer, 1, -1)
+            places = rows.reshape(rows.shape[0] * outer, -1)
+        self._lead, self._places, self._dim = lead, places, len(lead)
+        flat = reshaped(suite, x, (*lead, prod(sizes)))
+        spaced = gathered(suite, flat, self._dim, places)
+        self._game = Tournament.play(suite, spaced, self._dim + 1)
+        self._shape = (*lead, *outputs)
+        self.values = reshaped(suite, self._game.winner, self._shape)
+
+    def places(self) -> Sharing:
+        """Where each winner was: its index in the flattened sizes, as torch counts; scale 0."""
+        spots = self._places.expand(*self._lead, *self._places.shape)
+        return reshaped(self._suite, self._game.place(self._suite, spots), self._shape)
+
+    def spread(self, y: Sharing) -> Sharing:
+        """As `MaxPool.spread`."""
+        suite, lead = self._suite, self._lead
+        flat = reshaped(suite, y, (*lead, self._places.shape[0], 1))
+        spaced = self._game.spread(suite, flat)
+        size = prod(self._whole[len(lead) :])
+        whole = _added(suite, spaced, self._dim, self._places, size)
+        return reshaped(suite, whole, self._whole)
 
 
 def _added(suite: Suite, x: Sharing, dim: int, places: Tensor, size: int) -> Sharing:
