@@ -75,8 +75,8 @@ async def share_each(value: Tensor, *, dtype: torch.dtype = torch.float32) -> li
         for owner in range(len(session.names))
     ]
     for owner, shape in enumerate(shapes):
-        fits = min(shape, default=0) >= 0 and math.prod(shape) <= _MOST_ELEMENTS
-        if len(shape) != value.dim() or not fits:
+        fits = all(0 <= size <= _MOST_ELEMENTS for size in shape)
+        if len(shape) != value.dim() or not fits or math.prod(shape) > _MOST_ELEMENTS:
             raise MessageError(owner, "the shape of its data", f"{shape}")
     return [
         session.share(
