@@ -245,7 +245,7 @@ class Watched(Session):
             entry.fault, entry.advice = str(error), "See what was given to it."
             raise
         leaves = [x if isinstance(x, SecretTensor) else None for x in tree_leaves(result)]
-        with self._step("debug"):
+        with self.step("debug"):
             looks = [self._look(func, place, x) for place, x in enumerate(leaves)]
         if not self.rank:
             twins = [None if x is None else twin_of(x) or Twin() for x in leaves]
