@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from mpcnet.errors import SecretError
-from mpcnet.fused import in_parts
 from mpcnet.recurrent import RECURRENT, with_secret_state
 from mpcnet.storage import Rearrange, Storage
 from protocols.ring.bilinear import Shape
@@ -173,7 +172,7 @@ class SecretTensor(Tensor):
             secret = next(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, cls))
             args = with_secret_state(func, args, secret.session.constant)
         with torch._C.DisableTorchFunctionSubclass():
-            return in_parts(func)(*args, **(kwargs or {}))
+            return func(*args, **(kwargs or {}))
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]

@@ -11,7 +11,7 @@ from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.table import operator
 from mpcnet.tensor import SecretTensor
 
-__all__ = ["lstm_layer"]
+__all__: list[str] = []
 
 aten = torch.ops.aten
 
@@ -54,7 +54,7 @@ _LSTM = 2
 
 
 @operator(aten.mkldnn_rnn_layer.default)
-def lstm_layer(
+def _lstm_layer(
     func: Overload,
     x: Tensor,
     weight: Tensor,

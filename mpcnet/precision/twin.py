@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from mpcnet.operators.attention import lstm_layer
+from mpcnet.operators.table import handler_of
 from mpcnet.tensor import SecretTensor
 
 __all__ = ["Twin", "attach", "copied", "evaluated", "twin_of"]
@@ -19,11 +19,9 @@ aten = torch.ops.aten
 _RESHAPED = {aten.view.default, aten._unsafe_view.default}
 """Handles say that they are contiguous; their twins may be transposed."""
 
-_FUNCTIONS: dict[torch._ops.OpOverload, Callable[..., Any]] = {
-    aten.log_sigmoid_backward.default: lambda grad, x, buffer: grad * torch.sigmoid(-x),
-    aten.mkldnn_rnn_layer.default: partial(lstm_layer, aten.mkldnn_rnn_layer.default),
-}
-"""Operators in other words, where torch's kernel wants its operands in a form of its own."""
+_FUSED = {"mkldnn_rnn_layer", "_scaled_dot_product_flash_attention_for_cpu"}
+"""Operators whose kernels give a backward pass other things than our handlers do: these, which are
+made of torch's functions alone, take plain tensors as well."""
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +75,7 @@ def evaluated(func: torch._ops.OpOverload, args: Any, kwargs: Any) -> Any:
         try:
             if func in _RESHAPED:
                 return args[0].reshape(args[1])
-            return _FUNCTIONS.get(func, func)(*args, **kwargs)
+            return _kernel(func)(*args, **kwargs)
         except (RuntimeError, TypeError) as error:  # some kernels know single precision only
             if "index" in str(error) and "out of" in str(error):
                 raise IndexError(str(error)) from None
@@ -85,6 +83,15 @@ def evaluated(func: torch._ops.OpOverload, args: Any, kwargs: Any) -> Any:
             return tree_map(_doubled, func(*tree_map(_single, args), **tree_map(_single, kwargs)))
         except (RuntimeError, TypeError):
             return None
+
+
+def _kernel(func: torch._ops.OpOverload) -> Callable[..., Any]:
+    """What computes an operator in the clear."""
+    if func is aten.log_sigmoid_backward.default:  # whose buffer handlers leave empty
+        return lambda grad, x, buffer: grad * torch.sigmoid(-x)
+    handler = handler_of(func)
+    fused = func.overloadpacket.__name__.removesuffix("_backward") in _FUSED
+    return func if handler is None or not fused else partial(handler, func)
 
 
 def _value(leaf: Any) -> Any:
