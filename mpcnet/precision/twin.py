@@ -79,6 +79,10 @@ def evaluated(func: torch._ops.OpOverload, args: Any, kwargs: Any) -> Any:
             return _kernel(func)(*args, **kwargs)
         except UnsupportedOperator:
             return None
+        except IndexError:
+            if _is_fused(func):
+                return None
+            raise
         except (RuntimeError, TypeError) as error:  # some kernels know single precision only
             if "index" in str(error) and "out of" in str(error):
                 raise IndexError(str(error)) from None
@@ -93,8 +97,11 @@ def _kernel(func: torch._ops.OpOverload) -> Callable[..., Any]:
     if func is aten.log_sigmoid_backward.default:  # whose buffer handlers leave empty
         return lambda grad, x, buffer: grad * torch.sigmoid(-x)
     handler = handler_of(func)
-    fused = func.overloadpacket.__name__.removesuffix("_backward") in _FUSED
-    return func if handler is None or not fused else partial(handler, func)
+    return func if handler is None or not _is_fused(func) else partial(handler, func)
+
+
+def _is_fused(func: torch._ops.OpOverload) -> bool:
+    return func.overloadpacket.__name__.removesuffix("_backward") in _FUSED
 
 
 def _value(leaf: Any) -> Any:
