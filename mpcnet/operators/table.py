@@ -12,7 +12,17 @@ from mpcnet.errors import SecretError, UnsupportedOperator
 from mpcnet.operators.advice import advice, running_module
 from mpcnet.tensor import SecretTensor
 
-__all__ = ["Handler", "assign", "dispatch", "kept", "lift", "operator", "secrets", "supported"]
+__all__ = [
+    "Handler",
+    "assign",
+    "dispatch",
+    "handler_of",
+    "kept",
+    "lift",
+    "operator",
+    "secrets",
+    "supported",
+]
 
 Handler = Callable[..., Any]
 
@@ -43,6 +53,11 @@ def operator(*overloads: torch._ops.OpOverload) -> Callable[[Handler], Handler]:
 def supported() -> list[str]:
     """Names of all operators in the table, as ATen spells them."""
     return sorted(str(overload) for overload in _TABLE)
+
+
+def handler_of(func: torch._ops.OpOverload) -> Handler | None:
+    """What does the work of an operator on secrets."""
+    return _TABLE.get(func)
 
 
 def dispatch(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.lstm import lstm_layer
+from mpcnet.operators.table import handler_of
 from mpcnet.tensor import SecretTensor
 
 __all__ = ["Twin", "attach", "copied", "evaluated", "twin_of"]
@@ -17,6 +20,13 @@ aten = torch.ops.aten
 
 _RESHAPED = {aten.view.default, aten._unsafe_view.default}
 """Handles say that they are contiguous; their twins may be transposed."""
+
+_FUSED = {
+    aten._scaled_dot_product_flash_attention_for_cpu.default,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward.default,
+}
+"""Operators whose kernels give a backward pass other things than our handlers do: these, which are
+made of torch's functions alone, take plain tensors as well."""
 
 
 def _lstm(*args: Any) -> tuple[Tensor, ...]:
@@ -42,7 +52,7 @@ _FUNCTIONS: dict[torch._ops.OpOverload, Callable[..., Any]] = {
     aten.mkldnn_rnn_layer.default: _lstm,
     aten.mkldnn_rnn_layer_backward.default: _lstm_backward,
 }
-"""Operators in other words, where torch's kernel wants its operands in a form of its own."""
+"""Operators in other words, whose buffers for a backward pass our handlers leave empty."""
 
 
 @dataclass(slots=True, eq=False)
@@ -96,7 +106,9 @@ def evaluated(func: torch._ops.OpOverload, args: Any, kwargs: Any) -> Any:
         try:
             if func in _RESHAPED:
                 return args[0].reshape(args[1])
-            return _FUNCTIONS.get(func, func)(*args, **kwargs)
+            return _kernel(func)(*args, **kwargs)
+        except UnsupportedOperator:
+            return None
         except (RuntimeError, TypeError) as error:  # some kernels know single precision only
             if "index" in str(error) and "out of" in str(error):
                 raise IndexError(str(error)) from None
@@ -104,6 +116,12 @@ def evaluated(func: torch._ops.OpOverload, args: Any, kwargs: Any) -> Any:
             return tree_map(_doubled, func(*tree_map(_single, args), **tree_map(_single, kwargs)))
         except (RuntimeError, TypeError):
             return None
+
+
+def _kernel(func: torch._ops.OpOverload) -> Callable[..., Any]:
+    """What computes an operator in the clear."""
+    handler = handler_of(func) if func in _FUSED else None
+    return _FUNCTIONS.get(func, func) if handler is None else partial(handler, func)
 
 
 def _value(leaf: Any) -> Any:

@@ -36,11 +36,11 @@ __all__ = ["Board", "Entry", "Look", "Watched"]
 T = TypeVar("T")
 
 _MOVING = {
-    "alias", "clone", "detach", "empty_like", "expand", "flip", "new_empty",
-    "new_empty_strided", "permute", "select", "slice", "split", "split_with_sizes", "squeeze",
-    "t", "transpose", "unbind", "unfold", "unsqueeze", "view", "_unsafe_view",
+    "alias", "clone", "detach", "empty_like", "expand", "flip", "new_empty", "new_empty_strided",
+    "permute", "select", "slice", "split", "split_with_sizes", "squeeze", "t", "transpose",
+    "unbind", "unfold", "unsqueeze", "view", "_unsafe_view",
 }  # fmt: skip
-"""Operators that only move values or make room for them, of which there is nothing to tell."""
+"""Operators that only move values, or make none, of which there is nothing to tell."""
 
 _NOTHING = 2.0**-48
 """Smaller numbers are what rounding leaves of a zero."""
