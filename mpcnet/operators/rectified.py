@@ -6,6 +6,7 @@ where x >= min and x <= max), which are answered from those bits while a backwar
 equality they may say less where a comparison says less or equal: both are subgradients there.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +72,7 @@ def selecting(condition: Any) -> Bits | None:
 
 def compared(x: SecretTensor, level: Any, *, upper: bool) -> SecretTensor | None:
     """[x >= level], or [x <= level] if `upper`, as the forward pass compared them."""
-    if not in_backward() or not isinstance(level, int | float):
+    if not in_backward() or not isinstance(level, int | float) or not math.isfinite(level):
         return None
     source = _compared(x)
     whole = round(level * 2.0**source.scale_bits)
