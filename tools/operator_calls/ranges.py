@@ -96,7 +96,9 @@ _OF_MANY: Final[dict[Range, tuple[str, ...]]] = {
     Range(-1.5, 1.5): ("tan(x)",),
     Range(-0.99, 0.99): ("atanh(x)",),
     Range(0.0, 1.0): ("logit(x, 0.05)", "binary_cross_entropy_with_logits(x, y)"),
-    PROBABILITY: ("binary_cross_entropy(x, y)", "grad of binary_cross_entropy(x, y)"),
+    PROBABILITY: (
+        "binary_cross_entropy(x, y)", "grad of binary_cross_entropy(x, y)", "grad of logit(x)",
+    ),
     SMALL: (
         "cosine_embedding_loss", "cosine_similarity(x, y)", "normalize(x)", "x.norm(4, 1)",
         "x.cumprod(1)", "x.prod()", "x.prod(1, keepdim=True)", "linalg.matrix_power(x, 3)",
@@ -105,6 +107,7 @@ _OF_MANY: Final[dict[Range, tuple[str, ...]]] = {
     SMALL_POSITIVE: ("x ** y", "poisson_nll_loss(x, y)", "corrcoef(x)"),
     Range(-2.0, 2.0, planted=False): (
         "grad of conv2d(x, y)", "grad of mse_loss(x, y)", "grad of log_softmax(x, 1)",
+        "grad of scaled_dot_product_attention", "grad of glu(x)",
     ),
     Range(-32.0, 32.0, 1.0, planted=False): (
         "grad of layer_norm(x)", "grad of group_norm(x, 3)", "grad of batch_norm(x), training",
