@@ -88,14 +88,16 @@ class Inputs(Owned):
 
     def refreshed(self, x: Sharing) -> Sharing:
         """x by other shares, which may be kept while the program goes on with those it has."""
-        return Sharing(x.shape, x.scale_bits, self._refresh(x), x.owner, x.ahead)
+        return Sharing(x.shape, x.scale_bits, self._refresh(x), x.owner, x.ahead, fine=x.fine)
 
-    def restored(self, share: Tensor, scale_bits: int, owner: int | None, ahead: bool) -> Sharing:
+    def restored(
+        self, share: Tensor, scale_bits: int, owner: int | None, ahead: bool, fine: bool
+    ) -> Sharing:
         """The secret that shares were kept of, by fresh ones.
 
         Args:
             share: this party's, as `refreshed` gave it.
-            scale_bits, owner, ahead: as the secret had them; the same at all parties.
+            scale_bits, owner, ahead, fine: as the secret had them; the same at all parties.
 
         Raises:
             OwnershipError, ShapeError: no secret of this session can have these.
@@ -105,7 +107,7 @@ class Inputs(Owned):
         if not 0 <= scale_bits <= self.ring.value_bits:
             raise ShapeError(f"a kept share at scale {scale_bits} in {self.ring}")
         kept = self.issue("restore", _given, share)
-        x = Sharing(tuple(share.shape), scale_bits, kept, owner, ahead)
+        x = Sharing(tuple(share.shape), scale_bits, kept, owner, ahead, fine=fine)
         return self.refreshed(x)
 
     def sample(self, shape: Shape, kind: SampleKind, parameter: float = 0.0) -> Sharing:

@@ -76,7 +76,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         dtype: a key of `DTYPES`.
         shape: its shape.
         secret: whether what is kept of it is a share, of int64, and not its value.
-        scale_bits, owner, ahead: of the secret's sharing.
+        scale_bits, owner, ahead, fine: of the secret's sharing.
     """
 
     dtype: str
@@ -85,6 +85,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scale_bits: _Count = 0
     owner: _Count | None = None
     ahead: bool = False
+    fine: bool = False
 
     @property
     def kept_dtype(self) -> torch.dtype:

@@ -172,7 +172,7 @@ async def _shares(session: Session, tensors: Sequence[Tensor]) -> tuple[list[Ten
             entries.append(Entry(dtype, shape))
             continue
         x = session.suite.refreshed(tensor.sharing)
-        entries.append(Entry(dtype, shape, True, x.scale_bits, x.owner, x.ahead))
+        entries.append(Entry(dtype, shape, True, x.scale_bits, x.owner, x.ahead, x.fine))
         waiting.append(x.share)
     device = session.suite.party.device
     shares = iter([await device.to_host((await share).value) for share in waiting])
@@ -236,7 +236,7 @@ def _tensor(session: Session, entry: Entry, value: Tensor) -> Tensor:
     if not entry.secret:
         return value
     suite = session.suite
-    x = suite.restored(value, entry.scale_bits, entry.owner, entry.ahead)
+    x = suite.restored(value, entry.scale_bits, entry.owner, entry.ahead, entry.fine)
     if entry.owner is not None and entry.ahead and len(entry.shape) > 1:
         suite.prepare_operand(x)  # as weights of one party are that nobody has trained yet
     return session.wrap(x, DTYPES[entry.dtype])

@@ -102,6 +102,9 @@ def test_a_run_goes_on(n: int, ring_bits: Any, suite: str, tmp_path: Path) -> No
         assert (x.sharing.owner, whole.sharing.owner, whole.dtype) == (1, 1, torch.bool)
         assert model.last.weight is model.first.weight
         assert optimizer.param_groups[0]["lr"] == 0.05
+        # Adam's two means keep the digits below 2^-f, which its next step counts on.
+        fine = [each for each in hidden(model, optimizer) if each.sharing.fine]
+        assert len(fine) == (2 * len(list(model.parameters())) if suite == "clear" else 0)
         kept = await words(session, *hidden(model, optimizer), x, whole)
         step(model, optimizer, schedule, x)
         first = (await mpcnet.reveal(model)).values()
@@ -291,8 +294,8 @@ async def test_what_is_kept_must_be_of_this_session() -> None:
     async def program(session: Session) -> None:
         share = torch.zeros(1, dtype=torch.int64)
         with pytest.raises(OwnershipError, match="who is not here"):
-            session.suite.restored(share, 22, 2, False)
+            session.suite.restored(share, 22, 2, False, False)
         with pytest.raises(ShapeError, match="at scale 63"):
-            session.suite.restored(share, 63, None, False)
+            session.suite.restored(share, 63, None, False, False)
 
     await mpcnet.local(NAMES).run(program)
