@@ -394,3 +394,30 @@ async def test_a_message_with_too_few_or_too_many_requests(count: int) -> None:
         exchanges[-2].post(2, Label("requests/0").tag, encoded, offline=True)
         with pytest.raises(RequestError, match="malformed"):
             await dealer
+
+
+class LateDevice(Device):
+    """A device whose kernels wait for a sign."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sign = asyncio.Event()
+
+    async def run(self, *args: Any, **kwargs: Any) -> Any:
+        await self.sign.wait()
+        return await super().run(*args, **kwargs)
+
+
+async def test_who_left_needs_no_answer() -> None:
+    """A program ended without a result that it had asked material for."""
+    device = LateDevice()
+    async with dealing(device) as (exchanges, task):
+        request(exchanges, 0, msgspec.json.encode(truncation((3,))))
+        request(exchanges, 1, b"")
+        closing = asyncio.create_task(exchanges[1].close())
+        async with asyncio.timeout(20):
+            while not exchanges[2].has_left(1):  # noqa: ASYNC110 (nothing tells of it)
+                await asyncio.sleep(0.01)
+            device.sign.set()
+            await task
+        await closing
