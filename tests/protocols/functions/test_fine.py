@@ -83,9 +83,9 @@ async def test_quotients_of_small_numbers(f: int, ring: Ring, owner: int | None)
     values = torch.tensor([0.002, -0.01, 0.9], dtype=torch.float64)
 
     def ratio(s: Suite, x: Sharing) -> Sharing:
-        tenth = s.multiply_public(Multiply(), x, torch.tensor(0.1, dtype=torch.float64))
-        tenth = finely(s.linear("shift", lambda v: v, tenth, shape=x.shape))
-        return divide(s, tenth, roots(s, x), positive=True)
+        # At scale 2f: a factor below one half would come with more digits than fine values have.
+        part = s.multiply_public(Multiply(), x, torch.tensor(0.6, dtype=torch.float64))
+        return divide(s, finely(part), roots(s, x), positive=True)
 
     x, got, _ = await computed(ratio, values, f, owner=owner, ring=ring)
-    assert (got - 0.1 * x.sign()).abs().max() < 2.0 ** (8 - f)
+    assert (got - 0.6 * x.sign()).abs().max() < 2.0 ** (4 - f)
