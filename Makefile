@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format fuzz clean
+.PHONY: demo test check gpu format fuzz clean
 
 demo: $(VENV)/.installed  ## two organizations, one private transcription, three processes on this machine
 	@$(BIN)/mpcnet demo speech $(ARGS)
@@ -16,6 +16,10 @@ check: $(VENV)/.installed-dev  ## the fast part: format, lint, types, import wal
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+gpu: $(VENV)/.installed-dev  ## what only a machine with CUDA can tell, in some minutes
+	$(BIN)/python -m pytest tests/protocols/cuda -m cuda --timeout 120 $(ARGS)
+	$(BIN)/python -m tools.bench kernels --device cuda:0 --runs 5
 
 fuzz: $(VENV)/.installed-dev  ## nightly: spoiled conversations, at least ten million bytes of them
 	$(BIN)/python -m tools.fuzz --bytes 100000000 $(ARGS)
@@ -34,10 +38,10 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	@echo "installing the linters and the test runner"
+$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "installing mpcnet, PyTorch, the linters and the test runner into $(VENV): a minute or two"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+	@touch $(VENV)/.installed $@
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

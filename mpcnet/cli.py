@@ -22,9 +22,10 @@ from mpcnet.commands import (
     relay_command,
 )
 from mpcnet.errors import describe, exit_code, first_cause
-from mpcnet.launch import run_command
+from mpcnet.launch import debug_command, run_command
 from mpcnet.options import (
     common_options,
+    debug_options,
     demo_options,
     keygen_options,
     party_options,
@@ -100,6 +101,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     _add(commands, stock_command, "stock", "show which prepared runs are left", stock_options())
     _add(commands, relay_command, "relay", "carry links of parties that only dial", relay_options())
     _add(commands, run_command, "run", "run a script at parties of this machine", script_options())
+    _add(commands, debug_command, "debug", "a script beside its twin in the clear", debug_options())
     demo = _add(
         commands, demo_command, "demo", "all participants on this machine", demo_options(), False
     )

@@ -8,6 +8,7 @@
     ├── SecretError            4   a secret used as if it had values
     ├── UnsupportedOperator    4   torch asked for what no protocol computes
     ├── RangeError             4   a model's values do not fit the ring
+    ├── PrecisionError         4   an operator left its range or its domain
     ├── CalibrationError       4   a calibration of another model, ring or scale
     ├── Divergence            11   the parties do not run the same program
     └── Interrupted      130, 143  SIGINT or SIGTERM
@@ -47,6 +48,7 @@ __all__ = [
     "Divergence",
     "Interrupted",
     "MpcnetError",
+    "PrecisionError",
     "RangeError",
     "SecretError",
     "UnsupportedOperator",
@@ -103,8 +105,8 @@ class AppError(MpcnetError):
         return "its app cannot use its own input"
 
 
-class SecretError(MpcnetError):
-    """A secret was used as if its values were here."""
+class SecretError(MpcnetError, RuntimeError):
+    """A secret was used as if its values were here: a RuntimeError, as torch's own misuses are."""
 
     exit_code = 4
 
@@ -158,6 +160,27 @@ class RangeError(MpcnetError):
             f"{self.scale_bits} fractional ones: {'; '.join(self.layers)}: choose a smaller "
             f"scale_bits, or ring_bits = 64"
         )
+
+
+class PrecisionError(MpcnetError):
+    """An operator of a program left its range, or its domain, in a run under `mpcnet.debug`.
+
+    Attributes:
+        operator: which one, with its module and line.
+        trouble: what is wrong, as a clause.
+        advice: what to change.
+    """
+
+    exit_code = 4
+
+    def __init__(self, operator: str, trouble: str, advice: str) -> None:
+        super().__init__(operator, trouble, advice)
+        self.operator = operator
+        self.trouble = trouble
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.operator} left its range: {self.trouble}. {self.advice}"
 
 
 class CalibrationError(MpcnetError):

@@ -1,4 +1,5 @@
-"""`mpcnet run`: a script at every party, each a process of its own on this machine."""
+"""`mpcnet run`: a script at every party, each a process of its own on this machine. `mpcnet debug`:
+all parties in this process, beside their twin in the clear."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import Any, Final
 from mpcnet.errors import AppError, ConfigError
 from mpcnet.plan import DemoPlan
 
-__all__ = ["plan_script", "run_command"]
+__all__ = ["debug_command", "plan_script", "run_command"]
 
 _PATIENCE_S: Final = 20.0  # the parties are asked to end first, then killed
 
@@ -36,6 +37,34 @@ def run_command(arguments: argparse.Namespace) -> None:
             lambda: demo.run_participants(files, plan.dealer, _watch, options=options),
             patience_s=_PATIENCE_S,
         )
+
+
+def debug_command(arguments: argparse.Namespace) -> None:
+    """Runs a script beside its twin in the clear, and shows where they differ.
+
+    Raises:
+        PrecisionError: an operator left its range or its domain; after the table.
+    """
+    from contextlib import redirect_stdout
+
+    from mpcnet.commands import show
+    from mpcnet.precision import debug
+    from mpcnet.report import print_json
+    from mpcnet.script import ScriptSettings, load_program
+
+    settings = ScriptSettings(file=arguments.script, arguments=tuple(arguments.arguments))
+    with redirect_stdout(sys.stderr):  # the report is what this prints
+        report = debug(
+            load_program(settings),
+            parties=arguments.parties,
+            ring_bits=arguments.ring_bits,
+            scale_bits=arguments.scale_bits,
+        )
+    if arguments.json:
+        print_json(report)
+    else:
+        show(report.table(every=arguments.every))
+    report.check()
 
 
 def plan_script(

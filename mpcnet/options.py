@@ -12,6 +12,7 @@ from transports.profile import parse_profile
 
 __all__ = [
     "common_options",
+    "debug_options",
     "demo_options",
     "keygen_options",
     "party_options",
@@ -149,6 +150,25 @@ def script_options() -> argparse.ArgumentParser:
     options.add_argument("--suite", choices=("additive", "clear"), help="default: additive")
     options.add_argument("--scale-bits", type=_positive, metavar="F", help="fractional bits")
     options.add_argument("--threads", type=_positive, default=1, help="of torch in each process")
+    options.add_argument("script", type=Path, help="with `async def main(session)` in it")
+    options.add_argument("arguments", nargs=argparse.REMAINDER, help="of the script")
+    return options
+
+
+def debug_options() -> argparse.ArgumentParser:
+    """What `mpcnet debug` takes."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "-n", "--parties", type=_positive, default=2, metavar="N", help="how many; default: 2"
+    )
+    options.add_argument("--scale-bits", type=_positive, metavar="F", help="fractional bits")
+    options.add_argument(
+        "--ring-bits", type=int, choices=(48, 64), default=64, help="of secrets; default: 64"
+    )
+    options.add_argument(
+        "--every", action="store_true", help="a row for each use of an operator, not each layer"
+    )
+    options.add_argument("--json", action="store_true", help="print the report as one JSON object")
     options.add_argument("script", type=Path, help="with `async def main(session)` in it")
     options.add_argument("arguments", nargs=argparse.REMAINDER, help="of the script")
     return options

@@ -12,7 +12,7 @@ import secrets
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from mpcnet.computation import ComputationSettings, check_device, named_device, open_device
 from mpcnet.errors import ConfigError
@@ -35,6 +35,9 @@ __all__ = ["Gathering", "LocalParties", "local", "run"]
 
 T = TypeVar("T")
 
+MakeSuite: TypeAlias = Callable[[Party, int | None, Ring], Suite]
+MakeSession: TypeAlias = Callable[..., Session]
+
 
 def _on_cpu(exchange: Exchange) -> Device:
     return Device(exchange.holding)
@@ -56,12 +59,13 @@ class Gathering:
         self,
         exchanges: Sequence[Exchange],
         names: Sequence[str],
-        suite: type[Suite],
+        suite: MakeSuite,
         scale_bits: int | None = None,
         ring: Ring = RING,
         *,
         patience_s: float = PATIENCE_S,
         device: Callable[[Exchange], Device] = _on_cpu,
+        make_session: MakeSession = Session,
     ) -> None:
         self.sessions: list[Session] = []
         self._exchanges = exchanges
@@ -70,6 +74,7 @@ class Gathering:
         self._scale_bits = scale_bits
         self._ring = ring
         self._patience_s = patience_s
+        self._make_session = make_session
         self._devices = [device(exchange) for exchange in exchanges]
         dealer = Dealer(exchanges[-1], len(names), self._devices[-1])
         self._dealer = asyncio.ensure_future(dealer.serve())
@@ -113,7 +118,7 @@ class Gathering:
         party = Party(self._exchanges[rank], rank, len(self._names), self._devices[rank])
         await party.join()
         suite = self._suite(party, self._scale_bits, self._ring)
-        return Session(suite, self._names, patience_s=self._patience_s)
+        return self._make_session(suite, self._names, patience_s=self._patience_s)
 
 
 class LocalParties:
@@ -122,12 +127,13 @@ class LocalParties:
     def __init__(
         self,
         names: Sequence[str],
-        suite: str,
+        suite: MakeSuite,
         scale_bits: int | None,
         ring: Ring,
-        network: str | None,
-        patience_s: float,
-        device: ComputationSettings,
+        network: str | None = None,
+        patience_s: float = PATIENCE_S,
+        device: ComputationSettings | None = None,
+        make_session: MakeSession = Session,
     ) -> None:
         self.names = tuple(names)
         self._suite = suite
@@ -135,7 +141,8 @@ class LocalParties:
         self._ring = ring
         self._network = network
         self._patience_s = patience_s
-        self._device = device
+        self._device = device or ComputationSettings()
+        self._make_session = make_session
         self._exchanges: list[Exchange] = []
         self._gathering: Gathering | None = None
 
@@ -177,11 +184,12 @@ class LocalParties:
         self._gathering = Gathering(
             self._exchanges,
             self.names,
-            SUITES[self._suite],
+            self._suite,
             self._scale_bits,
             self._ring,
             patience_s=self._patience_s,
             device=lambda exchange: open_device(self._device, exchange.holding),
+            make_session=self._make_session,
         )
         try:
             await self._gathering.open()
@@ -265,7 +273,9 @@ def local(
     computation = named_device(device)
     check_device(computation)
     default_logging()
-    return LocalParties(names, suite, scale_bits, ring, network, patience_s, computation)
+    return LocalParties(
+        names, SUITES[suite], scale_bits, ring, network, patience_s, device=computation
+    )
 
 
 def run(

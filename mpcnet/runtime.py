@@ -1,5 +1,6 @@
 """One participant's life: connect, run its part, report what it cost, leave."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -28,6 +29,7 @@ from protocols.preprocessing.source import DealerSource, MaterialSource
 from protocols.preprocessing.store import Store
 from protocols.preprocessing.stored import StoredSource
 from protocols.prg import Key
+from protocols.ring.library import load_kernels
 from protocols.ring.ring import Ring
 from protocols.suite import Suite
 from transports import Address, Exchange, Hello, Limits, LinkStats, open_mesh
@@ -107,6 +109,7 @@ async def run_program(
         device = open_device(config.computation, exchange.holding)
         party = Party(exchange, config.rank, config.size, device, key=key, source=source)
         try:
+            await asyncio.to_thread(load_kernels)  # or the first inference would wait for them
             await party.join(dealer=needs_dealer)
             suite = await open_suite(config, party, live=not isinstance(source, StoredSource))
             try:
@@ -115,6 +118,7 @@ async def run_program(
                 await session.barrier()  # nobody leaves before everybody has what it came for
             finally:
                 await suite.close()
+            await session.barrier()  # nor while a peer still waits for what no program read
             if needs_dealer:
                 party.leave()
             for each in links:
@@ -192,6 +196,7 @@ async def run_dealer(config: Config, events: Events) -> dict[str, Any]:
     async with watched(config) as pages, connected(config, None, events, pages) as exchange:
         device = open_device(config.computation, exchange.holding, workers())
         try:
+            await asyncio.to_thread(load_kernels)
             dealer = Dealer(
                 exchange,
                 config.size,

@@ -31,7 +31,7 @@ from mpcnet.plan import DemoPlan
 from mpcnet.session import Session
 from transports import TransportError
 
-__all__ = ["SCRIPT", "Script", "ScriptEnded", "ScriptSettings"]
+__all__ = ["SCRIPT", "Script", "ScriptEnded", "ScriptSettings", "load_program"]
 
 _MODULE = "mpcnet_script"
 
@@ -85,7 +85,7 @@ class Script(App[ScriptSettings]):
         self, session: Session, settings: ScriptSettings, events: Events
     ) -> dict[str, Any] | None:
         try:
-            program = await asyncio.to_thread(_program, settings)  # it may load for long
+            program = await asyncio.to_thread(load_program, settings)  # it may load for long
             return _shown(await program(session))
         except SystemExit as end:
             if end.code:
@@ -112,8 +112,12 @@ class Script(App[ScriptSettings]):
         return report.summary(outcome)
 
 
-def _program(settings: ScriptSettings) -> Callable[[Session], Awaitable[Any]]:
-    """Loads the script as Python would, but for its name, which is not `__main__`."""
+def load_program(settings: ScriptSettings) -> Callable[[Session], Awaitable[Any]]:
+    """Loads the script as Python would, but for its name, which is not `__main__`.
+
+    Raises:
+        AppError: it has no such program.
+    """
     file = settings.file.resolve()
     sys.argv = [str(file), *settings.arguments]
     sys.path.insert(0, str(file.parent))

@@ -1,26 +1,28 @@
 """A session: one program, run together by all parties."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-import msgspec
 import structlog
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 
+from mpcnet.chance import Chance
 from mpcnet.current import CURRENT
 from mpcnet.dtypes import check_dtype, checked
 from mpcnet.errors import MpcnetError, SecretError, UnsupportedOperator
 from mpcnet.lookout import PATIENCE_S, Lookout
+from mpcnet.meeting import Meetings
+from mpcnet.modes import in_own_modes
 from mpcnet.operators import dispatch
 from mpcnet.tensor import SecretTensor
 from mpcnet.trail import Trail, place_of_error
-from protocols.errors import MessageError, ProtocolError
+from mpcnet.weights import Weights, gathered, hidden_dtype, opened, put_weights, read_weights
+from protocols.errors import ProtocolError
 from protocols.fixedpoint import decode
-from protocols.functions import sampling
-from protocols.label import Label
 from protocols.party import Operator
 from protocols.shares import Sharing
 from protocols.suite import Suite
@@ -36,10 +38,10 @@ _log = structlog.get_logger(__name__)
 M = TypeVar("M", bound=torch.nn.Module)
 T = TypeVar("T")
 
-MAX_ANNOUNCEMENT_BYTES = 1 << 16
+Readers: TypeAlias = int | str | Sequence[int | str] | None
 
 
-class Session:
+class Session(Chance):
     """What a program sees: its place among the parties, and ways in and out for values.
 
     All parties run the same program and call the same methods in the same order.
@@ -47,6 +49,7 @@ class Session:
     Attributes:
         rank: this party's place, 0 to n - 1.
         names: the parties' names in order of rank.
+        name: this party's own.
         rounds: messages on the longest chain behind anything revealed to this party so far.
     """
 
@@ -56,9 +59,9 @@ class Session:
         self.suite = suite
         self.names = tuple(names)
         self.rank = suite.party.rank
+        self.name = self.names[self.rank]
         self.rounds = 0
-        self._announcements = 0
-        self._meetings = 0
+        self._meetings = Meetings(suite.party)
         self._trail = Trail()
         self._lookout = Lookout(suite.party, self.names, self._trail, patience_s)
         self._guards = 0
@@ -71,6 +74,16 @@ class Session:
     def scheme(self) -> str:
         """The suite's name, for people."""
         return type(self.suite).__name__.removesuffix("Suite").lower()
+
+    @property
+    def bytes_sent(self) -> int:
+        """What this party sent to all others so far that depends on inputs: payload, exact.
+
+        What goes ahead of the inputs, and what the dealer sends, is not in it; `traffic` in a
+        party's result has everything, with headers.
+        """
+        stats = self.suite.party.exchange.stats
+        return sum(stats[peer].online_payload_sent for peer in self.suite.party.peers)
 
     def rank_of(self, party: int | str) -> int:
         """The rank of a party given by name or rank.
@@ -93,7 +106,7 @@ class Session:
         self._lookout.begin()
         token = CURRENT.set(self)
         try:
-            running = asyncio.ensure_future(program(self))
+            running = asyncio.ensure_future(in_own_modes(program(self)))
         finally:
             CURRENT.reset(token)
         result = await self._guarded(running)
@@ -153,10 +166,37 @@ class Session:
                 raise SecretError("give the shape: only the owner of a tensor can read it off")
             shape = value.shape
         rank = self.rank_of(owner)
-        with self._step("share", rank, torch.Size(shape), dtype):
+        with self.step("share", rank, torch.Size(shape), dtype):
             return self.wrap(self.suite.input(value, rank, tuple(shape), whole=whole), dtype)
 
-    def private(self, model: M, *, owner: int | str, calibration: "Calibration | None" = None) -> M:
+    @overload
+    def private(
+        self,
+        model: M,
+        *,
+        owner: int | str,
+        weights: Weights | None = None,
+        calibration: "Calibration | None" = None,
+    ) -> M: ...
+
+    @overload
+    def private(
+        self, model: ExportedProgram, *, owner: int | str, weights: Weights | None = None
+    ) -> torch.nn.Module: ...
+
+    @overload
+    def private(
+        self, model: Mapping[str, Tensor], *, owner: int | str
+    ) -> dict[str, SecretTensor]: ...
+
+    def private(
+        self,
+        model: Any,
+        *,
+        owner: int | str,
+        weights: Weights | None = None,
+        calibration: "Calibration | None" = None,
+    ) -> Any:
         """The model with its weights and buffers hidden: architecture public, values the owner's.
 
         At the owner the model must hold the weights; what others' copies hold is ignored. The
@@ -165,39 +205,45 @@ class Session:
         optimizer may train and which ask for gradients as before.
 
         Args:
+            model: a module, a program of `torch.export`, or a `state_dict`, of which a secret
+                one is made, for `load_state_dict`.
+            weights: at the owner, a `state_dict` or the path of a safetensors file that is loaded
+                into the model first; ignored at others.
             calibration: at the owner, what `mpcnet.calibrate` found for this model; others need
                 none. In a ring of 48 bits nobody else sees whether its values fit.
 
         Raises (at the owner):
+            WeightsError: the file cannot be read.
+            RuntimeError: its names or shapes are not the model's.
             CalibrationError: the calibration is for another ring or scale, or of other weights.
             RangeError: some layers do not fit.
         """
         rank = self.rank_of(owner)
+        if isinstance(model, Mapping):
+            self._vouch(model, None)
+            return {name: self._hide(weight, rank) for name, weight in model.items()}
+        if isinstance(model, ExportedProgram):
+            model = model.module()
         if rank == self.rank:
+            if weights is not None:
+                read_weights(model, weights)
             self._vouch(model, calibration)
-        hidden: dict[Tensor, Tensor] = {}  # tied weights stay one weight
-        for module in list(model.modules()):
-            held = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-            for name, weight in held:
-                if weight not in hidden:
-                    hidden[weight] = self._hide(weight, rank)
-                setattr(module, name, hidden[weight])
+        put_weights(model, lambda name, weight: self._hide(weight, rank))
         return model
 
-    def _vouch(self, model: torch.nn.Module, calibration: "Calibration | None") -> None:
+    def _vouch(self, model: Any, calibration: "Calibration | None") -> None:
         ring = self.suite.ring
         if calibration is not None:
             calibration.check_for(model, ring.bits, self.suite.scale_bits)
         elif ring.spare:
             _log.warning("a model without a calibration: nobody sees it if values pass the ring")
 
-    def _hide(self, weight: Tensor, owner: int) -> Tensor:
+    def _hide(self, weight: Tensor, owner: int) -> SecretTensor:
         value = weight.detach().clone() if owner == self.rank else None
-        secret = self.share(value, owner=owner, shape=weight.shape)
+        dtype = hidden_dtype(weight.dtype)
+        secret = self.share(value, owner=owner, shape=weight.shape, dtype=dtype)
         if weight.dim() > 1:  # biases are added, never multiplied with
             self.suite.prepare_operand(secret.sharing)
-        if isinstance(weight, torch.nn.Parameter):
-            return torch.nn.Parameter(secret, requires_grad=weight.requires_grad)
         return secret
 
     def constant(self, value: Tensor) -> SecretTensor:
@@ -210,36 +256,6 @@ class Session:
         secret = self.wrap(sharing, value.dtype if whole else torch.float32)
         secret.content.plain = value.detach().clone()
         return secret
-
-    # --- random numbers that no party knows -----------------------------------------------------
-
-    def rand(self, *shape: int) -> SecretTensor:
-        """Uniform in [0, 1), drawn by the dealer, like all of these; no round, no message."""
-        with self._step("rand", torch.Size(shape)):
-            return self.wrap(sampling.uniform(self.suite, shape))
-
-    def randn(self, *shape: int) -> SecretTensor:
-        """Standard normal."""
-        with self._step("randn", torch.Size(shape)):
-            return self.wrap(sampling.normal(self.suite, shape))
-
-    def bernoulli(self, odds: float, shape: Sequence[int]) -> SecretTensor:
-        """True with these odds."""
-        with self._step("bernoulli", odds, torch.Size(shape)):
-            return self.wrap(sampling.bernoulli(self.suite, tuple(shape), odds), torch.bool)
-
-    def randint(
-        self, low: int, high: int, shape: Sequence[int], dtype: torch.dtype = torch.int64
-    ) -> SecretTensor:
-        """Integers from low to high - 1, of which there are 2^32 at most."""
-        check_dtype(dtype)
-        with self._step("randint", low, high, torch.Size(shape), dtype):
-            return self.wrap(sampling.whole(self.suite, tuple(shape), low, high), dtype)
-
-    def randperm(self, n: int) -> SecretTensor:
-        """0 to n - 1 in an order that nobody knows."""
-        with self._step("randperm", n):
-            return self.wrap(sampling.permutation(self.suite, (n,)), torch.int64)
 
     def dispatch(
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -255,16 +271,38 @@ class Session:
         """The tensor around a sharing; one of integers or booleans has scale 0."""
         return SecretTensor(self, sharing, dtype=dtype)
 
+    @overload
+    def reveal(self, x: SecretTensor, to: Readers = None) -> "asyncio.Future[Tensor]": ...
+
+    @overload
     def reveal(
-        self, x: SecretTensor, to: int | str | Sequence[int | str] | None = None
-    ) -> "asyncio.Future[Tensor]":
-        """See `SecretTensor.reveal`."""
-        if to is None:
-            to = self.names
-        ranks = [self.rank_of(p) for p in ([to] if isinstance(to, int | str) else to)]
-        ranks = sorted(set(ranks))
-        with self._step("reveal", x, ranks):
-            return self.suite.issue("reveal", self._reveal, x.sharing, tuple(ranks), x.dtype)
+        self, x: torch.nn.Module | Mapping[str, Tensor], to: Readers = None
+    ) -> "asyncio.Future[dict[str, Tensor]]": ...
+
+    def reveal(
+        self, x: SecretTensor | torch.nn.Module | Mapping[str, Tensor], to: Readers = None
+    ) -> "asyncio.Future[Any]":
+        """See `SecretTensor.reveal`.
+
+        Of a model or a `state_dict` all weights by name, and an empty dictionary at others.
+
+        Raises:
+            SecretError: a tensor that is no secret; others may have another under this name.
+        """
+        ranks = self._ranks(to)
+        if isinstance(x, SecretTensor):
+            with self.step("reveal", x, ranks):
+                return self.suite.issue("reveal", self._reveal, x.sharing, tuple(ranks), x.dtype)
+        if isinstance(x, Tensor):
+            raise SecretError(
+                "there is nothing to reveal: the tensor is plain, as each party has it"
+            )
+        state = x.state_dict() if isinstance(x, torch.nn.Module) else x
+        return asyncio.ensure_future(gathered(opened(state, ranks), self.rank in ranks))
+
+    def _ranks(self, to: Readers) -> list[int]:
+        parties = self.names if to is None else [to] if isinstance(to, int | str) else to
+        return sorted({self.rank_of(party) for party in parties})
 
     async def _reveal(
         self, op: Operator, x: Sharing, to: tuple[int, ...], dtype: torch.dtype
@@ -287,21 +325,7 @@ class Session:
         """
         rank = self.rank_of(owner)
         self._trail.note("announce", rank)
-        tag = Label(f"announcement/{self._announcements}").tag
-        self._announcements += 1
-        party = self.suite.party
-        if rank == self.rank:
-            encoded = msgspec.json.encode(value)
-            for peer in party.peers:
-                party.exchange.post(peer, tag, encoded, offline=True)
-            return msgspec.json.decode(encoded, type=type)
-        message = await party.exchange.take(rank, tag, what="an announcement")
-        if len(message.payload) > MAX_ANNOUNCEMENT_BYTES:
-            raise MessageError(rank, "an announcement", f"{len(message.payload)} bytes")
-        try:
-            return msgspec.json.decode(bytes(message.payload), type=type)
-        except msgspec.MsgspecError as error:
-            raise MessageError(rank, "an announcement", str(error)) from None
+        return await self._meetings.announce(rank, value, type)
 
     async def prepared(self) -> None:
         """Waits until everything issued so far waits for inputs, here and at every other party.
@@ -311,26 +335,31 @@ class Session:
         await self.suite.party.idle()
         await self.barrier()
 
+    async def settled(self) -> None:
+        """Waits until everything issued so far is computed at this party; no message, no round.
+
+        A program runs ahead of its operators. One that never reveals anything on its way awaits
+        this once in a while, such as after each step of a training, so that few of them wait at a
+        time. It need not stand at the same place at all parties.
+        """
+        await self.suite.settled()
+
     async def barrier(self) -> None:
         """Waits until every party has come to this place in the program."""
-        if not self._trail.finished:
-            self._trail.note("barrier")
-        meeting = self._meet(Label(f"barrier/{self._meetings}", self._trail.digest).tag)
-        self._meetings += 1
-        if self._guards:
-            await meeting
-        else:
-            await self._guarded(asyncio.ensure_future(meeting))
+        await self.told("barrier", b"")
 
-    async def _meet(self, tag: bytes) -> None:
-        party = self.suite.party
-        for peer in party.peers:
-            party.exchange.post(peer, tag, b"", offline=True)
-        for peer in party.peers:
-            await party.exchange.take(peer, tag, what="the other parties to be ready")
+    async def told(self, what: str, mine: bytes) -> list[bytes]:
+        """What each party tells all others at this place in the program, in order of rank."""
+        if not self._trail.finished:
+            self._trail.note(what)
+        meeting = self._meetings.hold(what, mine, self._trail.digest)
+        if self._guards:
+            return await meeting
+        return await self._guarded(asyncio.ensure_future(meeting))
 
     @contextmanager
-    def _step(self, name: str, *facts: object) -> Iterator[None]:
+    def step(self, name: str, *facts: object) -> Iterator[None]:
+        """A step of the program, which all parties take alike."""
         self._trail.begin(name, *facts)
         try:
             yield

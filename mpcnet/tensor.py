@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn, Protocol
@@ -57,7 +58,7 @@ class Content:
         transpose_of: the matrix that it is the transpose of: products then use the one that was
             hidden before.
         trace: how it was found, if a backward pass can use that: what is known of the forward
-            pass need not be compared a second time.
+            pass need not be compared a second time. Or what the program says of its sign.
         plain: the value, of what was made of it in the open.
         memory: what it shares with its views, and with what it is a view of, once there are such.
         path: the views that lead from the memory to it.
@@ -105,6 +106,10 @@ class Content:
             self.version = self.memory.version
         self.made, self.transpose_of, self.trace = other.made, None, other.trace
         self.plain = other.plain
+
+
+_GRAD: Any = torch.Tensor.grad
+"""What reads and sets it."""
 
 
 class SecretTensor(Tensor):
@@ -159,6 +164,30 @@ class SecretTensor(Tensor):
     def sharing(self) -> Sharing:
         return self.content.sharing
 
+    @property
+    def grad(self) -> "SecretTensor | None":
+        """As in torch, and a secret at all times: some gradients, as that of a sum, are public."""
+        with torch._C.DisableTorchFunctionSubclass():
+            found = _GRAD.__get__(self)
+        if found is None or isinstance(found, SecretTensor):
+            return found
+        plain = found.detach().clone()
+        secret = SecretTensor(
+            self.session, lambda: self.session.constant(plain).sharing, tuple(plain.shape)
+        )
+        secret.content.plain = plain
+        self.grad = secret
+        return secret
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        with torch._C.DisableTorchFunctionSubclass():
+            _GRAD.__set__(self, value)
+
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
+
     @classmethod
     def __torch_function__(
         cls,
@@ -196,6 +225,43 @@ class SecretTensor(Tensor):
                 "a secret masked with minus infinity has no value there: softmax first"
             )
         return self.session.reveal(self, to)
+
+    def __copy__(self) -> "SecretTensor":
+        """Another handle on the same content, as torch's shallow copy shares memory."""
+        return self._like(self.detach())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "SecretTensor":
+        """A secret of its own that is equal: no message, and what was opened serves both.
+
+        Raises:
+            RuntimeError: as torch, where it is the result of what asks for gradients.
+        """
+        if id(self) in memo:
+            return memo[id(self)]  # type: ignore[no-any-return]
+        if not self.is_leaf:
+            raise RuntimeError(
+                "only secrets that a program made itself can be copied deeply: detach() it, or "
+                "clone() it, which keeps its place in the graph"
+            )
+        content = Content(self.content.sharing, plain=self.content.known)
+        twin = SecretTensor(self.session, content, tuple(self.shape), self.dtype)
+        twin.barred = self.barred
+        twin = memo[id(self)] = self._like(twin)
+        if self.grad is not None and not isinstance(self, torch.nn.Parameter):
+            twin.grad = deepcopy(self.grad, memo)
+        return twin
+
+    def _like(self, twin: Any) -> "SecretTensor":
+        """A parameter if this is one, and asking for gradients if this does."""
+        if isinstance(self, torch.nn.Parameter):
+            twin = torch.nn.Parameter(twin, requires_grad=self.requires_grad)
+        return twin.requires_grad_(self.requires_grad)  # type: ignore[no-any-return]
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise SecretError(
+            "a secret cannot be pickled, and so not by torch.save: `await mpcnet.save(path, ...)` "
+            "keeps this party's share, encrypted; reveal it to keep the plain values"
+        )
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         kind = "" if self.dtype == torch.float32 else f", dtype={self.dtype}"

@@ -25,7 +25,15 @@ from torch import Tensor
 from mpcnet.tensor import SecretTensor
 from protocols.ring.bilinear import Shape
 
-__all__ = ["MOST_STEPS", "Record", "Step", "Trail", "place_of_error"]
+__all__ = [
+    "MOST_STEPS",
+    "Record",
+    "Step",
+    "Trail",
+    "current_place",
+    "place_of_error",
+    "told",
+]
 
 MOST_STEPS: Final = 256
 """In one record."""
@@ -180,6 +188,13 @@ def _step(raw: _Raw) -> Step:
     return Step(what[:_LONGEST], _shown(file, line) if file else "", digest[:8].hex(), label)
 
 
+def told(fact: object) -> str:
+    """A public fact in words that are the same at all parties."""
+    words: list[str] = []
+    _tell(fact, words, [])
+    return " ".join(words)
+
+
 def _tell(fact: object, words: list[str], shapes: list[Shape]) -> None:
     """Adds a public fact in words that are the same at all parties, and shapes of secrets."""
     if isinstance(fact, SecretTensor):
@@ -245,6 +260,12 @@ def _place() -> tuple[str, int]:
     while not (found := not _is_below(frame.f_code.co_filename)) and frame.f_back is not None:
         frame = frame.f_back
     return (frame.f_code.co_filename, frame.f_lineno) if found else ("", 0)
+
+
+def current_place() -> str:
+    """The innermost line of the program that runs now, as `train.py:12`; "" if there is none."""
+    file, line = _place()
+    return _shown(file, line) if file else ""
 
 
 def place_of_error(error: BaseException) -> str:

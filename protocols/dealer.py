@@ -110,12 +110,17 @@ class Dealer:
         self._bytes = 0
 
     async def serve(self) -> None:
-        """Answers the last party's requests, in their order, until it says that it is done."""
+        """Answers the last party's requests, in their order, until it says that it is done.
+
+        What it still lacks when it leaves is for operators whose results its program does not read.
+        """
         hand = Hand([await self._key(rank) for rank in range(self._size)], self._device)
         unsent = 0
         dealt = in_order(self._requests(), lambda r: self._deal(hand, r), _weight, MAX_BEGUN_BYTES)
         async with aclosing(dealt):
             async for request, corrections in dealt:
+                if self._exchange.has_left(self._size - 1):
+                    return
                 unsent += self._answer(Label(request.label).tag, corrections)
                 if unsent > MAX_UNSENT_BYTES:
                     await self._exchange.drained()

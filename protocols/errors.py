@@ -9,7 +9,8 @@
     ├── OwnershipError     an operand was given, or missing, at the wrong party
     ├── DeviceError        what a configuration names cannot compute on shares
     ├── MessageError       a peer's message is not what the protocol expects
-    └── RequestError       the dealer refuses a request
+    ├── RequestError       the dealer refuses a request
+    └── RunAheadError      a program asks for more than can wait
 
 No error ever carries a share, a mask, a key or a secret: shapes, ranks and names only.
 """
@@ -23,6 +24,7 @@ __all__ = [
     "PartiesError",
     "ProtocolError",
     "RequestError",
+    "RunAheadError",
     "ShapeError",
     "ThresholdError",
 ]
@@ -140,3 +142,17 @@ class MessageError(ProtocolError):
 
 class RequestError(ProtocolError):
     """A request for correlated randomness that the dealer does not answer."""
+
+
+class RunAheadError(ProtocolError):
+    """A program issued operators without ever waiting for a result."""
+
+    def __init__(self, waiting: int) -> None:
+        self.waiting = waiting
+        super().__init__(waiting)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.waiting} operators wait for their turn, because the program never waits for a "
+            f"result: `await session.settled()` once in a while, such as after each step"
+        )

@@ -86,6 +86,30 @@ class Inputs(Owned):
         there = real.to(op.place)  # from here on it lies where shares do
         return await op.run(real.numel(), encode, there, scale, limit=limit)
 
+    def refreshed(self, x: Sharing) -> Sharing:
+        """x by other shares, which may be kept while the program goes on with those it has."""
+        return Sharing(x.shape, x.scale_bits, self._refresh(x), x.owner, x.ahead, fine=x.fine)
+
+    def restored(
+        self, share: Tensor, scale_bits: int, owner: int | None, ahead: bool, fine: bool
+    ) -> Sharing:
+        """The secret that shares were kept of, by fresh ones.
+
+        Args:
+            share: this party's, as `refreshed` gave it.
+            scale_bits, owner, ahead, fine: as the secret had them; the same at all parties.
+
+        Raises:
+            OwnershipError, ShapeError: no secret of this session can have these.
+        """
+        if owner is not None and not 0 <= owner < self.party.size:
+            raise OwnershipError(f"a kept share of party {owner}, who is not here")
+        if not 0 <= scale_bits <= self.ring.value_bits:
+            raise ShapeError(f"a kept share at scale {scale_bits} in {self.ring}")
+        kept = self.issue("restore", _given, share)
+        x = Sharing(tuple(share.shape), scale_bits, kept, owner, ahead, fine=fine)
+        return self.refreshed(x)
+
     def sample(self, shape: Shape, kind: SampleKind, parameter: float = 0.0) -> Sharing:
         """Random numbers that no party knows.
 
@@ -117,3 +141,7 @@ class Inputs(Owned):
         work = share.value.numel()
         value = await op.run(work, of_real, function, share.value, *scales, self.limit)
         return Share(value, op.depth, share.offline)
+
+
+async def _given(op: Operator, share: Tensor) -> Share:
+    return Share(share.to(op.place))

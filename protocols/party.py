@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
-from typing import ParamSpec, TypeVar
+from typing import ClassVar, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -39,7 +39,10 @@ class Party:
         pairs: a key shared with each peer alone, for zero sharings.
         source: gives correlated randomness; unless another is given, a dealer who has rank `size`
             on the exchange.
+        rehearsing: whether the program runs only to see what it would ask for, and keeps nothing.
     """
+
+    rehearsing: ClassVar[bool] = False
 
     def __init__(
         self,

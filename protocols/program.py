@@ -5,10 +5,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
+from protocols.errors import RunAheadError
 from protocols.label import Label
 from protocols.party import Operator, Party
 
 __all__ = ["Program"]
+
+MOST_AHEAD = 1 << 18
+"""Operators that may wait at once; each takes about ten kilobytes beside its tensors."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,7 +66,13 @@ class Program:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> "asyncio.Future[T]":
-        """Starts a protocol under a label that was taken before."""
+        """Starts a protocol under a label that was taken before.
+
+        Raises:
+            RunAheadError: too many have not ended.
+        """
+        if len(self._tasks) >= MOST_AHEAD:
+            raise RunAheadError(len(self._tasks))
         operator = self.party.operator(label)
         task: asyncio.Task[T] = asyncio.ensure_future(protocol(operator, *args, **kwargs))
         self._tasks.add(task)
@@ -76,6 +86,11 @@ class Program:
             if line := self.locate(int(label.path.partition(".")[0])):
                 error.add_note(f"{label}, asked for at {line}")
             self.party.exchange.fail(error)
+
+    async def settled(self) -> None:
+        """Waits until everything that was issued so far has ended, here."""
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
 
     async def close(self) -> None:
         """Cancels what still runs and waits until it is gone."""

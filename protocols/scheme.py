@@ -30,6 +30,10 @@ class Scheme(Program, ABC):
         """The ring value of x at the parties in `to`; None at others."""
 
     @abstractmethod
+    def _refresh(self, x: Sharing) -> "asyncio.Future[Share]":
+        """x by shares that have nothing to do with those of before, where nobody owns it."""
+
+    @abstractmethod
     def _product(self, operation: Bilinear, x: Sharing, y: Sharing) -> "asyncio.Future[Share]": ...
 
     @abstractmethod

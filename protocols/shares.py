@@ -80,6 +80,8 @@ class Sharing:
         owner: the one party that knows x in the clear, if there is one. Then its share is x and
             every other share is zero.
         ahead: whether it is known before the inputs are, as weights and what is made of them alone.
+        fine: whether the digits below 2^-f count, of a value at scale 2f: then public factors keep
+            them, and so do the functions that say so (`protocols.functions.fine`).
     """
 
     shape: Shape
@@ -93,6 +95,7 @@ class Sharing:
     truncated: "Sharing | None" = None
     source: "Sharing | None" = None  # what this is the truncation of
     compared: dict[tuple[int, ...], Bits] = field(default_factory=dict)
+    fine: bool = False
 
     def __repr__(self) -> str:
         owner = "" if self.owner is None else f", owner={self.owner}"

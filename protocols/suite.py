@@ -73,7 +73,9 @@ class Suite(Inputs):
         lifts = [scale - x.scale_bits for x in xs]
         share = self.issue(name, self._linear, kernel, xs, lifts)
         owner = owners.pop() if len(owners) == 1 else None
-        return Sharing(shape, scale + added_bits, share, owner, all(x.ahead for x in xs))
+        ahead = all(x.ahead for x in xs)
+        fine = all(x.fine for x in xs) and scale + added_bits > self.scale_bits
+        return Sharing(shape, scale + added_bits, share, owner, ahead, fine=fine)
 
     async def _linear(
         self, op: Operator, kernel: Callable[..., Tensor], xs: Sequence[Sharing], lifts: list[int]
@@ -180,7 +182,14 @@ class Suite(Inputs):
 
     # --- comparisons, and what they select ------------------------------------------------------
 
-    def below(self, x: Sharing, threshold: float = 0.0, *, peak: float | None = None) -> Bits:
+    def below(
+        self,
+        x: Sharing,
+        threshold: float = 0.0,
+        *,
+        peak: float | None = None,
+        low: int | None = None,
+    ) -> Bits:
         """[x < threshold], in the shape of x.
 
         For a value above scale f its truncation is judged: one step of 2^-f is its error.
@@ -188,8 +197,9 @@ class Suite(Inputs):
         Args:
             peak: what |x - threshold| stays below; a smaller one costs less. By default
                 everything that fits the range of values. A value beyond it gives a wrong bit.
+            low: the lowest bit that is looked at; by default that of 2^-f.
         """
-        return replace(self.steps(x, (threshold,), peak=peak), shape=x.shape)
+        return replace(self.steps(x, (threshold,), peak=peak, low=low), shape=x.shape)
 
     def steps(
         self,
@@ -197,6 +207,7 @@ class Suite(Inputs):
         thresholds: Sequence[float],
         *,
         peak: float | None = None,
+        low: int | None = None,
         intervals: bool = False,
     ) -> Bits:
         """[x < t] for each public t, (K, *shape of x), with one opening for all of them.
@@ -209,7 +220,7 @@ class Suite(Inputs):
         high = min(top, top - 2 * self.scale_bits + scale) if scale else self.ring.integer_bits
         if peak is not None:
             high = min(high, max(math.ceil(math.log2(peak)) + scale, 1))
-        low = min(max(scale - self.scale_bits, 0), high - 1)
+        low = min(max(scale - self.scale_bits, 0) if low is None else low, high - 1)
         whole = tuple(round(t * 2.0**scale) for t in thresholds)
         if scale and any(abs(t) >= self.limit for t in thresholds):
             raise ThresholdError(1, self.limit, self.scale_bits)

@@ -1,9 +1,9 @@
 """Event loops in debug mode that keep no stacks.
 
-They refuse callbacks from other threads, sockets that block and callbacks that are coroutines, and
-they report slow callbacks and where coroutines that nobody awaited came from. Futures, tasks and
-handles ask a loop only whether to keep the whole stack that made them, to show it in a log: over
-half of the time of all tests went there. MPCNET_TEST_STACKS=1 brings the stacks back.
+They refuse what comes from other threads, report slow callbacks and say where coroutines that
+nobody awaited came from. Futures, tasks and handles ask a loop only whether to keep the whole stack
+that made them, for a log of failures; half of the processor time of many tests went there.
+MPCNET_TEST_STACKS=1 brings the stacks back.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import uvloop
 
 T = TypeVar("T")
-
 
 STACKS = "MPCNET_TEST_STACKS" in os.environ
 
@@ -27,7 +26,7 @@ class CheckedLoop(asyncio.SelectorEventLoop):
 
 
 class CheckedUvloop(uvloop.Loop):
-    """uvloop's."""
+    """uvloop's, whose own handles keep ten frames all the same."""
 
     def get_debug(self) -> bool:
         return STACKS and super().get_debug()

@@ -35,6 +35,7 @@ from mpcnet.app import load_app
 from mpcnet.config import Config, load_config
 from mpcnet.options import (
     common_options,
+    debug_options,
     demo_options,
     keygen_options,
     party_options,
@@ -185,6 +186,7 @@ def parser_of(words: list[str]) -> argparse.ArgumentParser:
         "prepare": prepare_options,
         "stock": stock_options,
         "run": script_options,
+        "debug": debug_options,
     }
     if command == "demo":
         parser = argparse.ArgumentParser(parents=[demo_options(), common_options()])

@@ -166,8 +166,9 @@ def test_the_ground_floor_loads_no_tensors() -> None:
 
 
 def test_the_public_face_is_small() -> None:
-    names = ["App", "Calibration", "DemoPlan", "SecretTensor", "Session"]
-    names += ["calibrate", "fold", "local", "private", "reveal", "run", "share"]
+    names = ["App", "Calibration", "DemoPlan", "Precision", "SecretTensor", "Session", "blocking"]
+    names += ["calibrate", "debug", "fold", "from_onnx", "load", "local", "private", "reveal"]
+    names += ["run", "save", "share", "share_each", "wait"]
     assert sorted(mpcnet.__all__) == names
 
 

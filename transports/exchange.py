@@ -161,6 +161,10 @@ class Exchange:
         if self._error is None and not self._closing and peer not in self._left:
             self.post(peer, tag, payload, offline=True)
 
+    def has_left(self, peer: int) -> bool:
+        """Whether a peer has finished in order, and reads nothing any more."""
+        return peer in self._left
+
     def longest_wait(self, peer: int) -> tuple[float, str]:
         """For how many seconds somebody here has waited for this peer, and who, in words."""
         return self._inboxes[peer].longest_wait()

@@ -4,6 +4,7 @@ Modules of this package fill the table by family; importing the package fills it
 """
 
 from mpcnet.operators import (
+    adjoint,
     arithmetic,
     attention,
     backward,
@@ -16,6 +17,7 @@ from mpcnet.operators import (
     integers,
     linear,
     loss,
+    lstm,
     normalization,
     placement,
     pooling,
@@ -27,6 +29,7 @@ from mpcnet.operators import (
 from mpcnet.operators.table import dispatch, supported
 
 __all__ = [
+    "adjoint",
     "arithmetic",
     "attention",
     "backward",
@@ -40,6 +43,7 @@ __all__ = [
     "integers",
     "linear",
     "loss",
+    "lstm",
     "normalization",
     "placement",
     "pooling",

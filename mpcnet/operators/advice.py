@@ -56,6 +56,8 @@ def advice(name: str, known: Sequence[str]) -> str:
         return "the same without out="
     if name in _INSTEAD:
         return _INSTEAD[name]
+    if name.startswith("_fused_"):
+        return "the optimizer without fused=True"
     names = sorted({each.split(".")[1] for each in known})
     close = difflib.get_close_matches(name, names, n=3)
     nearest = f"perhaps {', '.join(close)}; " if close else ""

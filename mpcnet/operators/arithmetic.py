@@ -8,11 +8,16 @@ from torch import Tensor
 
 from mpcnet.dtypes import promoted
 from mpcnet.errors import UnsupportedOperator
+from mpcnet.operators import positive as positives
+from mpcnet.operators.positive import is_positive, positive
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
-from protocols.functions.integers import times
+from protocols.functions import integers
+from protocols.functions.fine import LEAST_FACTOR, fine_times
 from protocols.functions.logic import either
 from protocols.ring.bilinear import Multiply, broadcast_shape
+from protocols.shares import Sharing
+from protocols.suite import Suite
 
 __all__ = ["add", "multiply", "openly", "scale", "subtract"]
 
@@ -56,7 +61,8 @@ def add(x: Any, y: Any) -> SecretTensor:
         return _masked(add(x, y.masked_fill(infinite, 0)), infinite)
     if y.is_floating_point() and sharing.scale_bits < suite.scale_bits:
         sharing = suite.rescale(sharing)  # at scale 0 a half would be lost
-    return session.wrap(suite.add_public(sharing, y, shape=shape), dtype)
+    result = session.wrap(suite.add_public(sharing, y, shape=shape), dtype)
+    return positive(result) if is_positive(x) and not bool((y < 0).any()) else result
 
 
 def subtract(x: Any, y: Any, alpha: int | float = 1) -> SecretTensor:
@@ -75,10 +81,22 @@ def multiply(x: Any, y: Any) -> SecretTensor:
     if isinstance(y, SecretTensor):
         x, y = openly(x, y)
     if isinstance(y, SecretTensor):
+        if (divided := positives.product(x, y)) is not None:
+            return divided
         return session.wrap(suite.product(Multiply(), x.sharing, y.sharing), dtype)
     if not dtype.is_floating_point:
-        return session.wrap(times(suite, x.sharing, lift(y)), dtype)
-    return session.wrap(suite.multiply_public(Multiply(), x.sharing, lift(y)), dtype)
+        return session.wrap(integers.times(suite, x.sharing, lift(y)), dtype)
+    if (later := positives.times(x, y)) is not None:
+        return later
+    y = lift(y)
+    product = session.wrap(_times_public(suite, x.sharing, y), dtype)
+    return positive(product) if is_positive(x) and not bool((y < 0).any()) else product
+
+
+def _times_public(suite: Suite, x: Sharing, y: Tensor) -> Sharing:
+    if x.fine and y.is_floating_point() and not bool((y.abs() < LEAST_FACTOR).any()):
+        return fine_times(suite, x, y)
+    return suite.multiply_public(Multiply(), x, y)
 
 
 def openly(x: SecretTensor, y: SecretTensor) -> tuple[SecretTensor, Tensor]:

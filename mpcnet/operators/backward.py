@@ -14,7 +14,8 @@ from mpcnet.operators.linear import product
 from mpcnet.operators.rectified import Rectified
 from mpcnet.operators.table import operator
 from mpcnet.tensor import Home, SecretTensor
-from protocols.functions.pooling import MaxPool
+from protocols.functions.piecewise import edges_of
+from protocols.functions.pooling import AdaptiveMaxPool, MaxPool
 from protocols.ring.bilinear import Bilinear, Convolution, TransposedConvolution
 from protocols.shares import Bits
 
@@ -52,10 +53,21 @@ def _leaky_relu_backward(
 def _hardtanh_backward(
     func: Overload, grad: Any, x: SecretTensor, least: float, most: float
 ) -> Any:
+    suite = x.session.suite
     if x.sharing.owner is not None:
-        return multiply((x >= least) * (x <= most), grad)
-    inside = x.session.suite.steps(x.sharing, (least, most), intervals=True).plane(0)
+        return multiply((x > least) * (x < most), grad)
+    inside = suite.steps(x.sharing, edges_of(suite, least, most), intervals=True).plane(0)
     return _where(x.session, inside, grad)
+
+
+@operator(aten.logit_backward.default)
+def _logit_backward(func: Overload, grad: Any, x: SecretTensor, eps: float | None = None) -> Any:
+    """Where there is an eps, 0 beyond it, as torch has it."""
+    if eps is None:
+        return grad / (x * (1 - x))
+    inside = (x >= eps) * (x <= 1 - eps)
+    odds = x.clamp(eps, 1 - eps)
+    return inside * (grad / (odds * (1 - odds)))
 
 
 def _where(session: Home, bits: Bits, grad: Any) -> SecretTensor:
@@ -65,22 +77,29 @@ def _where(session: Home, bits: Bits, grad: Any) -> SecretTensor:
     return multiply(session.wrap(session.suite.indicator(bits)), grad)
 
 
-@operator(aten.max_pool2d_with_indices_backward.default)
-def _max_pool_backward(
-    func: Overload,
-    grad: Any,
-    x: SecretTensor,
-    kernel: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    ceil_mode: bool,
-    places: SecretTensor,
-) -> SecretTensor:
-    """Down the tournaments of the forward pass to each winner."""
-    if not isinstance(places.content.trace, MaxPool):
-        raise UnsupportedOperator(str(func), "max_pool2d of a tensor that requires a gradient")
-    return x.session.wrap(places.content.trace.spread(x.session.constant(grad).sharing))
+@operator(
+    aten.max_pool2d_with_indices_backward.default,
+    aten.max_pool3d_with_indices_backward.default,
+    aten.adaptive_max_pool2d_backward.default,
+    aten.adaptive_max_pool3d_backward.default,
+)
+def _max_pool_backward(func: Overload, grad: Any, x: SecretTensor, *args: Any) -> SecretTensor:
+    """Down the tournaments of the forward pass to each winner; the places are the last argument."""
+    trace = args[-1].content.trace
+    if not isinstance(trace, MaxPool | AdaptiveMaxPool):
+        raise UnsupportedOperator(str(func), "max pooling of a tensor that requires a gradient")
+    return x.session.wrap(trace.spread(x.session.constant(grad).sharing))
+
+
+@operator(aten.hardshrink_backward.default, aten.softshrink_backward.default)
+def _shrink_backward(func: Overload, grad: Any, x: SecretTensor, level: float) -> Any:
+    """Of both, `grad` where x is not between -level and level."""
+    suite, edge = x.session.suite, abs(float(level))
+    if x.sharing.owner is not None:
+        return multiply((x > edge) + (x < -edge), grad)
+    above = edge + 2.0**-suite.scale_bits
+    inside = suite.steps(x.sharing, (-edge, above), intervals=True).plane(0)
+    return _where(x.session, ~inside, grad)
 
 
 # --- products ------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Comparisons, and the ReLU. A comparison gives a secret boolean, the number 1 or 0 at scale 0."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,10 +8,11 @@ from torch import Tensor
 
 from mpcnet.dtypes import promoted, width
 from mpcnet.operators.arithmetic import subtract
-from mpcnet.operators.rectified import Rectified
+from mpcnet.operators.rectified import Rectified, compared
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
 from protocols.functions import integers, logic
+from protocols.ring.bilinear import broadcast_shape
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
@@ -36,33 +38,60 @@ def relu(x: SecretTensor) -> SecretTensor:
 
 
 @operator(aten.lt.Scalar, aten.lt.Tensor)
-def _lt(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    return _less(x, y)
+def _lt(func: torch._ops.OpOverload, x: Any, y: Any) -> Tensor:
+    return _less(x, y) if (found := _found(x, y, upper=True)) is None else found
 
 
 @operator(aten.gt.Scalar, aten.gt.Tensor)
-def _gt(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    return _less(y, x)
+def _gt(func: torch._ops.OpOverload, x: Any, y: Any) -> Tensor:
+    return _less(y, x) if (found := _found(x, y, upper=False)) is None else found
 
 
 @operator(aten.ge.Scalar, aten.ge.Tensor)
-def _ge(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    return negation(_less(x, y))
+def _ge(func: torch._ops.OpOverload, x: Any, y: Any) -> Tensor:
+    return _not(_less(x, y)) if (found := _found(x, y, upper=False)) is None else found
 
 
 @operator(aten.le.Scalar, aten.le.Tensor)
-def _le(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    return negation(_less(y, x))
+def _le(func: torch._ops.OpOverload, x: Any, y: Any) -> Tensor:
+    return _not(_less(y, x)) if (found := _found(x, y, upper=True)) is None else found
+
+
+def _found(x: Any, y: Any, *, upper: bool) -> SecretTensor | None:
+    """What the forward pass found, in its backward."""
+    if not isinstance(x, SecretTensor) or not x.dtype.is_floating_point:
+        return None
+    return compared(x, y, upper=upper)
 
 
 @operator(aten.eq.Scalar, aten.eq.Tensor)
-def _eq(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    return equal(x, y)
+def _eq(func: torch._ops.OpOverload, x: Any, y: Any) -> Tensor:
+    if x is y:  # as `torch.isfinite` asks
+        return torch.ones(x.shape, dtype=torch.bool)
+    return equal(x, y) if _beyond(x, y) is None else torch.zeros(_both(x, y), dtype=torch.bool)
 
 
 @operator(aten.ne.Scalar, aten.ne.Tensor)
-def _ne(func: torch._ops.OpOverload, x: Any, y: Any) -> SecretTensor:
-    return negation(equal(x, y))
+def _ne(func: torch._ops.OpOverload, x: Any, y: Any) -> Tensor:
+    return _not(_eq(func, x, y))
+
+
+def _not(x: Tensor) -> Tensor:
+    return negation(x) if isinstance(x, SecretTensor) else ~x
+
+
+def _beyond(*values: Any) -> float | None:
+    """A public number among them that is infinite: no secret is, so everybody knows the answer."""
+    for value in values:
+        if not isinstance(value, SecretTensor) and lift(value).numel() == 1:
+            number = float(value)
+            if math.isinf(number):
+                return number
+    return None
+
+
+def _both(x: Any, y: Any) -> tuple[int, ...]:
+    return broadcast_shape(*(tuple(lift(each).shape) for each in (x, y)))
 
 
 def equal(x: Any, y: Any) -> SecretTensor:
@@ -90,7 +119,10 @@ def negation(x: SecretTensor) -> SecretTensor:
     return x.session.wrap(logic.negation(x.session.suite, x.sharing), torch.bool)
 
 
-def _less(x: Any, y: Any) -> SecretTensor:
+def _less(x: Any, y: Any) -> Tensor:
+    if (number := _beyond(x, y)) is not None:
+        above = (number > 0) == isinstance(x, SecretTensor)
+        return torch.full(_both(x, y), above, dtype=torch.bool)
     session = secrets((x, y))[0].session
     suite, dtype = session.suite, promoted(x, y)
     if dtype.is_floating_point:

@@ -1,15 +1,17 @@
 """Elementwise operators made of a few others; their domains are those of what they are made of."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mpcnet.errors import UnsupportedOperator
+from mpcnet.operators.arithmetic import add, multiply
 from mpcnet.operators.table import operator
 from mpcnet.tensor import SecretTensor
+from protocols.functions.fine import fine_square, finely
 from protocols.ring.bilinear import broadcast_shape
 
 __all__: list[str] = []
@@ -24,7 +26,27 @@ Overload = torch._ops.OpOverload
 
 @operator(aten.addcmul.default)
 def _addcmul(func: Overload, x: Tensor, y: Tensor, z: Tensor, *, value: float = 1) -> Tensor:
+    """A square is added with all its digits: the gradients of a mean of squares are small."""
+    if _same(y, z):
+        y = cast(SecretTensor, y)
+        square = fine_square(y.session.suite, y.sharing, y.sharing, float(value))
+        return _finely_added(x, y.session.wrap(square))
     return torch.add(x, y * z, alpha=value)
+
+
+def _same(y: Any, z: Any) -> bool:
+    if not (isinstance(y, SecretTensor) and isinstance(z, SecretTensor)):
+        return False
+    return y.dtype.is_floating_point and (y is z or y.sharing is z.sharing)
+
+
+def _is_whole(x: Tensor) -> bool:
+    return not x.dtype.is_floating_point
+
+
+def _finely_added(x: Any, y: SecretTensor) -> SecretTensor:
+    """x + y, whose digits below 2^-f count."""
+    return y.session.wrap(finely(add(x, y).sharing))
 
 
 @operator(aten.addcdiv.default)
@@ -34,7 +56,12 @@ def _addcdiv(func: Overload, x: Tensor, y: Tensor, z: Tensor, *, value: float = 
 
 @operator(aten.lerp.Scalar, aten.lerp.Tensor)
 def _lerp(func: Overload, x: Tensor, y: Tensor, weight: Any) -> Any:
-    return x + weight * (y - x)
+    """By a public weight with all digits: of a mean of gradients each step adds but a part."""
+    gap: Any = y - x
+    if not isinstance(gap, SecretTensor) or isinstance(weight, Tensor) or _is_whole(gap):
+        return x + weight * gap
+    gap = multiply(gap.session.wrap(finely(gap.sharing)), float(weight))
+    return _finely_added(x, gap) if gap.sharing.fine else add(x, gap)
 
 
 @operator(aten.addmv.default)
@@ -236,6 +263,11 @@ def _deg2rad(func: Overload, x: SecretTensor) -> Tensor:
 @operator(aten.rad2deg.default)
 def _rad2deg(func: Overload, x: SecretTensor) -> Tensor:
     return x * (180 / math.pi)
+
+
+@operator(aten.heaviside.default)
+def _heaviside(func: Overload, x: SecretTensor, middle: Tensor) -> Tensor:
+    return (x > 0) + (x == 0) * middle
 
 
 @operator(aten.signbit.default)

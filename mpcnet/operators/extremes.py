@@ -8,6 +8,8 @@ import torch
 from mpcnet.dtypes import promoted, width
 from mpcnet.operators.arithmetic import add, scale, subtract
 from mpcnet.operators.comparison import relu
+from mpcnet.operators.positive import clamped
+from mpcnet.operators.rectified import compared
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
 from protocols.functions import integers
@@ -39,6 +41,8 @@ def _sign(func: Overload, x: SecretTensor) -> SecretTensor:
         suite = x.session.suite
         found = integers.sign(suite, x.sharing, width(x.dtype, suite.ring))
         return x.session.wrap(found, x.dtype)
+    if (positive := compared(x, 0, upper=False)) is not None:  # the derivative of an absolute value
+        return add(scale(positive, 2), -1)
     return x.session.wrap(sign(x.session.suite, x.sharing))
 
 
@@ -54,6 +58,8 @@ def _clamp(
 def _clamped(x: SecretTensor, least: float | None, most: float | None) -> SecretTensor:
     if not promoted(x, least if most is None else most).is_floating_point:
         return _clamp_integers(x, least, most)
+    if least is None and (quotient := clamped(x, most)) is not None:
+        return quotient
     result: SecretTensor = x.session.wrap(clamp(x.session.suite, x.sharing, least, most))
     return result
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.arithmetic import add, multiply, scale
+from mpcnet.operators.positive import is_positive, positive, quotient_by
 from mpcnet.operators.table import lift, operator
 from mpcnet.tensor import SecretTensor
 from protocols.fixedpoint import bound
@@ -25,8 +26,6 @@ _LN_10 = 2.302585092994046
 
 _FUNCTIONS: dict[torch._ops.OpOverload, Callable[[Suite, Sharing], Sharing]] = {
     aten.exp.default: exponential.exp,
-    aten.reciprocal.default: inverse.reciprocal,
-    aten.sqrt.default: inverse.sqrt,
     aten.rsqrt.default: inverse.rsqrt,
     aten.log.default: inverse.log,
     aten.sigmoid.default: sigmoid.sigmoid,
@@ -42,6 +41,16 @@ _FUNCTIONS: dict[torch._ops.OpOverload, Callable[[Suite, Sharing], Sharing]] = {
 @operator(*_FUNCTIONS)
 def _function(func: torch._ops.OpOverload, x: SecretTensor) -> SecretTensor:
     return _applied(_FUNCTIONS[func], x)
+
+
+@operator(aten.reciprocal.default)
+def _reciprocal(func: torch._ops.OpOverload, x: SecretTensor) -> SecretTensor:
+    return quotient_by(x) if is_positive(x) else _applied(inverse.reciprocal, x)
+
+
+@operator(aten.sqrt.default)
+def _sqrt(func: torch._ops.OpOverload, x: SecretTensor) -> SecretTensor:
+    return positive(_applied(inverse.sqrt, x))
 
 
 def _applied(function: Callable[[Suite, Sharing], Sharing], x: SecretTensor) -> SecretTensor:
@@ -160,4 +169,5 @@ def quotient(x: Any, y: SecretTensor) -> SecretTensor:
     session = y.session
     if not isinstance(x, SecretTensor):
         return multiply(_applied(inverse.reciprocal, y), x)
-    return session.wrap(inverse.divide(session.suite, x.sharing, y.sharing))
+    signless = is_positive(y)
+    return session.wrap(inverse.divide(session.suite, x.sharing, y.sharing, positive=signless))

@@ -41,13 +41,19 @@ def picked(func: Overload, x: Any, *args: Any, **kwargs: Any) -> SecretTensor:
 
 
 def _indexed(func: Overload, x: Any, indices: list[Any]) -> SecretTensor:
+    dim = _only(func, indices)
+    return _rows(x, indices[dim], dim)
+
+
+def _only(func: Overload, indices: list[Any]) -> int:
+    """Where the one index is."""
     places = [i for i, index in enumerate(indices) if index is not None]
     if len(places) != 1:
         raise UnsupportedOperator(str(func), "one secret index, and slices")
     index = indices[places[0]]
     if not isinstance(index, SecretTensor) or index.dtype is torch.bool:
         raise UnsupportedOperator(str(func), "an integer index, or a product with a mask")
-    return _rows(x, index, places[0])
+    return places[0]
 
 
 def _rows(x: Any, index: SecretTensor, dim: int) -> SecretTensor:
@@ -59,27 +65,46 @@ def _rows(x: Any, index: SecretTensor, dim: int) -> SecretTensor:
     return session.wrap(rows, promoted(x, x))
 
 
-def placed(
-    func: Overload, x: Any, dim: int, index: Any, source: Any, *args: Any, **kwargs: Any
-) -> SecretTensor:
-    """`scatter`, `scatter_add` and `index_add` at secret indices; of `scatter`, no two alike."""
+def placed(func: Overload, x: Any, *args: Any, **kwargs: Any) -> SecretTensor:
+    """Writing at secret indices: what adds, and `scatter` at places of which no two are alike."""
+    if func in (aten.index_put.default, aten.put.default) and not kwargs:
+        return _put(func, x, *args)
     adding = (aten.scatter_add.default, aten.index_add.default)
-    if func not in (*adding, aten.scatter.src, aten.scatter.value) or args or kwargs:
-        raise UnsupportedOperator(str(func), "scatter, scatter_add or index_add at secret indices")
+    known = (*adding, aten.scatter.src, aten.scatter.value)
+    if func not in known or len(args) != 3 or kwargs:
+        raise UnsupportedOperator(
+            str(func), "scatter, scatter_add, index_add or index_put(accumulate=True) there"
+        )
+    dim, index, source = args
     session = secrets((x, index, source))[0].session
+    if not x.dim():  # torch lets a number have one dimension
+        line: Any = [each.reshape(1) for each in (lift(x), index, lift(source))]
+        return placed(func, line[0], 0, line[1], line[2]).squeeze(0)  # type: ignore[return-value]
     target: Sharing = session.constant(lift(x)).sharing
-    dim = dim % max(x.dim(), 1)
+    dim = dim % x.dim()
     _check(func, x, index)
-    if func is aten.index_add.default:
-        index = _along(index, tuple(source.shape), dim)
     values = session.constant(lift(source)).sharing
-    placing = lookup.added if func in adding else lookup.scattered
+    if func is aten.index_add.default:
+        placing = lookup.rows_added
+    else:
+        placing = lookup.added if func in adding else lookup.scattered
     return session.wrap(placing(session.suite, target, index.sharing, values, dim), promoted(x, x))
 
 
-def _along(index: SecretTensor, shape: tuple[int, ...], dim: int) -> SecretTensor:
-    wide: SecretTensor = index.view([-1 if i == dim else 1 for i in range(len(shape))])  # type: ignore[assignment]
-    return wide.expand(shape)  # type: ignore[return-value]
+def _put(
+    func: Overload, x: Tensor, indices: Any, values: Tensor, accumulate: bool = False
+) -> SecretTensor:
+    """x[index] += values for one secret index among slices, and the like in the flattened x."""
+    if not accumulate:
+        raise UnsupportedOperator(f"{func} at secret indices", "the same with accumulate=True")
+    if func is aten.put.default:
+        flat = x.reshape(-1).index_add(0, indices.reshape(-1), values.reshape(-1))
+        return flat.view(x.shape)  # type: ignore[return-value]
+    dim = _only(func, indices)
+    index = indices[dim]
+    shape = (*x.shape[:dim], *index.shape, *x.shape[dim + 1 :])
+    wide = values.expand(shape).reshape(*x.shape[:dim], -1, *x.shape[dim + 1 :])
+    return x.index_add(dim, index.reshape(-1), wide)  # type: ignore[return-value]
 
 
 def _check(func: Overload, x: Tensor, index: Tensor) -> None:

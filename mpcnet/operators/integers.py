@@ -9,6 +9,7 @@ from mpcnet.dtypes import bit_width, check_dtype, promoted, width
 from mpcnet.errors import UnsupportedOperator
 from mpcnet.operators.arithmetic import add, multiply, scale, subtract
 from mpcnet.operators.comparison import equal, negation
+from mpcnet.operators.rectified import both
 from mpcnet.operators.table import lift, operator, secrets
 from mpcnet.tensor import SecretTensor
 from protocols.functions import integers, logic, rounding
@@ -32,6 +33,26 @@ def _to_copy(
     if kwargs.get("device") not in (None, torch.device("cpu"), "cpu"):
         raise UnsupportedOperator(str(func), "secrets on the CPU")
     return converted(x, x.dtype if dtype is None else dtype)
+
+
+@operator(aten._assert_tensor_metadata.default)
+def _assert_tensor_metadata(
+    func: Overload,
+    x: SecretTensor,
+    size: list[int] | None = None,
+    stride: list[int] | None = None,
+    dtype: torch.dtype | None = None,
+    **layout: Any,
+) -> None:
+    """What a program of `torch.export` was traced with; secrets have no strides and no device.
+
+    Raises:
+        RuntimeError: as torch, of another size or dtype.
+    """
+    if size is not None and list(x.shape) != list(size):
+        raise RuntimeError(f"Tensor sizes mismatch! Expected: {size}, Got: {list(x.shape)}")
+    if dtype is not None and x.dtype != dtype:
+        raise RuntimeError(f"Tensor dtype mismatch! Expected: {dtype}, Got: {x.dtype}")
 
 
 def converted(x: SecretTensor, dtype: torch.dtype) -> SecretTensor:
@@ -165,11 +186,10 @@ def _and(func: Overload, x: Any, y: Any) -> SecretTensor:
     if not isinstance(x, SecretTensor):
         x, y = y, x
     bits = bit_width(dtype, suite.ring)
-    if isinstance(y, SecretTensor):
-        return session.wrap(integers.bit_and(suite, x.sharing, y.sharing, bits), dtype)
-    if lift(y).numel() == 1 and lift(y).dim() <= x.dim():
-        return session.wrap(integers.bit_and(suite, x.sharing, int(y), bits), dtype)
-    raise UnsupportedOperator(str(func), "two secrets, or a secret and one public number")
+    other: Any = y.sharing if isinstance(y, SecretTensor) else lift(y)
+    if not isinstance(y, SecretTensor) and other.numel() == 1 and other.dim() <= x.dim():
+        other = int(other)
+    return session.wrap(integers.bit_and(suite, x.sharing, other, bits), dtype)
 
 
 def _combined(both: SecretTensor, x: Any, y: Any, times: int) -> SecretTensor:
@@ -192,6 +212,8 @@ def _check_whole(func: Overload, x: SecretTensor) -> None:
 
 @operator(aten.logical_and.default)
 def _logical_and(func: Overload, x: Any, y: Any) -> SecretTensor:
+    if (inside := both(x, y)) is not None:
+        return inside
     return multiply(_truth(x), _truth(y))
 
 

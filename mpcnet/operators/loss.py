@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp import get_decompositions
 from torch.nn import functional
 
 from mpcnet.errors import UnsupportedOperator
@@ -17,6 +18,8 @@ aten = torch.ops.aten
 Overload = torch._ops.OpOverload
 
 MEAN, SUM = 1, 2
+
+_RECIPES = get_decompositions([aten.nll_loss_backward.default, aten.nll_loss2d_backward.default])
 
 
 def _reduced(losses: Tensor, reduction: int) -> Tensor:
@@ -112,6 +115,8 @@ def _nll(
     ignore_index: int,
 ) -> tuple[Tensor, Tensor]:
     """The losses, and the sum of the weights of all targets, which is public as they are."""
+    if isinstance(target, SecretTensor):
+        return _secret_nll(x, target, weight, reduction, ignore_index)
     counted = target != ignore_index
     inside = target.where(counted, 0)
     batch = x.unsqueeze(0) if x.dim() == 1 else x
@@ -126,11 +131,99 @@ def _nll(
     return whole, weights.sum().float()
 
 
+def _secret_nll(
+    x: Tensor, target: SecretTensor, weight: Tensor | None, reduction: int, ignore_index: int
+) -> tuple[Tensor, Tensor]:
+    """By the unit vectors of the targets; one that is no class has no loss.
+
+    All targets count for the mean, unless classes have weights of their own: then the sum of their
+    weights is a secret, and the mean costs a division.
+    """
+    weights, hot = _class_weights(x, weight, ignore_index), _hot(x, target)
+    total = _total_weight(target, hot, weights)
+    weighed = x if bool((weights == 1).all()) else x * weights
+    losses = -(weighed * hot).sum(1 if x.dim() > 1 else 0)
+    if reduction == MEAN:
+        return losses.sum() / total, total
+    return _reduced(losses, reduction), total
+
+
+def _class_weights(x: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
+    """Of each class, in a shape that broadcasts with x."""
+    classes = x.shape[1] if x.dim() > 1 else x.shape[0]
+    weights = torch.ones(classes, dtype=torch.float64) if weight is None else weight.double()
+    if 0 <= ignore_index < classes:
+        weights = weights.index_fill(0, torch.tensor(ignore_index), 0.0)
+    return weights.view(-1, *[1] * (x.dim() - 2))
+
+
+def _hot(x: Tensor, target: SecretTensor) -> Tensor:
+    """[target = class], in the shape of x."""
+    if x.dim() == 1:
+        return target.unsqueeze(-1) == torch.arange(x.shape[0])
+    return (target.unsqueeze(-1) == torch.arange(x.shape[1])).movedim(-1, 1)
+
+
+def _total_weight(target: Tensor, hot: Tensor, weights: Tensor) -> Tensor:
+    """Plain, if all classes weigh the same."""
+    least, most = weights.min(), weights.max()
+    if bool(least == most):
+        return (most * target.numel()).float()
+    return (hot * weights).sum()
+
+
+@operator(aten.nll_loss_backward.default, aten.nll_loss2d_backward.default)
+def _nll_backward(
+    func: Overload,
+    grad: Tensor,
+    x: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    reduction: int,
+    ignore_index: int,
+    total: Tensor,
+) -> Any:
+    if not isinstance(target, SecretTensor):
+        return _RECIPES[func](grad, x, target, weight, reduction, ignore_index, total)
+    weights = -_class_weights(x, weight, ignore_index)
+    if reduction == MEAN:
+        grad = grad / total
+    elif reduction == 0 and x.dim() > 1:
+        grad = grad.unsqueeze(1)
+    return _hot(x, target) * (grad * weights)
+
+
+@operator(aten.multi_margin_loss_backward.default)
+def _multi_margin_backward(
+    func: Overload,
+    grad: Any,
+    x: Tensor,
+    target: Tensor,
+    p: float,
+    margin: float,
+    weight: Tensor | None = None,
+    reduction: int = MEAN,
+) -> Any:
+    rows, places = _rows(func, x.unsqueeze(0) if x.dim() == 1 else x, target)
+    excess = (margin - rows.gather(1, places) + rows).relu()
+    slope = 2 * excess if p == 2 else excess > 0
+    others = torch.ones(rows.shape, dtype=torch.float64).scatter_(1, places, 0.0)
+    if weight is not None:
+        others = others * weight[places]
+    if reduction == MEAN:
+        others = others / rows.shape[0]
+    each = slope * (others / rows.shape[1])
+    own = torch.zeros(rows.shape, dtype=torch.int64).scatter_(1, places, 1)
+    each = each - own * each.sum(1, keepdim=True)
+    whole = each * (grad.unsqueeze(1) if grad.dim() and x.dim() > 1 else grad)
+    return whole.view(x.shape)
+
+
 def _rows(func: Overload, x: Tensor, target: Tensor) -> tuple[Any, Tensor]:
     """x with its classes at dimension 1, and public targets as places along it."""
     if isinstance(target, SecretTensor):
         raise UnsupportedOperator(
-            f"{func} with a secret target", "cross_entropy with one-hot targets (probabilities)"
+            f"{func} with a secret target", "cross_entropy, or its one-hot form in your own terms"
         )
     classes = x.shape[1]
     if target.numel() and not 0 <= int(target.min()) <= int(target.max()) < classes:

@@ -10,6 +10,7 @@ from torch import Tensor
 from mpcnet.errors import SecretError, UnsupportedOperator
 from mpcnet.operators.arithmetic import scale
 from mpcnet.operators.indexing import picked, placed
+from mpcnet.operators.rectified import selecting
 from mpcnet.operators.table import kept, lift, operator, secrets
 from mpcnet.tensor import SecretTensor
 from protocols.device import beside
@@ -130,12 +131,12 @@ def _check_reduction(func: Overload, args: list[Any], kwargs: dict[str, Any]) ->
             raise UnsupportedOperator(f"{func} with {reduction}", "reduce='add' or 'sum'")
 
 
-_UNIQUE = (aten.index_copy.default, aten.index_put.default, aten.put.default, aten.scatter.src)
+_UNIQUE = (aten.index_copy.default, aten.index_put.default, aten.put.default)
 
 
 def _check_places(func: Overload, args: list[Any], target: Tensor, source: Tensor) -> None:
     """Two values in one place would leave it to each party which of their shares comes last."""
-    adds = func is not aten.scatter.src and len(args) > 3 and args[3] is True
+    adds = len(args) > 3 and args[3] is True
     if func not in _UNIQUE or adds or source.numel() <= 1:
         return
     counts = torch.zeros(target.shape, dtype=torch.int32)
@@ -144,9 +145,8 @@ def _check_places(func: Overload, args: list[Any], target: Tensor, source: Tenso
     elif func is aten.put.default:
         counts = func(counts, args[1], torch.ones(args[1].shape, dtype=torch.int32), True)
     else:
-        shape = args[2].shape if func is aten.scatter.src else source.shape
-        add = torch.scatter_add if func is aten.scatter.src else torch.index_add
-        counts = add(counts, args[1], args[2], torch.ones(shape, dtype=torch.int32))
+        ones = torch.ones(source.shape, dtype=torch.int32)
+        counts = torch.index_add(counts, args[1], args[2], ones)
     if counts.numel() and int(counts.max()) > 1:
         raise UnsupportedOperator(
             f"{func} with one place twice", "places that differ, or accumulate=True, scatter_add"
@@ -155,6 +155,8 @@ def _check_places(func: Overload, args: list[Any], target: Tensor, source: Tenso
 
 def _writing(func: Overload) -> Callable[..., Tensor]:
     """What is done to shares: the same, but for forms that take a number or broadcast a value."""
+    if func is aten.scatter.src:
+        return _last_wins
     if func is aten.scatter.value:
         return lambda x, dim, index, y: torch.scatter(x, dim, index, y.expand(index.shape))
     if func in (aten.index_fill.int_Scalar, aten.index_fill.int_Tensor):
@@ -164,6 +166,16 @@ def _writing(func: Overload) -> Callable[..., Tensor]:
     if func is aten.scatter.reduce:
         return lambda x, dim, index, y, *_, **__: torch.scatter_add(x, dim, index, y)
     return func
+
+
+def _last_wins(x: Tensor, dim: int, index: Tensor, y: Tensor) -> Tensor:
+    """scatter, where of two values for one place all parties take the one further along."""
+    if not index.numel() or not x.dim():
+        return torch.scatter(x, dim, index, y)
+    numbers = torch.arange(1, index.numel() + 1, device=index.device).view(index.shape)
+    winners = index.new_zeros(x.shape).scatter_reduce(dim, index, numbers, "amax")
+    values = y[tuple(slice(side) for side in index.shape)].reshape(-1)
+    return torch.where(winners > 0, values[(winners - 1).clamp(min=0)], x)
 
 
 def _moved(func: Overload, kernel: Callable[..., Tensor], *xs: SecretTensor) -> SecretTensor:
@@ -184,7 +196,11 @@ def _moved(func: Overload, kernel: Callable[..., Tensor], *xs: SecretTensor) -> 
 def _where(func: Overload, condition: Tensor, x: Any, y: Any) -> Any:
     """A secret condition is 1 or 0, as comparisons give it: one product."""
     if isinstance(condition, SecretTensor):
-        return y + condition * (x - y)
+        gap, bits = x - y, selecting(condition)
+        if bits is None or not isinstance(gap, SecretTensor) or gap.dim() > condition.dim():
+            return y + condition * gap
+        chosen = gap.session.suite.select(bits, gap.sharing)
+        return y + gap.session.wrap(chosen, gap.dtype)
     session = secrets((x, y))[0].session
     mask = condition.to(torch.bool).clone()
     values = [session.constant(lift(each)) for each in (x, y)]
@@ -219,19 +235,25 @@ _LIKE: dict[Overload, float] = {
     aten.empty_like.default: 0.0,
     aten.new_zeros.default: 0.0,
     aten.new_empty.default: 0.0,
+    aten.new_empty_strided.default: 0.0,
     aten.ones_like.default: 1.0,
     aten.new_ones.default: 1.0,
 }
 
 
 @operator(*_LIKE)
-def _like(func: Overload, x: SecretTensor, size: Any = None, **options: Any) -> Tensor:
+def _like(
+    func: Overload, x: SecretTensor, size: Any = None, stride: Any = None, **options: Any
+) -> Tensor:
+    """Strides are of a memory, which a secret has not."""
     return _filled(func, x, x.shape if size is None else size, _LIKE[func], options)
 
 
 @operator(aten.full_like.default)
 def _full_like(func: Overload, x: SecretTensor, value: float, **options: Any) -> Tensor:
-    return _filled(func, x, x.shape, value, options)
+    """A secret even if it is not zero: optimizers begin with such, and add squares to it."""
+    full = _filled(func, x, x.shape, value, options)
+    return x.session.constant(full) if full.is_floating_point() else full
 
 
 @operator(aten.new_full.default)

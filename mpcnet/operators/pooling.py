@@ -1,7 +1,6 @@
 """Averages and maxima of windows over one to three dimensions."""
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import torch
@@ -9,9 +8,7 @@ from torch import Tensor
 
 from mpcnet.operators.table import operator
 from mpcnet.tensor import Home, SecretTensor
-from protocols.functions.extremes import Tournament
-from protocols.functions.layout import gathered, reshaped
-from protocols.functions.pooling import MaxPool
+from protocols.functions.pooling import AdaptiveMaxPool, MaxPool, bins
 
 __all__: list[str] = []
 
@@ -102,14 +99,8 @@ def _adaptive_avg_pool_backward(func: Overload, grad: Any, x: SecretTensor) -> T
 
 
 def _adapted(size: Sequence[int], output: Sequence[int]) -> "_Average":
-    edges = [_bins(inner, outer) for inner, outer in zip(size, output, strict=True)]
+    edges = [bins(inner, outer) for inner, outer in zip(size, output, strict=True)]
     return _Average(tuple(size), edges, torch.ones(tuple(output), dtype=torch.float64))
-
-
-def _bins(inner: int, outer: int) -> tuple[Tensor, Tensor]:
-    """Where adaptive windows begin and end, as torch rounds."""
-    places = torch.arange(outer)
-    return places * inner // outer, -(-(places + 1) * inner // outer)
 
 
 class _Average:
@@ -179,36 +170,24 @@ def _max_pool(
     steps = _each(stride, dims) if stride else sides
     pads, spread = _each(padding, dims), _each(dilation, dims)
     pool = MaxPool(x.session.suite, x.sharing, sides, steps, pads, spread, ceil_mode)
-    values = x.session.wrap(pool.values)
-    places = SecretTensor(x.session, pool.places, tuple(values.shape), torch.int64)
-    if x.requires_grad:
-        places.content.trace = pool
-    return values, places
+    return _pooled(x, pool)
 
 
 @operator(aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default)
 def _adaptive_max_pool(
     func: Overload, x: SecretTensor, output: list[int]
 ) -> tuple[SecretTensor, SecretTensor]:
-    """All elements of a window at once; a short window meets its first element again."""
-    size = x.shape[-len(output) :]
-    places = torch.zeros(1, 1, dtype=torch.int64)
-    for inner, outer in zip(size, output, strict=True):
-        begin, end = _bins(inner, outer)
-        inside = begin.view(-1, 1) + torch.arange(int((end - begin).max()))
-        inside = torch.where(inside < end.view(-1, 1), inside, begin.view(-1, 1))
-        rows = places.view(places.shape[0], 1, -1, 1) * inner + inside.view(1, outer, 1, -1)
-        places = rows.reshape(rows.shape[0] * outer, -1)
-    session, lead = x.session, tuple(x.shape[: -len(output)])
-    suite = session.suite
-    flat = reshaped(suite, x.sharing, (*lead, prod(size)))
-    game = Tournament.play(suite, gathered(suite, flat, len(lead), places), len(lead) + 1)
-    shape = (*lead, *output)
-    spots = places.expand(*lead, *places.shape)
-    where = SecretTensor(
-        session, lambda: reshaped(suite, game.place(suite, spots), shape), shape, torch.int64
-    )
-    return session.wrap(reshaped(suite, game.winner, shape)), where
+    """Values, and their places, which are found when they are first used."""
+    pool = AdaptiveMaxPool(x.session.suite, x.sharing, output)
+    return _pooled(x, pool)
+
+
+def _pooled(x: SecretTensor, pool: MaxPool | AdaptiveMaxPool) -> tuple[SecretTensor, SecretTensor]:
+    values = x.session.wrap(pool.values)
+    places = SecretTensor(x.session, pool.places, tuple(values.shape), torch.int64)
+    if x.requires_grad:
+        places.content.trace = pool
+    return values, places
 
 
 def _each(value: Any, dims: int) -> list[int]:

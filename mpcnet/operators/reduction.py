@@ -1,15 +1,19 @@
 """Means, variances, products, norms and other values of whole dimensions."""
 
 import math
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from mpcnet.errors import UnsupportedOperator
+from mpcnet.operators.positive import positive
 from mpcnet.operators.shape import share_wise
 from mpcnet.operators.table import operator
 from mpcnet.tensor import SecretTensor
+from protocols.functions.fine import finely
+from protocols.functions.inverse import sqrt
 
 __all__ = ["moments", "total"]
 
@@ -165,23 +169,35 @@ def _vector_norm(
     *,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Domain: the sum of powers below 2^(62-2f): at p = 2 and f = 22 a norm below 478."""
+    """Domain: the sum of powers below 2^(62-2f): at p = 2 and f = 22 a norm below 478.
+
+    Norms of p = 1, 2 and infinity are known not to be negative. A quotient by one below 2^-15 is 0,
+    and so is the gradient of a norm there.
+    """
     _typed(func, x, dtype)
     dims = list(dim) if dim is not None and len(dim) else list(range(x.dim()))
     if abs(p) == math.inf:
         sizes = x.abs()
-        return sizes.amax(dims, keepdim) if p > 0 else sizes.amin(dims, keepdim)
+        extreme = sizes.amax(dims, keepdim) if p > 0 else sizes.amin(dims, keepdim)
+        return positive(cast(SecretTensor, extreme))
     if p < 0:
         raise UnsupportedOperator(f"{func} with p = {p}", "norms with p of at least 0")
     if p == 0:
         return x.sign().abs().sum(dims, keepdim)
     if p == 1:
-        return x.abs().sum(dims, keepdim)
+        return positive(cast(SecretTensor, x.abs().sum(dims, keepdim)))
     if p == 2:
-        return (x * x).sum(dims, keepdim).sqrt()
+        return _root_of_squares(cast(SecretTensor, (x * x).sum(dims, keepdim)))
     powers: Tensor = x**p if p % 2 == 0 else x.abs() ** p
     result: Tensor = powers.sum(dims, keepdim) ** (1 / p)
     return result
+
+
+def _root_of_squares(squares: SecretTensor) -> SecretTensor:
+    """With all digits of the squares, so that small norms are found; at least 2^-21.5."""
+    session = squares.session
+    root = sqrt(session.suite, finely(squares.sharing))
+    return positive(session.wrap(replace(root, fine=False)))
 
 
 @operator(
@@ -235,6 +251,8 @@ def _aminmax(
 
 @operator(aten.median.default)
 def _median(func: Overload, x: SecretTensor) -> Tensor:
+    if not x.numel():
+        raise UnsupportedOperator(f"{func} of no elements", "more elements: torch gives NaN here")
     return x.reshape(-1).sort().values[(x.numel() - 1) // 2]
 
 
@@ -262,7 +280,10 @@ def _logsumexp(func: Overload, x: SecretTensor, dim: list[int], keepdim: bool = 
     if not x.dim():
         return x.clone()
     kept = [d for d in range(x.dim()) if d not in dims]
-    rows = x.permute(*kept, *dims).reshape(*(x.shape[d] for d in kept), -1)
+    length = math.prod(x.shape[d] for d in dims)
+    if not length:
+        raise UnsupportedOperator(f"{func} of no elements", "more elements: torch gives -inf here")
+    rows = x.permute(*kept, *dims).reshape(*(x.shape[d] for d in kept), length)
     first = rows.narrow(-1, 0, 1)
     result = (first - torch.log_softmax(rows, -1).narrow(-1, 0, 1)).squeeze(-1)
     if keepdim:

@@ -8,7 +8,7 @@ from torch import Tensor
 from mpcnet.operators.table import operator
 from mpcnet.tensor import SecretTensor
 
-__all__: list[str] = []
+__all__ = ["weights_along"]
 
 aten = torch.ops.aten
 
@@ -33,7 +33,7 @@ def _interpolate(
     inner, dims = x.shape[2:], len(size)
     places, weights = torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, dtype=torch.float64)
     for d in range(dims):
-        matrix = _matrix(func, inner, size, align_corners, scales, d)
+        matrix = weights_along(func, inner, size, align_corners, scales, d)
         taps = max(int((matrix != 0).sum(1).max()), 1)
         order = matrix.abs().topk(taps, 1).indices
         places = _combined(places * inner[d], order, torch.add)
@@ -50,7 +50,7 @@ def _combined(outer: Tensor, inner: Tensor, function: Any) -> Tensor:
     return rows
 
 
-def _matrix(
+def weights_along(
     func: Overload, inner: torch.Size, size: list[int], corners: bool, scales: Any, dim: int
 ) -> Tensor:
     """Weights of one dimension, (outputs, inputs), as if it were the last one.

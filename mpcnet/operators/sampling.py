@@ -7,6 +7,7 @@ Dropout in training is made of these: torch draws `empty_like(x).bernoulli_(1 - 
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mpcnet.dtypes import check_dtype
 from mpcnet.errors import UnsupportedOperator
@@ -60,6 +61,34 @@ def _bernoulli_p(
 ) -> SecretTensor:
     _check_generator(func, generator)
     return x.session.wrap(sampling.bernoulli(x.session.suite, tuple(x.shape), p), x.dtype)
+
+
+@operator(aten.multinomial.default)
+def _multinomial(
+    func: Overload,
+    x: SecretTensor,
+    num_samples: int,
+    replacement: bool = False,
+    *,
+    generator: None = None,
+) -> Tensor:
+    """Places drawn with odds in proportion to secret weights: one product, then comparisons.
+
+    How many of the weights' sums lie below a hidden uniform part of their total. The total must be
+    above 0; a place's odds are off by some 2^-f of it.
+    """
+    _check_generator(func, generator)
+    if num_samples > 1 and not replacement:
+        raise UnsupportedOperator(f"{func} of several", "replacement=True, or one sample")
+    if not 1 <= x.dim() <= 2 or not x.shape[-1] or num_samples < 1:
+        raise UnsupportedOperator(f"{func} of shape {tuple(x.shape)}", "weights, or rows of them")
+    sums = x.cumsum(-1)
+    count = x.shape[-1]
+    shape = (*x.shape[:-1], num_samples)
+    hidden = x.session.wrap(sampling.uniform(x.session.suite, shape))
+    drawn = hidden * sums.narrow(-1, count - 1, 1)
+    passed = sums.narrow(-1, 0, count - 1).unsqueeze(-2) <= drawn.unsqueeze(-1)
+    return passed.sum(-1)
 
 
 @operator(aten.bernoulli_.float)

@@ -13,7 +13,7 @@ from mpcnet.tensor import SecretTensor
 from protocols.device import beside
 from protocols.functions.extremes import Tournament
 
-__all__ = ["rearranged", "share_wise"]
+__all__ = ["numbered", "rearranged", "share_wise"]
 
 aten = torch.ops.aten
 
@@ -198,7 +198,7 @@ def _plain(func: Overload) -> Overload:
 )
 def rearranged(func: Overload, x: SecretTensor, *args: Any, **kwargs: Any) -> SecretTensor:
     """`func`, of which every result is one element or zero."""
-    places = _numbered(func, x.shape, *args, **kwargs)
+    places = numbered(func, x.shape, *args, **kwargs)
     shape = tuple(places.shape)
     flat = places.flatten()
 
@@ -210,7 +210,7 @@ def rearranged(func: Overload, x: SecretTensor, *args: Any, **kwargs: Any) -> Se
     return x.session.wrap(x.session.suite.linear(name, kernel, x.sharing, shape=shape))
 
 
-def _numbered(func: Overload, shape: Sequence[int], *args: Any, **kwargs: Any) -> Tensor:
+def numbered(func: Overload, shape: Sequence[int], *args: Any, **kwargs: Any) -> Tensor:
     """Where the elements of a tensor, counted from 1, go; 0 where nothing goes."""
     count = torch.Size(shape).numel()
     numbers = torch.arange(1, count + 1, dtype=torch.float64).view(*shape)
@@ -232,7 +232,7 @@ def _col2im(
     channels = x.shape[-2] // torch.Size(kernel).numel()
     shape = (*x.shape[:-2], channels, *size)
     wanted = func(torch.zeros(x.shape), size, kernel, dilation, padding, stride).shape
-    places = _numbered(aten.im2col.default, wanted, kernel, dilation, padding, stride).flatten()
+    places = numbered(aten.im2col.default, wanted, kernel, dilation, padding, stride).flatten()
 
     def add_up(share: Tensor) -> Tensor:
         sums = share.new_zeros(wanted.numel() + 1)

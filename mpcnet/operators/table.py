@@ -12,7 +12,17 @@ from mpcnet.errors import SecretError, UnsupportedOperator
 from mpcnet.operators.advice import advice, running_module
 from mpcnet.tensor import SecretTensor
 
-__all__ = ["Handler", "assign", "dispatch", "kept", "lift", "operator", "secrets", "supported"]
+__all__ = [
+    "Handler",
+    "assign",
+    "dispatch",
+    "handler_of",
+    "kept",
+    "lift",
+    "operator",
+    "secrets",
+    "supported",
+]
 
 Handler = Callable[..., Any]
 
@@ -20,6 +30,8 @@ _TABLE: dict[torch._ops.OpOverload, Handler] = {}
 
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 """What torch makes of others above us by itself, but not for handlers and in inference mode."""
+
+_EACH = "_foreach_"
 
 _VALUES = {"_local_scalar_dense", "item", "equal", "is_nonzero", "nonzero"}
 """Operators that would need the values of a secret in the clear."""
@@ -41,6 +53,11 @@ def operator(*overloads: torch._ops.OpOverload) -> Callable[[Handler], Handler]:
 def supported() -> list[str]:
     """Names of all operators in the table, as ATen spells them."""
     return sorted(str(overload) for overload in _TABLE)
+
+
+def handler_of(func: torch._ops.OpOverload) -> Handler | None:
+    """What does the work of an operator on secrets."""
+    return _TABLE.get(func)
 
 
 def dispatch(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -65,14 +82,40 @@ def _handled(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[st
         return _called(handler, func, args, kwargs)
     if torch._C._dispatch_has_kernel_for_dispatch_key(func._name, _COMPOSITE):
         return func._op_dk(_COMPOSITE, *args, **kwargs)
+    name = func.overloadpacket.__name__
+    if name.startswith(_EACH):
+        return _each(func, args, kwargs)
     if func._schema.is_mutable:
         return _in_place(func, args, kwargs)
-    name = func.overloadpacket.__name__
     if name in _VALUES:
         raise SecretError(
             f"{name} needs the values of a secret: await x.reveal(to=...) and use the plain tensor"
         )
     raise UnsupportedOperator(str(func), advice(f"{name}.{func._overloadname}", supported()))
+
+
+def _each(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What optimizers with `foreach=True` ask for: one operator on each tensor of a list."""
+    name = func.overloadpacket.__name__.removeprefix(_EACH).removesuffix("_")
+    targets, plain = args[0], getattr(torch, name, None)
+    if plain is None or not isinstance(targets, list | tuple):
+        raise UnsupportedOperator(str(func), f"{name} of each tensor")
+    rows = [arg if isinstance(arg, list | tuple) else [arg] * len(targets) for arg in args]
+    if len(rows) == 4:  # addcmul and addcdiv have a name for it
+        kwargs = {"value": rows.pop()}
+    named = {k: v if isinstance(v, list | tuple) else [v] * len(targets) for k, v in kwargs.items()}
+    results = [
+        plain(*row, **{key: values[i] for key, values in named.items()})
+        for i, row in enumerate(zip(*rows, strict=True))
+    ]
+    if not func._schema.is_mutable:
+        return results
+    for target, result in zip(targets, results, strict=True):
+        if isinstance(target, SecretTensor):
+            assign(target, result, str(func))
+        else:
+            target.copy_(result)
+    return None
 
 
 def _called(

@@ -12,7 +12,7 @@ from protocols.ring.bilinear import Shape
 from protocols.ring.ring import RING, Ring
 from protocols.shares import Share, Sharing, Wire
 
-__all__ = ["open_", "open_cost", "opened", "reveal", "reveal_cost"]
+__all__ = ["open_", "open_cost", "opened", "refresh", "refresh_cost", "reveal", "reveal_cost"]
 
 
 async def open_(
@@ -84,3 +84,28 @@ async def reveal(op: Operator, x: Sharing, to: tuple[int, ...], ring: Ring) -> T
 def reveal_cost(shape: Shape, ring: Ring = RING) -> Cost:
     """From one party to one receiver."""
     return Cost(rounds=1, bits=ring.bits * prod(shape))
+
+
+async def refresh(op: Operator, x: Sharing, ring: Ring) -> Share:
+    """Other shares of the same x; of a value with an owner, its only share as it is.
+
+    Shapes:   x (...) -> (...)
+    Spends:   words of the pairs' keys under this operator's label; nothing of the dealer's
+    Cost:     nothing is sent
+    Reveals:  nothing
+    Security: a zero sharing is added, of pairs' keys that live as long as the session. To whoever
+              has none of these keys the new shares are uniform among all that make x, whatever the
+              old ones were: old shares of some parties and new ones of others, which are not all
+              parties' of either kind, tell nothing together.
+    """
+    share = await op.read(x.share)
+    if x.owner is not None:
+        return share
+    size = share.value.numel()
+    value = await op.run(size, lambda: ring.reduced(share.value + op.zero(x.shape)))
+    return Share(value, op.depth, share.offline)
+
+
+def refresh_cost() -> Cost:
+    """At each party."""
+    return Cost(rounds=0, bits=0)

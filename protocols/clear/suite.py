@@ -62,6 +62,9 @@ class ClearSuite(Suite):
         share = await op.read(x.share)
         return share.value if op.party.rank in to else None
 
+    def _refresh(self, x: Sharing) -> "asyncio.Future[Share]":
+        return self._local("refresh", x, lambda v: v)
+
     def _product(self, operation: Bilinear, x: Sharing, y: Sharing) -> "asyncio.Future[Share]":
         async def run(op: Operator) -> Share:
             left, right = await op.read(x.share), await op.read(y.share)

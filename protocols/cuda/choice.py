@@ -1,18 +1,18 @@
 """Which of several ways to multiply is the fastest on this device, found out by timing them."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
 from typing import NamedTuple
 
-import structlog
 import torch
 from torch import Tensor
 
 __all__ = ["Candidate", "Choice", "cuda_seconds"]
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 _RUNS = 3
 
@@ -72,13 +72,13 @@ class Choice:
         for candidate in others:
             try:
                 if not torch.equal(candidate.multiply(x, y), right):
-                    _log.error("a kernel computes other products", kernel=candidate.name)
+                    _log.error("products by %s are wrong on this device", candidate.name)
                     continue
                 seconds[candidate] = self._seconds(partial(candidate.multiply, x, y))
             except RuntimeError as error:
-                _log.warning("a kernel cannot be used here", kernel=candidate.name, why=str(error))
+                _log.warning("products by %s cannot be used here: %s", candidate.name, error)
         fastest = min(seconds, key=lambda candidate: seconds[candidate])
-        _log.debug("products", kernel=fastest.name, sizes=sizes, seconds=seconds[fastest])
+        _log.debug("products of %s: %s, %.2g s", sizes, fastest.name, seconds[fastest])
         return fastest
 
 

@@ -3,6 +3,8 @@
 import ctypes
 from collections.abc import Callable, Sequence
 from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
@@ -53,10 +55,10 @@ def compiled(place: torch.device) -> Launch:
     Raises:
         Whatever a torch without them raises, or a compiler that refuses the text.
     """
-    from torch.cuda import _utils as driver
+    from torch.cuda import _utils as driver  # which not every torch has
 
     with torch.cuda.device(place):
-        code = _machine_code(driver._get_gpu_rtc_library(), torch.cuda.get_device_capability(place))
+        code = _machine_code(_nvrtc(driver), torch.cuda.get_device_capability(place))
         loaded: Any = driver._cuda_load_module(code, list(KERNELS))
 
     def launch(name: str, count: int, arguments: Sequence[Tensor | int | float]) -> None:
@@ -68,6 +70,19 @@ def compiled(place: torch.device) -> Launch:
                 loaded[name](grid=(blocks, 1, 1), block=(_THREADS, 1, 1), args=list(arguments))
 
     return launch
+
+
+def _nvrtc(driver: Any) -> Any:
+    """The library, loaded by torch or from the package that torch installs it in."""
+    try:
+        return driver._get_nvrtc_library()
+    except OSError:
+        packages = find_spec("nvidia")
+        folders = packages.submodule_search_locations if packages else None
+        for folder in folders or ():
+            for path in sorted(Path(folder).glob("*/lib/libnvrtc.so.*"), key=lambda p: len(p.name)):
+                return ctypes.CDLL(str(path))
+        raise
 
 
 def _machine_code(nvrtc: Any, capability: tuple[int, int]) -> bytes:

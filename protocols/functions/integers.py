@@ -163,7 +163,7 @@ def valued(suite: Suite, digits: Sharing, *, signed: bool = True) -> Sharing:
     return suite.linear("value", lambda v: _weighed(v, weights), digits, shape=digits.shape[1:])
 
 
-def bit_and(suite: Suite, x: Sharing, y: Sharing | int, width: int) -> Sharing:
+def bit_and(suite: Suite, x: Sharing, y: Sharing | Tensor | int, width: int) -> Sharing:
     """x AND y, bit by bit, of integers in two's complement; what else there is follows from it.
 
     x OR y = x + y - (x AND y), and x XOR y = x + y - 2 (x AND y).
@@ -178,7 +178,9 @@ def bit_and(suite: Suite, x: Sharing, y: Sharing | int, width: int) -> Sharing:
     """
     if isinstance(y, int):
         return _masked(suite, x, y, width)
-    shape = broadcast_shape(x.shape, y.shape)
+    shape = broadcast_shape(x.shape, tuple(y.shape))
+    if isinstance(y, Tensor):
+        return _masked_by(suite, _expanded(suite, x, shape), y.to(torch.int64).clone(), width)
     if x.owner is not None and x.owner == y.owner:
         return suite.linear("and", torch.bitwise_and, x, y, shape=shape)
     mine, theirs = (_expanded(suite, each, shape) for each in (x, y))
@@ -202,6 +204,24 @@ def _masked(suite: Suite, x: Sharing, y: int, width: int) -> Sharing:
     weights = [w if y >> k & 1 else 0 for k, w in enumerate(_weights(count, count == width))]
     found = suite.indicator(suite._bits(x, count))
     return suite.linear("and", lambda v: _weighed(v, weights), found, shape=x.shape)
+
+
+def _masked_by(suite: Suite, x: Sharing, y: Tensor, width: int) -> Sharing:
+    """As `_masked`, with a number of its own for each element."""
+    if x.owner is not None:
+        return suite.linear("and", lambda v: v & beside(v, y), x, shape=x.shape)
+    if not y.numel():
+        return suite.zero(x.shape, scale_bits=0)
+    least, most = int(y.min()), int(y.max())
+    count = width if least < 0 else min(max(most.bit_length(), 1), width)
+    weights = _weights(count, count == width)
+    found = suite.indicator(suite._bits(x, count))
+    return suite.linear(
+        "and",
+        lambda v: _weighed(v * _bits(beside(v, y), count), weights),
+        found,
+        shape=x.shape,
+    )
 
 
 def relu(suite: Suite, x: Sharing, width: int | None = None) -> Sharing:

@@ -7,11 +7,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from protocols.functions.fine import finely
+from protocols.functions.layout import lowered
 from protocols.functions.magnitude import (
     LEAST_MANTISSA,
     MOST_MANTISSA,
     Choice,
     Magnitude,
+    fine_magnitude,
     magnitude,
     rungs,
     top,
@@ -31,6 +34,9 @@ __all__ = [
     "rsqrt",
     "sqrt",
 ]
+
+_MORE = 10
+"""Digits that a fine dividend has beyond f on its way."""
 
 _PERIOD = Period(5, 3)
 """32/3: three turns of a step at the finest scale that a mantissa has."""
@@ -66,26 +72,31 @@ def reciprocal(suite: Suite, x: Sharing, *, positive: bool = False) -> Sharing:
     return _where_too_small(suite, inverse, size, largest) if positive else inverse
 
 
-def divide(suite: Suite, x: Sharing, y: Sharing) -> Sharing:
+def divide(suite: Suite, x: Sharing, y: Sharing, *, positive: bool = False) -> Sharing:
     """x / y.
 
     y = m / s with s a power of eight; x / y = (s x) (1 / m).
 
     Shapes:   x, y -> broadcast
     Scale:    2f
-    Domain:   y as x in `reciprocal`; the quotient below 2^15 and 2^(61-2f)
+    Domain:   y as x in `reciprocal`, or from 2^(1-f), if it is fine; the quotient below 2^15 and
+              2^(61-2f), and below 2^12, if one is fine
     Error:    3 steps of 2^-f, and 10 2^-f of the value
     Cost:     6 rounds; 2 if one party knows y, and none if it knows x as well
     Reveals:  nothing
+
+    Args:
+        positive: y is known not to be negative, which costs half as many comparisons.
     """
     f = suite.scale_bits
     if y.owner is not None and y.owner == x.owner:
-        x, y = suite.rescale(x), suite.rescale(y)
-        shape = broadcast_shape(x.shape, y.shape)
-        return suite.linear("divide", lambda v, w: _quotient(v, w, f), x, y, shape=shape)
-    count = rungs(suite, 1 - min(suite.scale_bits, top(suite), 16))
-    size = magnitude(suite, operand(suite, y), count, signed=True)
-    shifted = suite.scaled(size.factor, suite.rescale(x))
+        return _owned_quotient(suite, x, y)
+    least = f if y.fine else min(f, top(suite), 16)
+    size = magnitude(suite, operand(suite, y), rungs(suite, 1 - least), signed=not positive)
+    if (x.fine or y.fine) and x.scale_bits > f + _MORE:
+        shifted = suite.scaled(size.factor, x, f + _MORE)
+    else:
+        shifted = suite.scaled(size.factor, suite.rescale(x))
     if y.owner is not None:
         inverse = suite.known("reciprocal", _or_zero, size.mantissa)
         return suite.scaled(inverse, shifted, f)
@@ -93,16 +104,30 @@ def divide(suite: Suite, x: Sharing, y: Sharing) -> Sharing:
     return suite.scaled(suite.rescale(shifted), inverse, f)
 
 
+def _owned_quotient(suite: Suite, x: Sharing, y: Sharing) -> Sharing:
+    """By the party that knows both."""
+    f = suite.scale_bits
+    x, y = (each if each.fine else suite.rescale(each) for each in (x, y))
+    scale, shape = max(x.scale_bits, y.scale_bits), broadcast_shape(x.shape, y.shape)
+    return suite.linear(
+        "divide", lambda v, w: _quotient(v, w, f), x, y, shape=shape, added_bits=f - scale
+    )
+
+
 def sqrt(suite: Suite, x: Sharing) -> Sharing:
     """The square root of x.
 
     Shapes:   x (...) -> (...)
     Scale:    2f
-    Domain:   2^(1-f) <= x <= 7/8 of 2^(62-2f). A smaller x, and a negative one, gives 0.
-    Error:    4 steps of 2^-f, and 3 2^-f of the value
-    Cost:     6 rounds
+    Domain:   2^(1-f) <= x <= 7/8 of 2^(62-2f). A smaller x, and a negative one, gives 0. If x is
+              fine, from 2^(2-2f) (or up to four times that), and a smaller one the root of that.
+    Error:    4 steps of 2^-f, and 3 2^-f of the value; if x is fine 8 2^-f of the value, and 2^-10
+              where it is smallest
+    Cost:     6 rounds; 8 if x is fine
     Reveals:  nothing
     """
+    if x.fine:
+        return _fine_sqrt(suite, x)
     count = rungs(suite, 1 - suite.scale_bits)
     if x.owner is not None:
         least = 2.0 ** (top(suite) - 3 * count)
@@ -112,6 +137,22 @@ def sqrt(suite: Suite, x: Sharing) -> Sharing:
     size = magnitude(suite, operand(suite, x), count, (roots, f))
     root = summed(suite, size.mantissa, _series(suite, torch.sqrt, 1))
     return suite.scaled(size.chosen[0], root, f)
+
+
+def _fine_sqrt(suite: Suite, x: Sharing) -> Sharing:
+    """Fine again: the roots of the powers have more digits than that of the mantissa."""
+    f, scale = suite.scale_bits, x.scale_bits
+    if x.owner is not None:
+        return suite._apply("sqrt", lambda v: _root(v, scale), x, shape=x.shape)
+    count = rungs(suite, 2 - 2 * f)
+    roots = [2.0 ** ((top(suite) - 3 * k) / 2) for k in range(1, count + 1)]
+    finest = suite.ring.value_bits - 1 - top(suite) // 2  # that the largest root can have
+    choices = [_anywhere(count, roots[-1], finest), (roots, finest - f + 2)]
+    size = fine_magnitude(suite, x, count, *choices)
+    root = summed(suite, size.mantissa, _series(suite, torch.sqrt, 1))
+    result = suite.scaled(size.chosen[1], root, f - 2)
+    result = _where_too_small(suite, result, size, roots[-1])
+    return finely(lowered(suite, result, finest - 2 * f) if finest > 2 * f else result)
 
 
 def rsqrt(suite: Suite, x: Sharing) -> Sharing:
@@ -245,6 +286,12 @@ def _quotient(x: Tensor, y: Tensor, scale_bits: int) -> Tensor:
     """Of ring elements at one scale, at `scale_bits`; 0 where y is, as at all but the owner."""
     ratio = x.to(torch.float64) / torch.where(y == 0, 1, y)
     return torch.where(y == 0, 0, (ratio * 2.0**scale_bits).round_().to(torch.int64))
+
+
+def _root(x: Tensor, scale_bits: int) -> Tensor:
+    """Of ring elements; 0 of what is negative."""
+    root = (x.clamp(min=0).to(torch.float64) * 2.0**scale_bits).sqrt_()
+    return root.round_().to(torch.int64)
 
 
 def _or_zero(x: Tensor) -> Tensor:

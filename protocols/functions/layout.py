@@ -1,4 +1,4 @@
-"""Moving values about, share by share: what a function of many elements begins and ends with."""
+"""Moving values about, share by share, and from one scale to another."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from protocols.device import beside
+from protocols.scales import rounded
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
-__all__ = ["between", "gathered", "joined", "moved", "reshaped"]
+__all__ = ["between", "gathered", "interleaved", "joined", "lowered", "moved", "reshaped"]
 
 
 def moved(suite: Suite, x: Sharing, dim: int, *, back: bool = False) -> Sharing:
@@ -24,10 +25,16 @@ def moved(suite: Suite, x: Sharing, dim: int, *, back: bool = False) -> Sharing:
     )
 
 
-def between(suite: Suite, x: Sharing, begin: int, end: int) -> Sharing:
-    """The elements from `begin` to before `end` of the first dimension."""
-    shape = (end - begin, *x.shape[1:])
-    return suite.linear("slice", lambda v: v[begin:end].contiguous(), x, shape=shape)
+def between(suite: Suite, x: Sharing, begin: int, end: int, step: int = 1) -> Sharing:
+    """The elements from `begin` to before `end` of the first dimension, or each so many'th."""
+    shape = (len(range(begin, end, step)), *x.shape[1:])
+    return suite.linear("slice", lambda v: v[begin:end:step].contiguous(), x, shape=shape)
+
+
+def interleaved(suite: Suite, x: Sharing, y: Sharing) -> Sharing:
+    """Elements of the first dimension of both in turn: x_0, y_0, x_1, y_1, ..."""
+    shape = (2 * x.shape[0], *x.shape[1:])
+    return suite.linear("zip", lambda v, w: torch.stack((v, w), 1).view(shape), x, y, shape=shape)
 
 
 def joined(suite: Suite, xs: Sequence[Sharing]) -> Sharing:
@@ -52,3 +59,10 @@ def gathered(suite: Suite, x: Sharing, dim: int, index: Tensor) -> Sharing:
 def reshaped(suite: Suite, x: Sharing, shape: tuple[int, ...]) -> Sharing:
     """The same elements in another shape."""
     return suite.linear("view", lambda v: v.reshape(shape), x, shape=shape)
+
+
+def lowered(suite: Suite, x: Sharing, bits: int) -> Sharing:
+    """x with `bits` fractional bits less, whatever its scale: a truncation; 1 round."""
+    if x.owner is not None:
+        return suite._apply("round", lambda v: rounded(v, bits), x, shape=x.shape, added_bits=-bits)
+    return Sharing(x.shape, x.scale_bits - bits, suite._truncate(x, bits))

@@ -15,7 +15,16 @@ from torch import Tensor
 from protocols.shares import Bits, Sharing
 from protocols.suite import Suite
 
-__all__ = ["LEAST_MANTISSA", "MOST_MANTISSA", "Choice", "Magnitude", "magnitude", "rungs", "top"]
+__all__ = [
+    "LEAST_MANTISSA",
+    "MOST_MANTISSA",
+    "Choice",
+    "Magnitude",
+    "fine_magnitude",
+    "magnitude",
+    "rungs",
+    "top",
+]
 
 LEAST_MANTISSA = 0.875
 MOST_MANTISSA = 8.0
@@ -65,6 +74,34 @@ def magnitude(
     below = suite.ladder(x, high, count, mirrored=signed)
     factors = [2.0 ** (3 * k - high) for k in range(1, count + 1)]
     factor, *chosen = _chosen(suite, below, count, [(factors, max(high - 3, 0)), *choices])
+    return Magnitude(factor, suite.scaled(factor, x), chosen)
+
+
+def fine_magnitude(suite: Suite, x: Sharing, count: int, *choices: Choice) -> Magnitude:
+    """`magnitude` of a positive x by so many powers that one ladder of all would be long.
+
+    Each rung of a ladder costs twice what the one before it costs, so a second one begins where the
+    first ends; it goes by the bits below that, and counts where the first has reached nothing.
+
+    Shapes:   x (...) -> m (...)
+    Domain:   -2^-3 <= x <= 7/8 of 2^(62-2f); negative values count as too small
+    Error:    none
+    Cost:     5 rounds: x, two for the comparisons, the choice between the ladders, the factor
+    Reveals:  nothing
+    """
+    high = top(suite)
+    first = min(high // 3 + 1, count - 1)
+    below = suite.ladder(x, high, first)
+    beneath = suite.ladder(x, high - 3 * first, count - first)
+    factors = [2.0 ** (3 * k - high) for k in range(1, count + 1)]
+    wanted = [(factors, max(high - 3, 0)), *choices]
+    uppers = _chosen(suite, below, first, [(v[:first], scale) for v, scale in wanted])
+    lowers = _chosen(suite, beneath, count - first, [(v[first:], scale) for v, scale in wanted])
+    short = below.plane(first - 1)
+    factor, *chosen = (
+        suite._apply("choose", torch.add, upper, suite.select(short, lower), shape=x.shape)
+        for upper, lower in zip(uppers, lowers, strict=True)
+    )
     return Magnitude(factor, suite.scaled(factor, x), chosen)
 
 

@@ -44,11 +44,12 @@ class Ranking:
         self._rows = moved(suite, suite.rescale(x) if x.scale_bits else x, dim)
         rank = _ranks(suite, self._rows, descending)
         hot = suite.one_hot(rank, length)  # (place, element, ...)
+        count = prod(rank.shape[1:])
         self._hot = suite.linear(
             "rows",
-            lambda v: v.reshape(length, length, -1).permute(2, 0, 1).contiguous(),
+            lambda v: v.reshape(length, length, count).permute(2, 0, 1).contiguous(),
             hot,
-            shape=(prod(rank.shape[1:]), length, length),
+            shape=(count, length, length),
         )
 
     def values(self, first: int) -> Sharing:
@@ -57,7 +58,7 @@ class Ranking:
         count = prod(rest)
         columns = suite.linear(
             "columns",
-            lambda v: v.reshape(self._length, -1).t().unsqueeze(-1).contiguous(),
+            lambda v: v.reshape(self._length, count).t().unsqueeze(-1).contiguous(),
             self._rows,
             shape=(count, self._length, 1),
         )

@@ -4,11 +4,10 @@ import torch
 
 from protocols.device import beside
 from protocols.fixedpoint import encode
-from protocols.functions.extremes import negated
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
-__all__ = ["absolute", "clamp", "leaky_relu", "sign"]
+__all__ = ["absolute", "clamp", "edges_of", "leaky_relu", "sign"]
 
 
 def clamp(suite: Suite, x: Sharing, least: float | None, most: float | None) -> Sharing:
@@ -27,14 +26,14 @@ def clamp(suite: Suite, x: Sharing, least: float | None, most: float | None) -> 
     if most is None:
         if least is None:
             raise ValueError("a clamp without bounds")
-        return _not_below(suite, x, least)
+        return _on_one_side(suite, x, least, upper=False)
     if least is None:
-        return negated(suite, _not_below(suite, negated(suite, x), -most))
+        return _on_one_side(suite, x, most, upper=True)
     if least > most:
         raise ValueError(f"a clamp from {least:g} to {most:g}")
     if x.owner is not None:
         return suite.known("clamp", lambda v: v.clamp(least, most), x)
-    bits = suite.steps(x, (least, most), intervals=True)
+    bits = suite.steps(x, edges_of(suite, least, most), intervals=True)
     inside = suite.select(bits.plane(0), suite.rescale(x))
     # Outside: `most`, less it where x < most, and `least` where x < least.
     factors = encode(torch.tensor([-least, least - most]), suite.scale_bits, limit=suite.limit)
@@ -48,6 +47,14 @@ def clamp(suite: Suite, x: Sharing, least: float | None, most: float | None) -> 
     )
     total = suite.linear("add", torch.add, inside, edges, shape=x.shape)
     return suite.add_public(total, torch.tensor(most, dtype=torch.float64), shape=x.shape)
+
+
+def edges_of(suite: Suite, least: float, most: float) -> tuple[float, float]:
+    """Thresholds between which a value lies that is above `least` and below `most`.
+
+    A clamp is the same with either bound inside or outside; its derivative is 0 at both.
+    """
+    return min(least + 2.0**-suite.scale_bits, most), most
 
 
 def leaky_relu(suite: Suite, x: Sharing, slope: float) -> Sharing:
@@ -85,8 +92,25 @@ def sign(suite: Suite, x: Sharing) -> Sharing:
     return suite.add_public(both, torch.ones((), dtype=torch.float64), shape=x.shape)
 
 
-def _not_below(suite: Suite, x: Sharing, least: float) -> Sharing:
-    above = suite.add_public(x, torch.tensor(-least, dtype=torch.float64), shape=x.shape)
-    return suite.add_public(
-        suite.relu(above), torch.tensor(least, dtype=torch.float64), shape=x.shape
+def _on_one_side(suite: Suite, x: Sharing, level: float, *, upper: bool) -> Sharing:
+    """x where it is on its side of the level, and the level elsewhere."""
+    if x.owner is not None:
+        return suite.known(
+            "clamp", lambda v: v.clamp(max=level) if upper else v.clamp(min=level), x
+        )
+    if x.scale_bits < suite.scale_bits:
+        x = suite.rescale(x)
+    if not level and not upper:
+        return suite.relu(x)
+    below = suite.below(x, level)
+    inside, outside = (below, ~below) if upper else (~below, below)
+    factor = int(encode(torch.tensor(level), suite.scale_bits, limit=suite.limit))
+    edge = suite.linear(
+        "edge",
+        lambda v: v * factor,
+        suite.indicator(outside),
+        shape=x.shape,
+        added_bits=suite.scale_bits,
     )
+    kept = suite.select(inside, suite.rescale(x))
+    return suite.linear("add", torch.add, kept, edge, shape=x.shape)

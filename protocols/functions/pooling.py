@@ -13,7 +13,7 @@ from protocols.functions.layout import gathered, reshaped
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
-__all__ = ["MaxPool", "windows"]
+__all__ = ["AdaptiveMaxPool", "MaxPool", "bins", "windows"]
 
 
 def windows(
@@ -43,7 +43,8 @@ class MaxPool:
     """The largest value of each window, dimension by dimension, by tournaments.
 
     Windows that overlap share the matches of a dimension. Padding never wins: its place in a window
-    is taken by an element that is there anyhow.
+    is taken by the first element that is there anyhow. The last dimension comes first, so that of
+    equals the first in the order of memory wins, as in torch.
 
     Shapes:   x (..., *sizes) -> (..., *outputs)
     Scale, domain, error: as `protocols.functions.extremes.Tournament`
@@ -65,8 +66,8 @@ class MaxPool:
         self._sizes = x.shape[len(x.shape) - len(kernel) :]
         self._rounds: list[tuple[int, Tensor, Tournament]] = []
         first = len(x.shape) - len(kernel)
-        sides = zip(kernel, stride, padding, dilation, strict=True)
-        for i, (side, step, pad, spread) in enumerate(sides):
+        sides = enumerate(zip(kernel, stride, padding, dilation, strict=True))
+        for i, (side, step, pad, spread) in reversed(list(sides)):
             dim = first + i
             places = _filled(windows(x.shape[dim], side, step, pad, spread, ceil_mode))
             spaced = gathered(suite, x, dim, places)  # (..., outputs, kernel, ...)
@@ -103,6 +104,55 @@ class MaxPool:
         return y
 
 
+def bins(inner: int, outer: int) -> tuple[Tensor, Tensor]:
+    """Where adaptive windows begin and end, as torch rounds."""
+    places = torch.arange(outer)
+    return places * inner // outer, -(-(places + 1) * inner // outer)
+
+
+class AdaptiveMaxPool:
+    """The largest value of each of as many windows as are asked for, all of a window at once.
+
+    A window that is shorter than others meets its first element again.
+
+    Shapes:   x (..., *sizes) -> (..., *outputs)
+    Scale, domain, error: as `protocols.functions.extremes.Tournament`
+    Cost:     3 rounds for each halving of a window's elements
+    Reveals:  nothing
+    """
+
+    def __init__(self, suite: Suite, x: Sharing, outputs: Sequence[int]) -> None:
+        self._suite, self._whole = suite, x.shape
+        lead, sizes = x.shape[: -len(outputs)], x.shape[len(x.shape) - len(outputs) :]
+        places = torch.zeros(1, 1, dtype=torch.int64)
+        for inner, outer in zip(sizes, outputs, strict=True):
+            begin, end = bins(inner, outer)
+            inside = begin.view(-1, 1) + torch.arange(int((end - begin).max()))
+            inside = torch.where(inside < end.view(-1, 1), inside, begin.view(-1, 1))
+            rows = places.view(places.shape[0], 1, -1, 1) * inner + inside.view(1, outer, 1, -1)
+            places = rows.reshape(rows.shape[0] * outer, -1)
+        self._lead, self._places, self._dim = lead, places, len(lead)
+        flat = reshaped(suite, x, (*lead, prod(sizes)))
+        spaced = gathered(suite, flat, self._dim, places)
+        self._game = Tournament.play(suite, spaced, self._dim + 1)
+        self._shape = (*lead, *outputs)
+        self.values = reshaped(suite, self._game.winner, self._shape)
+
+    def places(self) -> Sharing:
+        """Where each winner was: its index in the flattened sizes, as torch counts; scale 0."""
+        spots = self._places.expand(*self._lead, *self._places.shape)
+        return reshaped(self._suite, self._game.place(self._suite, spots), self._shape)
+
+    def spread(self, y: Sharing) -> Sharing:
+        """As `MaxPool.spread`."""
+        suite, lead = self._suite, self._lead
+        flat = reshaped(suite, y, (*lead, self._places.shape[0], 1))
+        spaced = self._game.spread(suite, flat)
+        size = prod(self._whole[len(lead) :])
+        whole = _added(suite, spaced, self._dim, self._places, size)
+        return reshaped(suite, whole, self._whole)
+
+
 def _added(suite: Suite, x: Sharing, dim: int, places: Tensor, size: int) -> Sharing:
     """What `gathered` took from `size` elements, back where it was, added up."""
     shape = (*x.shape[:dim], size, *x.shape[dim + 2 :])
@@ -115,9 +165,10 @@ def _added(suite: Suite, x: Sharing, dim: int, places: Tensor, size: int) -> Sha
 
 
 def _filled(places: Tensor) -> Tensor:
-    """Padding replaced by an element of the same window."""
-    inside = places.amax(1, keepdim=True)
-    return torch.where(places < 0, inside, places)
+    """Padding replaced by the first element of the same window."""
+    beyond = int(places.max()) + 1
+    first = torch.where(places < 0, beyond, places).amin(1, keepdim=True)
+    return torch.where(places < 0, first, places)
 
 
 def _squeezed(suite: Suite, x: Sharing, dim: int) -> Sharing:

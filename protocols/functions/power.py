@@ -37,8 +37,8 @@ def power(suite: Suite, x: Sharing, exponent: float) -> Sharing:
     if exponent == -0.5:
         return rsqrt(suite, x)
     if exponent == int(exponent):
-        whole = _whole_power(suite, x, abs(int(exponent)))
-        return reciprocal(suite, whole) if exponent < 0 else whole
+        base = reciprocal(suite, x) if exponent < 0 else x  # x^n may leave the range, or vanish
+        return _whole_power(suite, base, abs(int(exponent)))
     factor = torch.tensor(exponent, dtype=torch.float64)
     return exp(suite, suite.multiply_public(Multiply(), log(suite, x), factor))
 

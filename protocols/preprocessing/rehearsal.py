@@ -28,6 +28,8 @@ class RehearsingParty(Party):
         requests: what was asked for, each once, in the order of the first time.
     """
 
+    rehearsing = True
+
     def __init__(self, exchange: Exchange, rank: int, size: int, device: Device) -> None:
         super().__init__(exchange, rank, size, device)
         self.requests: dict[Request, None] = {}

@@ -118,6 +118,17 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Tensor, Loss]] = {
         ROWS,
         squares,
     ),
+    "lstm": (
+        lambda: nn.LSTM(3, 2, bidirectional=True),
+        SIGNAL.transpose(1, 2)[:, :3],
+        lambda o: squares(o[0]) + squares(o[1][1]),
+    ),
+    "gru": (lambda: nn.GRU(3, 2), SIGNAL.transpose(1, 2)[:, :3], lambda o: squares(o[0])),
+    "encoder": (
+        lambda: nn.TransformerEncoderLayer(4, 2, 6, dropout=0.0, batch_first=True),
+        SIGNAL[:, :, :4],
+        squares,
+    ),
     "maximum": (lambda: nn.Linear(5, 3), ROWS, lambda o: o.max(1).values.sum()),
     "indexing": (
         lambda: nn.Linear(5, 4),

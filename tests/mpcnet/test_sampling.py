@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from mpcnet import Session
 from mpcnet.errors import UnsupportedOperator
+from mpcnet.tensor import SecretTensor
 from protocols.additive import AdditiveSuite
 from protocols.clear import ClearSuite
 from protocols.suite import Suite
@@ -105,3 +106,21 @@ async def test_what_is_refused() -> None:
                 call()
 
     await run_parties(program)
+
+
+async def test_places_with_secret_odds() -> None:
+    weights = torch.tensor([[0.0, 1.0, 0.0, 3.0, 0.0], [1.0, 1.0, 1.0, 1.0, 1.0]])
+
+    async def program(session: Session) -> Tensor:
+        x = session.constant(weights)
+        with pytest.raises(UnsupportedOperator, match="replacement"):
+            torch.multinomial(x, 2)
+        assert torch.multinomial(x[0], 1).shape == (1,)
+        places: SecretTensor = torch.multinomial(x, 1000, replacement=True)  # type: ignore[assignment]
+        return await places.reveal()
+
+    first, second = (await run_parties(program, 2, ClearSuite)).results[0]
+    assert first.dtype is torch.int64
+    assert set(first.tolist()) == {1, 3}
+    assert abs((first == 3).double().mean() - 0.75) < 6 * (0.75 * 0.25 / 1000) ** 0.5
+    assert set(second.tolist()) == set(range(5))

@@ -140,8 +140,8 @@ REFUSED: dict[str, tuple[Callable[[Tensor], object], Sequence[str]]] = {
         ["scatter_reduce", "prod", "'sum'"],
     ),
     "a place twice": (
-        lambda x: x.scatter(0, torch.tensor([1, 1]), x),
-        ["scatter.src", "one place twice", "scatter_add"],
+        lambda x: x.index_copy(0, torch.tensor([1, 1]), x),
+        ["index_copy", "one place twice", "scatter_add"],
     ),
     "an assignment to a place twice": (
         lambda x: x.clone().__setitem__(torch.tensor([0, 0]), x),

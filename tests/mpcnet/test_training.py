@@ -1,7 +1,7 @@
 """Training steps with torch's optimizers on secret weights and secret data."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from mpcnet.session import Session
 from mpcnet.tensor import SecretTensor
+from protocols.clear import ClearSuite
 from tests.parties import run_parties
 
 ROWS = torch.linspace(-2, 2, 96).view(16, 6).mul(3).sin()
@@ -24,11 +25,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
         p, lr=0.2, momentum=0.9, nesterov=True, weight_decay=0.01
     ),
     "dampening": lambda p: torch.optim.SGD(p, lr=0.2, momentum=0.5, dampening=0.3, maximize=True),
-    "adam": lambda p: torch.optim.Adam(p, lr=0.05, betas=(0.8, 0.8), eps=0.1),
-    "adamw": lambda p: torch.optim.AdamW(p, lr=0.05, betas=(0.8, 0.8), eps=0.1, amsgrad=True),
-    "rmsprop": lambda p: torch.optim.RMSprop(
-        p, lr=0.02, alpha=0.8, eps=0.1, momentum=0.5, centered=True
-    ),
+    "adam": lambda p: torch.optim.Adam(p, lr=0.05),
 }
 
 
@@ -44,8 +41,7 @@ def trained(model: nn.Module, x: Tensor, y: Tensor, optimizer: Optimizer, clip: 
         schedule.step()
 
 
-@pytest.mark.parametrize("clip", [False, True], ids=["", "clipped"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(("name", "clip"), [*((name, False) for name in OPTIMIZERS), ("sgd", True)])
 async def test_optimizers_take_the_steps_of_torch(name: str, clip: bool) -> None:
     torch.manual_seed(5)
     model = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 1))
@@ -81,3 +77,59 @@ async def test_the_rounds_of_a_logistic_step() -> None:
         return session.rounds
 
     assert max((await run_parties(program)).results) == 9
+
+
+async def test_the_rounds_of_a_step_of_lenet() -> None:
+    """Layer for layer LeNet-5 with ReLU and max pooling, on pictures of half the size."""
+
+    def lenet() -> nn.Module:
+        features = [nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2)]
+        more = [nn.Conv2d(2, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+        dense = [nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)]
+        return nn.Sequential(*features, *more, *dense)
+
+    async def program(session: Session) -> int:
+        model = session.private(lenet(), owner=0)
+        x = session.rand(2, 1, 14, 14)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        rounds = []
+        for _ in range(2):  # of weights that one party knows, then of those that nobody does
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), torch.tensor([1, 3])).backward()
+            optimizer.step()
+            first = next(model.parameters()).detach()
+            await first.reveal()  # type: ignore[attr-defined]
+            rounds.append(session.rounds - sum(rounds))
+        return rounds
+
+    found = (await run_parties(program)).results
+    assert [max(rounds) for rounds in zip(*found, strict=True)] == [62, 66]
+
+
+async def test_many_steps_stay_with_torch() -> None:
+    """In the open, where rounding is the same but all else is faster: Adam with its defaults."""
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 1))
+    plain = copy.deepcopy(model)
+
+    def steps(each: nn.Module, x: Tensor, y: Tensor) -> Iterator[int]:
+        optimizer = torch.optim.Adam(each.parameters(), lr=0.02)
+        for step in range(12):
+            optimizer.zero_grad()
+            F.binary_cross_entropy_with_logits(each(x), y).backward()
+            optimizer.step()
+            yield step
+
+    assert len(list(steps(plain, ROWS, LABELS))) == 12
+
+    async def program(session: Session) -> Tensor:
+        secret = session.private(copy.deepcopy(model), owner=0)
+        x = session.share(ROWS if session.rank == 1 else None, owner=1, shape=ROWS.shape)
+        y = session.share(LABELS if session.rank == 1 else None, owner=1, shape=LABELS.shape)
+        for _ in steps(secret, x, y):
+            await session.settled()
+        with torch.no_grad():
+            return await secret(x).reveal()  # type: ignore[no-any-return]
+
+    found = (await run_parties(program, suite=ClearSuite)).results[0]
+    assert torch.allclose(found, plain(ROWS), atol=1e-3), (found - plain(ROWS)).abs().max()

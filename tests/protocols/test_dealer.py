@@ -1,8 +1,6 @@
 """The dealer on the wire: whom it answers, and what it refuses."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -20,9 +18,9 @@ from protocols.preprocessing.source import MAX_REQUESTS
 from protocols.prg import Key, Stream
 from protocols.ring.bilinear import Convolution, MatrixProduct, Multiply
 from tests.parties import run_parties
+from tests.protocols.dealing import dealing, request
 from tests.protocols.ringvalues import given, revealed, uniform
 from tests.transports.pairs import local_exchanges
-from transports import Exchange
 
 
 class IdleDevice(Device):
@@ -30,30 +28,6 @@ class IdleDevice(Device):
 
     async def run(self, *args: Any, **kwargs: Any) -> Any:
         raise AssertionError("the dealer began to work")
-
-
-@asynccontextmanager
-async def dealing(
-    device: Device, size: int = 2
-) -> AsyncIterator[tuple[list[Exchange], "asyncio.Task[None]"]]:
-    """A dealer that has the parties' keys and waits for requests."""
-    async with local_exchanges(size + 1) as exchanges:
-        task = asyncio.create_task(Dealer(exchanges[size], size, device).serve())
-        for rank in range(size):
-            tag = Label(f"key/{rank}").tag
-            exchanges[rank].post(size, tag, Key.fresh().reveal(), offline=True)
-        try:
-            yield exchanges, task
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            device.close()
-
-
-def request(exchanges: list[Exchange], number: int, payload: bytes) -> None:
-    """Sends one request, or the end."""
-    encoded = b"[" + payload + b"]" if payload else b""
-    exchanges[-2].post(len(exchanges) - 1, Label(f"requests/{number}").tag, encoded, offline=True)
 
 
 def mask(shape: tuple[Any, ...], holders: tuple[int, ...] = (0, 1), **more: Any) -> dict[str, Any]:

@@ -166,6 +166,7 @@ def test_every_error_has_a_reason_for_peers() -> None:
         errors.MessageError(1, "3.open", "8 bytes instead of 16"),
         errors.PartiesError("for two computing parties, and there are 3"),
         errors.RequestError("3.t: a mask of unknown parties"),
+        errors.RunAheadError(1 << 18),
     ]
     named = {name for name in errors.__all__ if name != "ProtocolError"}
     assert {type(sample).__name__ for sample in samples} == named

@@ -9,6 +9,7 @@ import torch
 from mpcnet.errors import SecretError
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
+from protocols.additive.sharing import refresh_cost
 from protocols.errors import MessageError, OwnershipError
 from protocols.fixedpoint import SCALE_BITS
 from tests.parties import NAMES, run_parties
@@ -206,3 +207,25 @@ async def test_a_message_of_the_wrong_size(size: int) -> None:
 
     with pytest.raises(MessageError, match=f"party 1 .* {size} bytes instead of 40"):
         await run_parties(program)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+async def test_refreshed_shares_are_others_of_the_same_value(n: int) -> None:
+    x = uniform((3, 2))
+    seen: dict[tuple[int, bool], torch.Tensor] = {}
+
+    async def program(session: Session) -> None:
+        old = given(session, x)
+        for fresh, sharing in ((False, old), (True, session.suite.refreshed(old))):
+            share = await sharing.share
+            seen[session.rank, fresh] = share.value
+            assert share.depth == 0
+        owned = given(session, x, owner=0)
+        assert (await session.suite.refreshed(owned).share) is await owned.share
+
+    outcome = await run_parties(program, n)
+    cost = refresh_cost()
+    assert outcome.rounds == cost.rounds
+    assert set(outcome.online_bits.values()) == {cost.bits}
+    assert torch.equal(sum(seen[rank, True] for rank in range(n)), x)
+    assert not any(bool((seen[r, True] == seen[r, False]).any()) for r in range(n))

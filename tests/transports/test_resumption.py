@@ -107,14 +107,14 @@ async def test_what_was_on_its_way_is_sent_again() -> None:
 @pytest.mark.parametrize("scheme", ["tcp", "wss"])
 async def test_an_outage_that_ends_in_time(scheme: str) -> None:
     async with open_through(*parties_on(2, scheme)) as (exchanges, cut, (proxy,)):
-        working = [asyncio.create_task(chains(each, 5, 200)) for each in exchanges]
+        working = [asyncio.create_task(chains(each, 5, 1000)) for each in exchanges]
         await asyncio.sleep(0.1)
         proxy.refusing = True
         cut()
         await asyncio.sleep(1.0)
         assert not any(task.done() for task in working)
         proxy.refusing = False
-        assert await asyncio.gather(*working) == expected_chains(2, 5, 200)
+        assert await asyncio.gather(*working) == expected_chains(2, 5, 1000)
         assert exchanges[0].stats[1].reconnects == exchanges[1].stats[0].reconnects == 1
 
 

@@ -2,6 +2,7 @@
 
 from tools.operator_calls.calls import Call
 from tools.operator_calls.elementwise import ELEMENTWISE
+from tools.operator_calls.gradients import GRADIENTS
 from tools.operator_calls.integers import INTEGERS
 from tools.operator_calls.models import MODELS
 from tools.operator_calls.moving import MOVING
@@ -17,4 +18,5 @@ FAMILIES: dict[str, list[Call]] = {
     "moving": MOVING,
     "windows": WINDOWS,
     "models": MODELS,
+    "gradients": GRADIENTS,
 }

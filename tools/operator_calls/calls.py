@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tools.operator_calls.ranges import drawn, range_of
+
 __all__ = ["Call", "call", "signed"]
 
 
@@ -34,6 +36,12 @@ class Call:
             torch.rand(shape, generator=generator) * (self.high - self.low) + self.low
             for shape in self.shapes
         ]
+
+    def spread(self, draw: int) -> list[Tensor]:
+        """Operands that reach to the edges of its range, float64; the same at every run."""
+        within = range_of(self.text, self.low < 0)
+        seed = 1000 * len(self.text) + 10 * draw
+        return [drawn(shape, within, seed + i) for i, shape in enumerate(self.shapes)]
 
 
 def call(text: str, function: Callable[..., Any], *shapes: tuple[int, ...]) -> Call:

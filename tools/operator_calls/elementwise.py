@@ -32,6 +32,7 @@ ELEMENTWISE: list[Call] = [
     signed("x >= 0.5", lambda x: (x >= 0.5).float(), ONE),
     signed("x <= 0.5", lambda x: (x <= 0.5).float(), ONE),
     signed("signbit(x)", lambda x: torch.signbit(x).float(), ONE),
+    signed("heaviside(x, y)", torch.heaviside, ONE, ONE),
     signed("sign(x)", torch.sign, ONE),
     signed("sgn(x)", torch.sgn, ONE),
     signed("abs(x)", torch.abs, ONE),

@@ -9,6 +9,7 @@ __all__ = ["INTEGERS"]
 
 FLAT = (3, 4)
 TABLE = torch.linspace(-1, 1, 12).view(4, 3)
+BITS = torch.tensor([[5, -4, 127, 0]])
 
 INTEGERS: list[Call] = [
     signed("x.long()", lambda x: (x * 8).long(), FLAT),
@@ -39,11 +40,31 @@ INTEGERS: list[Call] = [
         FLAT,
     ),
     signed("whole & 13", lambda x: (x * 8).floor().short() & 13, FLAT),
+    signed("whole & numbers", lambda x: (x * 8).floor().short() & BITS, FLAT),
     signed("whole | whole", lambda x, y: (x * 8).short() | (y * 8).short(), FLAT, FLAT),
     signed("whole ^ 5", lambda x: (x * 8).floor().short() ^ 5, FLAT),
     signed("~whole", lambda x: ~(x * 8).floor().int(), FLAT),
     signed("x == y", lambda x, y: x == torch.cat([x[:1], y[1:]]), FLAT, FLAT),
     signed("whole != 3", lambda x: (x * 2).floor().int() != 1, FLAT),
+    signed("whole & whole", lambda x, y: (x * 8).short() & (y * 8).short(), FLAT, FLAT),
+    signed("whole ^ whole", lambda x, y: (x * 8).short() ^ (y * 8).short(), FLAT, FLAT),
+    signed("whole | 5", lambda x: (x * 8).short() | 5, FLAT),
+    signed("13 & whole", lambda x: torch.bitwise_and(13, (x * 8).short()), FLAT),
+    signed("13 | whole", lambda x: torch.bitwise_or(13, (x * 8).short()), FLAT),
+    signed("13 ^ whole", lambda x: torch.bitwise_xor(13, (x * 8).short()), FLAT),
+    signed("whole == 3", lambda x: (x * 2).short() == 3, FLAT),
+    signed("x != y", lambda x, y: x != torch.cat([x[:1], y[1:]]), FLAT, FLAT),
+    signed("whole % tensor", lambda x: (x * 8).short() % torch.tensor(5), FLAT),
+    signed(
+        "floor_divide(whole, 3)",
+        lambda x: torch.ops.aten.floor_divide.Scalar((x * 8).short(), 3),
+        FLAT,
+    ),
+    signed(
+        "aten.div(whole, 3, 'floor')",
+        lambda x: torch.ops.aten.div.Scalar_mode((x * 8).short(), 3, rounding_mode="floor"),
+        FLAT,
+    ),
     signed("logical_and", lambda x, y: torch.logical_and(x > 0, y > 0), FLAT, FLAT),
     signed("logical_or", lambda x, y: torch.logical_or(x > 0, y > 0), FLAT, FLAT),
     signed("logical_xor", lambda x, y: torch.logical_xor(x > 0, y > 0), FLAT, FLAT),
@@ -61,6 +82,7 @@ INTEGERS: list[Call] = [
     signed("torch.randint_like(x, 9)", lambda x: torch.randint_like(x, 9) * 0, FLAT),
     signed("torch.randint_like(x, 2, 9)", lambda x: torch.randint_like(x, 2, 9) * 0, FLAT),
     signed("torch.bernoulli(x)", lambda x: torch.bernoulli(x * x / 4) * 0, FLAT),
+    signed("torch.multinomial(x, 2)", lambda x: torch.multinomial(x * x, 2, True) * 0, FLAT),
     signed("x.bernoulli(0.3)", lambda x: x.bernoulli(0.3) * 0, FLAT),
     signed("x.bernoulli_(0.3)", lambda x: (x * 1).bernoulli_(0.3) * 0, FLAT),
     signed("x.uniform_(-1, 1)", lambda x: (x * 1).uniform_(-1, 1) * 0, FLAT),

@@ -36,6 +36,7 @@ REDUCING: list[Call] = [
         signed(f"x.norm({p}, 1)", partial(torch.norm, p=p, dim=1), CUBE)
         for p in (0, 1, 2, 3, 4, INFINITY, -INFINITY)
     ],
+    signed("x.renorm(2, 0, 1)", lambda x: x.renorm(2, 0, 1.0), CUBE),
     signed("aten.norm(x, 1)", lambda x: torch.ops.aten.norm.Scalar(x, 1), CUBE),
     signed(
         "aten.norm(x, 1, float32)",

@@ -1,7 +1,8 @@
 """A device that is not there: tensors that say that they lie on cuda:0, and compute on the CPU.
 
 What a machine with CUDA refuses is refused here, too: operands of which some lie on the device and
-some do not (but for single numbers), numpy, and views of received bytes. So all but the device's
+some do not (but for single numbers), numpy, products of integer matrices, and views of received
+bytes. So all but the device's
 arithmetic and its streams runs in these tests as it would there, with the same choice of kernels.
 """
 
@@ -26,6 +27,11 @@ _HALVES = (Tensor.__getitem__, Tensor.copy_)
 """What takes operands from both sides: an index from the CPU is copied."""
 
 
+_OF_FLOATS = {"matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "mv", "dot", "addmm", "baddbmm"}
+_OF_FLOATS |= {"einsum", "tensordot", "conv1d", "conv2d", "conv3d", "im2col", "col2im"}
+"""What CUDA has for floating-point numbers only."""
+
+
 class Lodger(Tensor):
     """A tensor on the device that is not there."""
 
@@ -45,6 +51,9 @@ class Lodger(Tensor):
         if func not in _HALVES:
             foreign = [t for t in _tensors(args, kwargs) if not isinstance(t, Lodger) and t.dim()]
             assert not foreign, f"{func.__name__} of tensors on cuda:0 and on the CPU"
+            if func.__name__.removesuffix(".default") in _OF_FLOATS:
+                real = all(t.dtype.is_floating_point for t in _tensors(args, kwargs))
+                assert real, f"{func.__name__} of integers on cuda:0"
         result = super().__torch_function__(func, types, args, kwargs)
         if func is Tensor.copy_:
             return args[0]

@@ -15,7 +15,9 @@ from protocols.cuda.compiler import Launch, compiled
 from protocols.cuda.fused import FusedKernels
 from protocols.cuda.kernels import CudaKernels
 from protocols.cuda.limbs import by_floats
+from protocols.label import Label
 from protocols.points import deal, evaluate, key_words
+from protocols.prg import Key
 from protocols.ring import library
 from protocols.ring.bits import pack, unpack, word_count
 from protocols.ring.convolution import Convolution, TransposedConvolution
@@ -174,3 +176,17 @@ def test_kernels_are_chosen_by_the_place_of_their_operands(place: torch.device) 
     assert torch.equal(
         kernels(x.to(place)).products(x.to(place), y.to(place)).cpu(), by_floats(x, y)
     )
+
+
+def test_a_key_names_the_same_words_whoever_encrypts(
+    place: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the device from any half-word on, and then on the processor from where that came to."""
+    key, label = Key(bytes(range(32))), Label("3.open/mask")
+    there, here = key.on(place).stream(label, "mask"), key.stream(label, "mask")
+    draws = [((3,), torch.int64), ((5,), torch.int32), ((70, 3), torch.int64), ((0,), torch.int64)]
+    for shape, dtype in draws:
+        assert torch.equal(there.words(shape, dtype).cpu(), here.words(shape, dtype))
+    assert torch.equal(there.added(X.to(place)).cpu(), here.added(X))
+    monkeypatch.setattr(library._library(), "fused", {})
+    assert torch.equal(there.hidden(X.to(place)).cpu(), here.hidden(X))

@@ -20,6 +20,7 @@ from protocols.functions.sigmoid import (
     elu,
     erf,
     gelu,
+    gelu_slope,
     logsigmoid,
     sigmoid,
     silu,
@@ -92,6 +93,14 @@ def gelu_tanh(s: Suite, x: Sharing) -> Sharing:
     return gelu(s, x, approximate="tanh")
 
 
+def gelu_tanh_slope(s: Suite, x: Sharing) -> Sharing:
+    return gelu_slope(s, x, approximate="tanh")
+
+
+def slope(v: Tensor, approximate: str) -> Tensor:
+    return torch.ops.aten.gelu_backward(torch.ones_like(v), v, approximate=approximate)
+
+
 CASES: dict[str, Case] = {
     "exp": Case(exp, torch.exp, exponents, 4, 1),
     "reciprocal": Case(reciprocal, torch.reciprocal, signed, 2, 10),
@@ -110,6 +119,8 @@ CASES: dict[str, Case] = {
     "erf": Case(erf, torch.erf, ramp, 6),
     "gelu": Case(gelu, functional.gelu, ramp, 6),
     "gelu tanh": Case(gelu_tanh, lambda v: functional.gelu(v, approximate="tanh"), ramp, 6),
+    "gelu slope": Case(gelu_slope, lambda v: slope(v, "none"), ramp, 6),
+    "gelu tanh slope": Case(gelu_tanh_slope, lambda v: slope(v, "tanh"), ramp, 6),
     "silu": Case(silu, functional.silu, ramp, 6),
     "softplus": Case(softplus, functional.softplus, ramp, 6),
     "logsigmoid": Case(logsigmoid, functional.logsigmoid, ramp, 7),
