@@ -2,7 +2,7 @@
 
 import argparse
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,6 +13,7 @@ from rich.console import RenderableType
 
 from mpcnet.errors import ConfigError
 from mpcnet.plan import DemoPlan
+from mpcnet.policy.sources import package_sources
 from mpcnet.session import Session
 
 __all__ = ["App", "DemoPlan", "Events", "load_app"]
@@ -64,6 +65,10 @@ class App(ABC, Generic[S]):
         """
         await self.run(session, settings, events)
         return self.shapes(settings)
+
+    def sources(self, settings: S) -> Sequence[Path]:
+        """The files whose digest stands for this app where a party approves it."""
+        return package_sources(type(self))
 
     @abstractmethod
     def add_demo_arguments(self, parser: argparse.ArgumentParser) -> None:

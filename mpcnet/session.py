@@ -18,6 +18,7 @@ from mpcnet.lookout import PATIENCE_S, Lookout
 from mpcnet.meeting import Meetings
 from mpcnet.modes import in_own_modes
 from mpcnet.operators import dispatch
+from mpcnet.policy.guard import Binding, Guard
 from mpcnet.tensor import SecretTensor
 from mpcnet.trail import Trail, place_of_error
 from mpcnet.weights import Weights, gathered, hidden_dtype, opened, put_weights, read_weights
@@ -51,10 +52,16 @@ class Session(Chance):
         names: the parties' names in order of rank.
         name: this party's own.
         rounds: messages on the longest chain behind anything revealed to this party so far.
+        policy: asked before anything of this party's own leaves it.
     """
 
     def __init__(
-        self, suite: Suite, names: Sequence[str], *, patience_s: float = PATIENCE_S
+        self,
+        suite: Suite,
+        names: Sequence[str],
+        *,
+        patience_s: float = PATIENCE_S,
+        guard: Guard | None = None,
     ) -> None:
         self.suite = suite
         self.names = tuple(names)
@@ -65,6 +72,7 @@ class Session(Chance):
         self._trail = Trail()
         self._lookout = Lookout(suite.party, self.names, self._trail, patience_s)
         self._guards = 0
+        self.policy = Binding(guard or Guard(), suite.party.exchange.fail)
         suite.mark, suite.locate = self._trail.mark, self._trail.place_of
 
     def __repr__(self) -> str:
@@ -166,6 +174,7 @@ class Session(Chance):
                 raise SecretError("give the shape: only the owner of a tensor can read it off")
             shape = value.shape
         rank = self.rank_of(owner)
+        self.policy.gives(rank, tuple(shape), dtype)
         with self.step("share", rank, torch.Size(shape), dtype):
             return self.wrap(self.suite.input(value, rank, tuple(shape), whole=whole), dtype)
 
@@ -291,6 +300,7 @@ class Session(Chance):
         """
         ranks = self._ranks(to)
         if isinstance(x, SecretTensor):
+            self.policy.reveals(tuple(x.shape), x.dtype, ranks)
             with self.step("reveal", x, ranks):
                 return self.suite.issue("reveal", self._reveal, x.sharing, tuple(ranks), x.dtype)
         if isinstance(x, Tensor):
@@ -324,6 +334,8 @@ class Session(Chance):
             type: what is expected; a message that does not fit is refused.
         """
         rank = self.rank_of(owner)
+        if rank == self.rank:
+            self.policy.announces(value)
         self._trail.note("announce", rank)
         return await self._meetings.announce(rank, value, type)
 
