@@ -34,6 +34,8 @@ from mpcnet import Session
 from mpcnet.app import load_app
 from mpcnet.config import Config, load_config
 from mpcnet.options import (
+    approve_options,
+    audit_options,
     common_options,
     debug_options,
     demo_options,
@@ -41,6 +43,7 @@ from mpcnet.options import (
     party_options,
     prepare_options,
     relay_options,
+    review_options,
     run_options,
     script_options,
     stock_options,
@@ -185,6 +188,9 @@ def parser_of(words: list[str]) -> argparse.ArgumentParser:
         "dealer": run_options,
         "prepare": prepare_options,
         "stock": stock_options,
+        "review": review_options,
+        "approve": approve_options,
+        "audit": audit_options,
         "run": script_options,
         "debug": debug_options,
     }
