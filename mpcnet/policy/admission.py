@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -96,7 +97,9 @@ class Admission(Guard):
     ) -> None:
         if self._guard is None:
             return
-        line = self._line("ended", "done" if error is None else describe(error))
+        stopped = isinstance(error, asyncio.CancelledError)
+        outcome = "done" if error is None else "stopped" if stopped else describe(error)
+        line = self._line("ended", outcome)
         audit.write(
             self._log,
             msgspec.structs.replace(

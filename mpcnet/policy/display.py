@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from linecache import getline
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 from rich.console import Group, RenderableType
@@ -17,6 +19,10 @@ from mpcnet.policy.guard import Notes, Seen
 from mpcnet.policy.review import Review
 
 __all__ = ["audit_table", "review_json", "review_text"]
+
+_INPUTS: Final = "Inputs (masked; others learn their shapes)"
+_REVEALS: Final = "Reveals (in the clear, to these)"
+_WIDEST: Final = 60  # characters of a line of the program
 
 
 def review_json(found: Review, verdict: str) -> dict[str, Any]:
@@ -45,8 +51,8 @@ def review_text(found: Review, me: str, verdict: str) -> RenderableType:
     parts: list[RenderableType] = [_facts(found)]
     if found.notes is not None:
         parts += [
-            _seen("Inputs (masked; others learn their shapes)", "owner", found.notes.inputs, me),
-            _seen("Reveals (in the clear, to these)", "who learns it", found.notes.revealed, me),
+            _seen(_INPUTS, "owner", found.notes.inputs, found, me),
+            _seen(_REVEALS, "who learns it", found.notes.revealed, found, me),
             Text("\n".join(_remarks(found, found.notes, me))),
         ]
     return Group(*parts, Text(f"\npolicy of {me}: {verdict}"))
@@ -68,17 +74,24 @@ def _facts(found: Review) -> Table:
     return table
 
 
-def _seen(title: str, who: str, kinds: Mapping[Seen, int], me: str) -> Table:
+def _seen(title: str, who: str, kinds: Mapping[Seen, int], found: Review, me: str) -> Table:
     table = Table(title=title, title_justify="left")
-    for heading in (who, "line", "shape", "type"):
-        table.add_column(heading)
-    table.add_column("times", justify="right")
+    for heading in (who, "shape", "type", "times", "line", ""):
+        table.add_column(heading, justify="right" if heading == "times" else "left")
     for seen, times in kinds.items():
         names = ", ".join(f"{name} (you)" if name == me else name for name in seen.who)
-        table.add_row(Text(names), Text(seen.at), seen.shape, seen.dtype, f"{times:,}")
+        code = Text(_code(found.files, seen.at))
+        table.add_row(Text(names), seen.shape, seen.dtype, f"{times:,}", Text(seen.at), code)
     if not kinds:
-        table.add_row("none", "", "", "", "")
+        table.add_row("none")
     return table
+
+
+def _code(files: Sequence[str], at: str) -> str:
+    """What stands at a line, if only one of the files can be meant."""
+    name, _, number = at.rpartition(":")
+    paths = [path for path in files if Path(path).name == name]
+    return getline(paths[0], int(number)).strip()[:_WIDEST] if len(paths) == 1 else ""
 
 
 def _remarks(found: Review, notes: Notes, me: str) -> Iterator[str]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
+import torch
 
 from mpcnet.app import DemoPlan
 from mpcnet.cli import main
@@ -18,12 +20,15 @@ from mpcnet.demo import lay_out
 from mpcnet.errors import ConfigError, PolicyError
 from mpcnet.policy import audit
 from mpcnet.policy.audit import Line, read_log
+from mpcnet.policy.facts import changes
+from mpcnet.policy.review import review
 from mpcnet.policy.rules import load_policy
 from mpcnet.policy.settings import with_policy
 from mpcnet.prepare import prepare_as_dealer, prepare_as_party
-from mpcnet.runtime import run_dealer, run_party
+from mpcnet.runtime import guarded, run_dealer, run_party
 from mpcnet.store import with_store
 from tests.mpcnet.tiny_app import APP
+from transports import create_identity
 
 PARTIES = ["numbers", "weights"]
 PLAN = DemoPlan(PARTIES, {name: {"size": 2, "values": [1.0, 2.0]} for name in PARTIES})
@@ -173,6 +178,32 @@ def test_approving_asks_and_writes_nothing_without_a_yes(
     assert "'products' is a rule already" in capsys.readouterr().err
     assert main(["review", "--config", str(files["numbers"])]) == 0
     assert "rule 'products' lets this program run" in capsys.readouterr().out
+
+
+def test_certificates_are_part_of_a_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_logging: None
+) -> None:
+    monkeypatch.setattr("mpcnet.runtime.load_app", lambda name: APP)
+    file = lay_out(PLAN, "tiny", tmp_path, "tcp")["numbers"]
+    config = load_config(file)
+    before = asyncio.run(review(config, {}, run=False)).facts
+    shown = [party.partition(":")[0] for party in before.parties]
+    assert shown == ["numbers sha256", "weights sha256", "dealer sha256"]
+    assert changes(before, before) == []
+    other = create_identity("weights")
+    (tmp_path / "weights.crt").write_bytes(other.certificate_pem)
+    after = asyncio.run(review(config, {}, run=False)).facts
+    assert changes(before, after) == ["weights has another certificate"]
+
+
+def test_without_a_policy_one_line_says_so(files: dict[str, Path], own_logging: None) -> None:
+    structlog.reset_defaults()  # which show everything
+    config = msgspec.structs.replace(load_config(files["numbers"]), policy=None)
+    with structlog.testing.capture_logs() as logs, guarded(config) as guard:
+        guard.reveals((3,), torch.float32, [1])
+    assert [line["event"] for line in logs] == [
+        "no policy is configured: whatever the program reveals is revealed"
+    ]
 
 
 def test_a_dealer_has_no_policy(files: dict[str, Path]) -> None:
