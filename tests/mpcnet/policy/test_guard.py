@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from mpcnet import Session, blocking, private, reveal, share, share_each, wait
+from mpcnet import Session, blocking, load, private, reveal, save, share, share_each, wait
+from mpcnet.checkpoint import new_key
 from mpcnet.errors import PolicyError
 from mpcnet.parties import Gathering
 from mpcnet.policy.guard import Guard, RuleGuard
@@ -150,6 +152,18 @@ async def test_more_than_was_allowed_is_refused(refusing: Rule, why: str) -> Non
     ended = await run(program, 2, {0: refusing})
     assert why in ended.ends[0].why
     assert ended.sent[0, 1] <= 2 * 16  # twice two numbers, unless the end came first
+
+
+async def test_what_a_checkpoint_brings_back_is_an_input(tmp_path: Path) -> None:
+    async def program(session: Session) -> None:
+        file, key = tmp_path / f"{session.name}.ckpt", tmp_path / f"{session.name}.key"
+        new_key(key)
+        await save(file, key=key, model=private(torch.nn.Linear(2, 1), owner=0))
+        await load(file, key=key, model=torch.nn.Linear(2, 1))
+
+    ended = await run(program, 2, {0: rule((InputRule(times=3),))})
+    assert "to give 1" in ended.ends[0].what
+    assert ended.ends[0].why == "rule 'wages' allows it fewer times"
 
 
 async def test_announcements_are_counted() -> None:
