@@ -85,7 +85,9 @@ def add_rule(file: Path, rule: Rule) -> None:
     Raises:
         ConfigError: a rule is called so, or the file cannot be used.
     """
+    file = file.resolve()
     before = file.read_text(encoding="utf-8") if file.exists() else ""
+    mode = file.stat().st_mode & 0o777 if before else 0o600
     if before and any(each.name == rule.name for each in load_policy(file).rules):
         why = f"{rule.name!r} is a rule already: give another --name, or take that one out"
         raise ConfigError(file, "rules", why)
@@ -93,7 +95,7 @@ def add_rule(file: Path, rule: Rule) -> None:
     text = before + ("" if before.endswith("\n") or not before else "\n")
     try:
         draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as written:
             written.write(text + rule_text(rule, first=not before))
         load_policy(draft)  # what stands in the file can be used, or it stays as it was
         os.replace(draft, file)

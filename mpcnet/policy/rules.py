@@ -162,7 +162,7 @@ def _wrong_entry(entry: InputRule, parties: Sequence[str]) -> Iterator[tuple[str
     if entry.shape is not None and not _SHAPE.fullmatch(entry.shape):
         yield "shape", f"{entry.shape!r} is no shape; write it like 100x3, *x3 or single"
     for name in entry.to if isinstance(entry, RevealRule) else ():
-        if name != ANY and name not in parties:
+        if name not in (ANY, *parties) and ANY not in parties:
             yield "to", f"{name!r} is none of the program's parties: {', '.join(parties)}"
 
 
@@ -192,9 +192,10 @@ def rule_text(rule: Rule, *, first: bool) -> str:
         for entry in listed:
             fields: dict[str, Any] = msgspec.structs.asdict(entry)
             lines += [f"\n[[rules.{kind}]]\n", render_toml(fields)]
-    limits = {key: value for key, value in msgspec.structs.asdict(rule.limits).items() if value}
-    whole = {key: value for key, value in limits.items() if not isinstance(value, datetime)}
-    dates = {key: value for key, value in limits.items() if isinstance(value, datetime)}
-    lines += ["\n[rules.limits]\n", render_toml(whole)] if limits else []
-    lines += [f"{key} = {value.isoformat()}\n" for key, value in dates.items()]
+    if rule.limits != Limits():
+        limits = msgspec.structs.asdict(rule.limits)
+        dates = {key: value for key, value in limits.items() if isinstance(value, datetime)}
+        whole = {key: value for key, value in limits.items() if key not in dates}
+        lines += ["\n[rules.limits]\n", render_toml(whole)]
+        lines += [f"{key} = {value.isoformat()}\n" for key, value in dates.items()]
     return "".join(lines)

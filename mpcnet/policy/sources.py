@@ -40,9 +40,13 @@ def digest_of(files: Iterable[Path]) -> str:
 
 
 def package_sources(type_: type) -> list[Path]:
-    """The module of a class, and all that is beside and below it if that is a package."""
-    module = sys.modules[type_.__module__]
-    if module.__file__ is None:
+    """The module of a class, and all that is beside and below it if that is a package.
+
+    Raises:
+        AppError: it is in no file.
+    """
+    module = sys.modules.get(type_.__module__)
+    if module is None or module.__file__ is None:
         raise AppError(f"{type_.__module__} is in no file, so it has no digest")
     file = Path(module.__file__).resolve()
     return sorted(file.parent.rglob("*.py")) if module.__package__ else [file]

@@ -100,6 +100,10 @@ def test_one_party_without_a_rule_ends_all(files: dict[str, Path], own_logging: 
     assert all(words in str(end) for end in ends)
     (line,) = log_of(files, "numbers")
     assert (line.event, line.rule) == ("refused", "")
+    approve(files["numbers"])
+    policy = files["numbers"].with_name("numbers-policy.toml")
+    policy.write_text(policy.read_text() + "[rules.limits]\nnot_after = 2020-01-01T00:00:00Z\n")
+    assert all("ended 2020-01-01" in str(end) for end in asyncio.run(run(files)))
 
 
 def test_what_changed_since_the_approval_is_named(
