@@ -20,7 +20,6 @@ from mpcnet.session import Session
 
 __all__ = [
     "LiveSettings",
-    "PageSettings",
     "SpeechSettings",
     "model_input",
     "own_model",
@@ -30,21 +29,6 @@ __all__ = [
 ]
 
 _HIGHEST_PORT = (1 << 16) - 1
-
-
-class PageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where a party takes its shares of what people say into a page of their browser.
-
-    Attributes:
-        listen: at this address.
-        parties: what the browser dials, of every computing party: "https://speech.example:8443".
-        certificate, key: for TLS, as browsers trust it; needed beyond this machine.
-    """
-
-    listen: str
-    parties: dict[str, str] = {}
-    certificate: Path | None = None
-    key: Path | None = None
 
 
 class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -58,7 +42,6 @@ class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             recordings. Beyond this machine only with the next three.
         certificate, key: for TLS, as clients trust it.
         token: a file with the token that clients have to show.
-        page: people at their browsers share their speech themselves.
         show_text: whether the text so far is shown with the meter, on standard error, which may
             end in a log; the result has it in any case.
     """
@@ -70,7 +53,6 @@ class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     certificate: Path | None = None
     key: Path | None = None
     token: Path | None = None
-    page: PageSettings | None = None
     show_text: bool = False
 
     def __post_init__(self) -> None:

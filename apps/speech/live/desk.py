@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 from apps.speech.live.capture import Block, Turn
 from apps.speech.live.meter import Meter
 from apps.speech.live.switchboard import Heard, Refusal, Switchboard
 from apps.speech.live.voice import VoiceGate
+from mpcnet.session import Session
 
-__all__ = ["Desk"]
+__all__ = ["Desk", "Door"]
 
 _PATIENCE_S = 10.0  # for a session to come: a party that was started again needs some seconds
+
+
+class Door(Protocol):
+    """Where people come in, at one party; it stays while sessions come and go."""
+
+    def began(self, session: Session, board: Switchboard | None) -> None:
+        """A session is up, and all parties are warm.
+
+        Args:
+            board: of those who speak, at the party that announces what all do; None at others.
+        """
+
+    def over(self, why: str) -> None:
+        """No session is up, or it comes to its end: whoever comes now has to wait.
+
+        What is under way may go on if the session ends in order.
+
+        Args:
+            why: a sentence for people of this organization.
+        """
 
 
 class Desk:
@@ -27,13 +49,14 @@ class Desk:
         self._board: Switchboard | None = None
         self._open = asyncio.Event()
 
-    def open(self, board: Switchboard) -> None:
+    def began(self, session: Session, board: Switchboard | None) -> None:
         """A session is up."""
         self._board = board
-        self._open.set()
+        if board is not None:
+            self._open.set()
 
-    def close(self) -> None:
-        """No session is up; streams under way are ended by their switchboard."""
+    def over(self, why: str) -> None:
+        """None is up; streams under way are ended by their switchboard."""
         self._board = None
         self._open.clear()
 

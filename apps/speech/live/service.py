@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from apps.speech.live.desk import Desk
+from apps.speech.live.desk import Desk, Door
 from apps.speech.live.gateway import Gateway
 from apps.speech.live.run import check_model, pace_of
 from apps.speech.live.site import Login, TLSFiles
@@ -25,10 +26,14 @@ class LiveService(Service):
     """One party's part of live speech, session after session."""
 
     def __init__(
-        self, settings: SpeechSettings, live: LiveSettings, events: Events, desk: Desk
+        self,
+        settings: SpeechSettings,
+        live: LiveSettings,
+        events: Events,
+        doors: Sequence[Door],
     ) -> None:
         self._settings, self._live = settings, live
-        self._events, self._desk = events, desk
+        self._events, self._doors = events, doors
 
     async def run(self, session: Session) -> dict[str, Any]:
         """Until somebody wishes the session to end; what is said then is heard out."""
@@ -36,36 +41,44 @@ class LiveService(Service):
         self._events("phase", {"what": "setup", "item": "weights"})
         model = session.private(own_model(session, settings), owner=settings.model_owner)
         await session.prepared()
-        if session.name != owner:
-            await follow(session, model, settings.model, owner=owner, ready=self._ready)
-            return {}
-        pace = pace_of(self._live)
-        board = Switchboard(session, model, settings.model, owner=owner, pace=pace)
+        board: Switchboard | None = None
+        if session.name == owner:
+            pace = pace_of(self._live)
+            board = Switchboard(session, model, settings.model, owner=owner, pace=pace)
         ending = asyncio.ensure_future(self._end(session, board))
+        ready = partial(self._ready, session, board)
         try:
-            await board.run(lambda: self._open(session, board))
+            if board is not None:
+                await board.run(ready)
+            else:
+                await follow(session, model, settings.model, owner=owner, ready=ready)
+        except BaseException:
+            if board is not None:
+                board.lose()
+            raise
         finally:
-            self._desk.close()
-            board.lose()  # of no effect on those whose stream has ended
+            self.away("the session is over")
             ending.cancel()
             await asyncio.gather(ending, return_exceptions=True)
         return {}
 
-    def _open(self, session: Session, board: Switchboard) -> None:
-        if not session.closing.wished:
-            self._desk.open(board)
-        self._ready()
+    def away(self, why: str) -> None:
+        """No session is under way."""
+        for door in self._doors:
+            door.over(why)
 
-    def _ready(self) -> None:
+    def _ready(self, session: Session, board: Switchboard | None) -> None:
+        if not session.closing.wished:
+            for door in self._doors:
+                door.began(session, board)
         self._events("phase", {"what": "ready for speech"})
 
-    async def _end(self, session: Session, board: Switchboard) -> None:
+    async def _end(self, session: Session, board: Switchboard | None) -> None:
         who = await session.closing.wait()
-        self._events(
-            "phase", {"what": f"{who} wishes to end the session: utterances are heard out"}
-        )
-        self._desk.close()
-        board.drain()
+        self._events("phase", {"what": f"{who} ends the session: what is being said is heard out"})
+        self.away(f"{who} ends the session")
+        if board is not None:
+            board.drain()
 
 
 @asynccontextmanager
@@ -78,23 +91,29 @@ async def live_service(
         AppError: it cannot listen as the settings say, or has nothing to serve.
     """
     check_model(settings)
-    desk = Desk()
-    gateway: Gateway | None = None
-    if name == settings.recording_owner:
-        if live.listen is None:
+    if name == settings.model_owner and settings.weights is None:
+        raise AppError("the model's owner must name its weights: [app] weights")
+    async with AsyncExitStack() as stack:
+        doors: list[Door] = []
+        if name == settings.recording_owner and live.listen is not None:
+            doors.append(await stack.enter_async_context(_gateway(live, live.listen, events)))
+        if name == settings.recording_owner and not doors:
             raise AppError(
                 "there is nobody to serve: name an address for speech clients, "
                 '[app.live] listen = "127.0.0.1:8765"; for recordings run `mpcnet party`'
             )
-        gateway = await Gateway.open(desk, live.listen, tls=_tls(live), login=_login(live.token))
-        events("serving", {"lines": [f"speech clients: {gateway.url}"]})
-    elif settings.weights is None:
-        raise AppError("the model's owner must name its weights: [app] weights")
+        yield LiveService(settings, live, events, doors)
+
+
+@asynccontextmanager
+async def _gateway(live: LiveSettings, address: str, events: Events) -> AsyncIterator[Desk]:
+    desk = Desk()
+    gateway = await Gateway.open(desk, address, tls=_tls(live), login=_login(live.token))
+    events("serving", {"lines": [f"speech clients: {gateway.url}"]})
     try:
-        yield LiveService(settings, live, events, desk)
+        yield desk
     finally:
-        if gateway is not None:
-            await gateway.close()
+        await gateway.close()
 
 
 def _tls(live: LiveSettings) -> TLSFiles | None:

@@ -175,7 +175,7 @@ async def test_two_clients_and_one_who_leaves_in_mid_word() -> None:
             return
         board = Switchboard(session, model, CONFIG, owner=0, pace=Pace(0.4))
         desk = Desk()
-        running = asyncio.ensure_future(board.run(lambda: desk.open(board)))
+        running = asyncio.ensure_future(board.run(lambda: desk.began(session, board)))
         gateway = await Gateway.open(desk)
         await asyncio.gather(
             strangers(gateway.url), *(speak(gateway.url, n) for n in range(2)), pipe(gateway.url)
