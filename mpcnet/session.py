@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from mpcnet.chance import Chance
+from mpcnet.closing import Closing
 from mpcnet.current import CURRENT
 from mpcnet.dtypes import check_dtype, checked
 from mpcnet.errors import MpcnetError, SecretError, UnsupportedOperator
@@ -53,6 +54,7 @@ class Session(Chance):
         name: this party's own.
         rounds: messages on the longest chain behind anything revealed to this party so far.
         policy: asked before anything of this party's own leaves it.
+        closing: who wishes that the session end, for programs that go on until somebody does.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Session(Chance):
         self.rank = suite.party.rank
         self.name = self.names[self.rank]
         self.rounds = 0
+        self.closing = Closing(suite.party.exchange)
         self._meetings = Meetings(suite.party)
         self._trail = Trail()
         self._lookout = Lookout(suite.party, self.names, self._trail, patience_s)
