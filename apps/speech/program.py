@@ -20,6 +20,7 @@ from mpcnet.session import Session
 
 __all__ = [
     "LiveSettings",
+    "PageSettings",
     "SpeechSettings",
     "model_input",
     "own_model",
@@ -29,6 +30,21 @@ __all__ = [
 ]
 
 _HIGHEST_PORT = (1 << 16) - 1
+
+
+class PageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A page for people whose browser splits what they say, at each computing party.
+
+    Attributes:
+        listen: where this party's endpoint listens, "127.0.0.1:8800".
+        parties: what browsers dial: http(s) address of each computing party, by name.
+        certificate, key: TLS of this endpoint, PEM files.
+    """
+
+    listen: str
+    parties: dict[str, str] = {}
+    certificate: Path | None = None
+    key: Path | None = None
 
 
 class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -42,6 +58,7 @@ class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             taking recordings.
         show_text: whether the text so far is shown with the meter, on standard error, which may
             end in a log; the result has it in any case.
+        page: at every computing party, its part of the page in the browser.
     """
 
     chunk_seconds: Annotated[float, msgspec.Meta(ge=0.04, le=10.0)] = 0.4
@@ -49,6 +66,7 @@ class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     in_flight: Annotated[int, msgspec.Meta(ge=1, le=64)] = 6
     listen: str | None = None
     show_text: bool = False
+    page: PageSettings | None = None
 
     def __post_init__(self) -> None:
         if self.widest_seconds < self.chunk_seconds:

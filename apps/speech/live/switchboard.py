@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +17,13 @@ from apps.speech.decoding import GreedyDecoder
 from apps.speech.live.capture import Block, Turn, capture
 from apps.speech.live.feed import Chunk, Feed, Utterance
 from apps.speech.live.meter import Meter
-from apps.speech.live.steps import MAX_STREAMS, Step, take_steps, warm_up
+from apps.speech.live.steps import MAX_STREAMS, Guests, Step, take_steps, warm_up
 from apps.speech.live.voice import VoiceGate
 from apps.speech.prompt_model import shrinkage
 from mpcnet.errors import AppError
 from mpcnet.session import Session
 
-__all__ = ["Heard", "Pace", "Switchboard", "follow", "listen"]
+__all__ = ["Heard", "Hosted", "Pace", "Switchboard", "follow", "listen"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,23 @@ class _Line:
     opened: Chunk | None = None
 
 
+class Hosted(Guests, Protocol):
+    """Guests at the party that announces the steps.
+
+    Attributes:
+        busy: whether any are here.
+    """
+
+    @property
+    def busy(self) -> bool: ...
+
+    def stop(self) -> None:
+        """They shall finish what they say, and leave."""
+
+    def next_step(self) -> Step | None:
+        """What all parties do next for one of them."""
+
+
 class Switchboard:
     """Takes speakers' streams together into one program; `take_steps` asks it what comes next.
 
@@ -109,13 +127,30 @@ class Switchboard:
         self._changed = asyncio.Event()
         self._warm = asyncio.Event()
         self._closed = False
+        self._guests: Hosted | None = None
 
     async def run(self) -> None:
         """This party's part of the program, until `close`; speakers come and go meanwhile."""
         frames = self._feed(0).chunk_frames
         await warm_up(self._session, self._model, self._config, frames, owner=self._owner)
         self._warm.set()
-        await take_steps(self._session, self._model, self._config, self, owner=self._owner)
+        await take_steps(
+            self._session,
+            self._model,
+            self._config,
+            self,
+            owner=self._owner,
+            guests=self._guests,
+        )
+
+    def host(self, guests: Hosted) -> Callable[[], None]:
+        """People who are no party are served as well, from before `run` on.
+
+        Returns:
+            What is to be called when there may be a step to take for them.
+        """
+        self._guests = guests
+        return self._changed.set
 
     async def transcribe(
         self,
@@ -159,6 +194,8 @@ class Switchboard:
     def close(self) -> None:
         """The program ends when all who speak have ended."""
         self._closed = True
+        if self._guests is not None:
+            self._guests.stop()
         self._changed.set()
 
     # --- for the program --------------------------------------------------------------------------
@@ -175,7 +212,10 @@ class Switchboard:
                     else:
                         line.flights.put_nowait(None)
                     return step
-            if self._closed and not self._lines:
+            if self._guests is not None and (step := self._guests.next_step()) is not None:
+                return step
+            busy = self._guests is not None and self._guests.busy
+            if self._closed and not self._lines and not busy:
                 return Step("close")
             self._changed.clear()
             await self._changed.wait()
@@ -239,11 +279,16 @@ async def listen(
 
 
 async def follow(
-    session: Session, model: nn.Module, config: SpeechConfig, *, owner: str | int
+    session: Session,
+    model: nn.Module,
+    config: SpeechConfig,
+    *,
+    owner: str | int,
+    guests: Guests | None = None,
 ) -> None:
     """The part of everybody else."""
     await warm_up(session, model, config, None, owner=owner)
-    await take_steps(session, model, config, None, owner=owner)
+    await take_steps(session, model, config, None, owner=owner, guests=guests)
 
 
 def _depart(flight: _Flight, _: object) -> None:
