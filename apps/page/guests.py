@@ -188,8 +188,12 @@ class Guests:
         guest = self._guests.get(id)
         return guest is not None and not guest.joined and not guest.gone
 
-    def joined(self, id: str, everywhere: bool) -> None:
-        """All parties have said whether they have it."""
+    def joined(self, id: str, everywhere: bool, sent: int) -> None:
+        """All parties have said whether they have it.
+
+        Args:
+            sent: bytes that this party has sent to others so far.
+        """
         guest = self._guests.get(id)
         if guest is None:
             # It left while the parties asked each other, so that its leader has to let it go.
@@ -198,7 +202,7 @@ class Guests:
             return
         guest.joined = everywhere
         if everywhere:
-            guest.tell({"type": "joined"})
+            guest.tell({"type": "joined", "sent": sent})
         else:
             guest.tell({"type": "over", "why": "another party has no connection from this page"})
             guest.tell(None)

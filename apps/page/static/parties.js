@@ -44,7 +44,7 @@ class Line {
     this.name = name;
     this.url = url;
     this.traffic = { sent: 0, received: 0 };
-    this.workBytes = { first: null, now: 0 };
+    this.workBytes = { first: 0, now: 0 }; // what it has sent to other parties
     this.welcome = null;
   }
 
@@ -170,6 +170,7 @@ export class Conversation {
 
   hear(line, event) {
     if (event.type === "joined") {
+      line.workBytes = { first: event.sent, now: event.sent };
       if (--this.joining.missing === 0) this.joining.resolve();
     } else if (event.type === "stopping") {
       this.events.stopping?.();
@@ -181,7 +182,6 @@ export class Conversation {
   collect(line, part) {
     const parts = this.answers.get(part.number) ?? new Map();
     this.answers.set(part.number, parts.set(line, part));
-    line.workBytes.first ??= part.sent;
     line.workBytes.now = part.sent;
     if (parts.size < this.lines.length) return;
     this.answers.delete(part.number);

@@ -110,7 +110,7 @@ class Page:
 
     def joined(self, guest: str, everywhere: bool) -> None:
         """All parties have said whether they have one."""
-        self._guests.joined(guest, everywhere)
+        self._guests.joined(guest, everywhere, self._sent())
 
     def share(self, step: Step) -> Future[bytes]:
         """This party's share of the announced chunk, (1, num_features, frames)."""

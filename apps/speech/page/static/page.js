@@ -110,7 +110,7 @@ function measure() {
   show("flight", pair(meter.flights));
   show("rounds", meter.rounds || "–");
   show("chunks", `${meter.chunks} chunks, the widest ${((meter.widest * settings.app.model.hop_length) / settings.app.model.sample_rate).toFixed(1)} s`);
-  const work = conversation.lines.reduce((sum, { workBytes }) => sum + workBytes.now - (workBytes.first ?? 0), 0);
+  const work = conversation.lines.reduce((sum, { workBytes }) => sum + workBytes.now - workBytes.first, 0);
   show("work", bytes(work));
   show("sent", bytes(conversation.lines.reduce((sum, { traffic }) => sum + traffic.sent, 0)));
   show("factor", meter.heardSeconds ? (meter.busy / meter.heardSeconds).toFixed(2) : "–");
