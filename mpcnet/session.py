@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from mpcnet.chance import Chance
+from mpcnet.closing import Closing
 from mpcnet.current import CURRENT
 from mpcnet.dtypes import check_dtype, checked
 from mpcnet.errors import MpcnetError, SecretError, UnsupportedOperator
@@ -52,6 +53,7 @@ class Session(Chance, Outside):
         names: the parties' names in order of rank.
         name: this party's own.
         rounds: messages on the longest chain behind anything revealed to this party so far.
+        closing: who wishes that the session end, for programs that go on until somebody does.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Session(Chance, Outside):
         self.rank = suite.party.rank
         self.name = self.names[self.rank]
         self.rounds = 0
+        self.closing = Closing(suite.party.exchange)
         self._meetings = Meetings(suite.party)
         self._trail = Trail()
         self._lookout = Lookout(suite.party, self.names, self._trail, patience_s)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -55,47 +56,51 @@ async def serving(
         wrap: sees every page before it is used.
     """
     parties = {name: f"http://127.0.0.1:{_unused_port()}" for name in names}
-    pages = {
-        name: wrap(
-            name,
-            await open_page(
-                PageSettings(listen=url.removeprefix("http://"), parties=parties),
-                config,
-                name,
-                lambda name, fields: None,
-                pace=pace,
-            ),
-        )
-        for name, url in parties.items()
-    }
+    async with AsyncExitStack() as stack:
+        pages = {}
+        for name, url in parties.items():
+            settings = PageSettings(listen=url.removeprefix("http://"), parties=parties)
+            opening = open_page(settings, config, name, lambda name, fields: None, pace=pace)
+            pages[name] = wrap(name, await stack.enter_async_context(opening))
+        async with _computing(config, model, pages, pace, network):
+            yield Service(parties[names[0]], pages)
+
+
+@asynccontextmanager
+async def _computing(
+    config: SpeechConfig,
+    model: nn.Module,
+    pages: dict[str, Page],
+    pace: Pace | None,
+    network: str | None,
+) -> AsyncIterator[None]:
+    names = list(pages)
     opened: asyncio.Future[Switchboard] = asyncio.get_running_loop().create_future()
 
     async def program(session: Session) -> None:
         own = session.name == names[-1]
-        with torch.device("cpu" if own else "meta"):
-            network = deepcopy(model) if own else config.build()
-        private = session.private(network, owner=names[-1])
+        with torch.device("meta"):
+            architecture = config.build()
+        private = session.private(deepcopy(model) if own else architecture, owner=names[-1])
         page = pages[session.name]
         if session.rank:
-            page.began(session, None)
-            await follow(session, private, config, owner=0, guests=page)
+            ready = partial(page.began, session, None)
+            await follow(session, private, config, owner=0, guests=page, ready=ready)
         else:
             board = Switchboard(session, private, config, owner=0, pace=pace)
-            page.began(session, board)
             opened.set_result(board)
-            await board.run()
+            await board.run(partial(page.began, session, board))
 
     running = asyncio.ensure_future(mpcnet.local(names, network=network).run(program))
     try:
         await asyncio.wait((running, opened), return_when=asyncio.FIRST_COMPLETED)
-        yield Service(parties[names[0]], pages)
+        yield
         if opened.done():
             opened.result().close()
         await running
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        await asyncio.gather(*(page.close() for page in pages.values()))
 
 
 def _unused_port() -> int:

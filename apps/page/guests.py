@@ -77,9 +77,13 @@ class Guests:
         self._stopping = False
         self._end: asyncio.TimerHandle | None = None
 
-    def lead(self, wake: Callable[[], None] | None) -> None:
-        """From now on this party leads, and calls `wake` when there may be something to say."""
-        self._wake = wake
+    def begin(self, wake: Callable[[], None] | None) -> None:
+        """A session of the parties is up.
+
+        Args:
+            wake: at the party that leads: is called when there may be something to say.
+        """
+        self._wake, self._stopping = wake, False
 
     @property
     def leads(self) -> bool:
@@ -101,7 +105,7 @@ class Guests:
         if id in self._guests:
             raise PageFrameError("somebody with this id is here already")
         if self._stopping:
-            raise PageFrameError("the service stops")
+            raise PageFrameError("it is about to stop: try again in a moment")
         if len(self._guests) >= _MOST_GUESTS:
             raise PageFrameError("too many are here already: try again later")
         guest = self._guests[id] = Guest(id, tell)
@@ -155,17 +159,22 @@ class Guests:
 
     def stop(self) -> None:
         """Nobody new comes in, and who is here has some seconds to finish."""
+        if self._stopping:
+            return
         self._stopping = True
         for guest in self._guests.values():
             guest.tell({"type": "stopping"})
         if self._guests:
             loop = asyncio.get_running_loop()
-            self._end = loop.call_later(_LAST_WORDS_S, self._send_off, "the service stops")
+            self._end = loop.call_later(
+                _LAST_WORDS_S, self._send_off, "its session with the other parties has ended"
+            )
 
     def dismiss(self, why: str) -> None:
         """Everybody out: the parties' session has ended, and what is under way has failed."""
         if self._end is not None:
             self._end.cancel()
+            self._end = None
         for guest in list(self._guests.values()):
             guest.joined = False
             guest.tell({"type": "over", "why": why})

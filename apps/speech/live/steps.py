@@ -70,7 +70,20 @@ class Speakers(Protocol):
 
 
 class Guests(Protocol):
-    """People who are no party and gave each party its share themselves, as one party sees them."""
+    """People who are no party and gave each party its share themselves, as one party sees them.
+
+    Attributes:
+        busy: whether any are here.
+    """
+
+    @property
+    def busy(self) -> bool: ...
+
+    def stop(self) -> None:
+        """They shall finish what they say, and leave."""
+
+    def next_step(self) -> Step | None:
+        """What all parties do next for one of them; asked at the party that announces the steps."""
 
     def here(self, guest: str) -> bool:
         """Whether this party has a connection to the guest."""

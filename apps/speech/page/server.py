@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from asyncio import Future
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,12 +14,13 @@ import apps.page
 from apps.page.door import Door
 from apps.page.guests import MOST_UNANSWERED, Guests
 from apps.speech.config import SpeechConfig
-from apps.speech.live.site import Site, listen
+from apps.speech.live.site import Site, TLSFiles
 from apps.speech.live.steps import Step
 from apps.speech.live.switchboard import Pace, Switchboard
 from apps.speech.program import PageSettings
 from apps.speech.prompt_model import shrinkage
 from mpcnet.app import Events
+from mpcnet.errors import AppError
 from mpcnet.outside import OutsideShare
 from mpcnet.session import Session
 
@@ -30,61 +33,43 @@ _FILES = Path(apps.page.__file__).parent / "static"
 
 
 class Page:
-    """See `open_page`, which makes it; and `apps.speech.live.steps.Guests` for the program.
-
-    Attributes:
-        url: where people open it.
-    """
+    """See `open_page`, which makes it; and `apps.speech.live.steps.Guests` for the program."""
 
     def __init__(self, page: PageSettings, config: SpeechConfig, name: str, pace: Pace) -> None:
-        self.url = ""
         self._config, self._name, self._pace = config, name, pace
-        self._parties = dict(page.parties)
+        self._parties = {name: url.rstrip("/") for name, url in page.parties.items()}
         self._session: Session | None = None
-        self._site: Site | None = None
+        self._ending = False
         self._unit = shrinkage(config.layers)
         most = MOST_CHUNK_FRAMES // self._unit * self._unit
         self._guests = Guests(self._share_bytes, most=most, unit=self._unit)
-        self._longest = _WORD_BYTES * config.num_features * most
-
-    async def open(self, page: PageSettings) -> None:
-        """Listens."""
-        door = Door(
+        self.door = Door(
             {"speech": _OWN_FILES, "page": _FILES},
             self._parties,
             self._guests,
-            longest=self._longest,
+            longest=_WORD_BYTES * config.num_features * most,
             welcome=self._welcome,
             settings=self._settings,
         )
-        self._site = await listen(
-            door.application(),
-            page.listen,
-            certificate=page.certificate,
-            key=page.key,
-            public=True,
-        )
-        self.url = self._parties.get(self._name, self._site.url)
-
-    async def close(self) -> None:
-        """Hangs up on everybody."""
-        self._guests.dismiss("the service has ended")
-        if self._site is not None:
-            await self._site.close()
 
     # --- the parties' sessions --------------------------------------------------------------------
 
     def began(self, session: Session, board: Switchboard | None) -> None:
-        """A session is up: to be called before the program takes its first step.
+        """A session is up, and the program is about to take its first step.
 
         Args:
             board: at the party that announces the steps.
         """
-        self._session = session
-        self._guests.lead(board.host(self) if board is not None else None)
+        self._session, self._ending = session, False
+        self._guests.begin(board.host(self) if board is not None else None)
 
     def over(self, why: str) -> None:
-        """The session has ended; perhaps another one comes."""
+        """No session is up, or it comes to its end in order; then what is said is heard out."""
+        session = self._session
+        if session is not None and session.closing.wished and not self._ending:
+            self._ending = True
+            self._guests.stop()
+            return
         self._session = None
         self._guests.dismiss(why)
 
@@ -164,6 +149,7 @@ class Page:
         }
 
 
+@asynccontextmanager
 async def open_page(
     page: PageSettings,
     config: SpeechConfig,
@@ -171,16 +157,27 @@ async def open_page(
     events: Events,
     *,
     pace: Pace | None = None,
-) -> Page:
-    """Listens at this party; people can speak once `Page.began` was told of a session.
+) -> AsyncIterator[Page]:
+    """While entered, listens at this party; people can speak once a session `began`.
 
     Args:
         name: this party's.
 
     Raises:
-        AppError: the address cannot be listened at.
+        AppError: it cannot listen as the settings say, or they have no address of this party.
     """
+    if name not in page.parties:
+        raise AppError(f"[app.live.page] parties has no address of {name}, who serves the page")
+    tls = None
+    if page.certificate is not None and page.key is not None:
+        tls = TLSFiles(page.certificate, page.key)
     opened = Page(page, config, name, pace or Pace())
-    await opened.open(page)
-    events("phase", {"what": f"page at {opened.url}"})
-    return opened
+    application = opened.door.application()
+    # Whoever comes is somebody who wants to be heard: there is nothing to log in to.
+    site = await Site.open(application, page.listen, tls=tls, guarded=True, what="the page")
+    events("serving", {"lines": [f"page: {page.parties[name]}"]})
+    try:
+        yield opened
+    finally:
+        opened.over("the service has ended")
+        await site.close()

@@ -124,7 +124,7 @@ async def test_speakers_come_and_go_and_one_who_leaves_in_mid_word_harms_nobody(
         speaking[2].cancel()
         board.close()
         await program
-        with pytest.raises(AppError, match="closed"):
+        with pytest.raises(AppError, match="comes to its end"):
             await board.transcribe(endless(), lambda h, m: None)
 
     await mpcnet.local(2).run(program)

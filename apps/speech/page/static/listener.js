@@ -40,6 +40,7 @@ export class Utterance {
 
   /** Samples at some rate; `at` is when the last was heard, in milliseconds, null for a file. */
   hear(samples, rate, at) {
+    if (this.ending) return;
     if (rate !== this.rate) {
       if (this.resampler) this.take(this.resampler.flush());
       this.rate = rate;
@@ -51,7 +52,9 @@ export class Utterance {
     this.take(this.resampler.push(samples.map(clean)));
   }
 
+  /** No more sound comes. */
   end() {
+    this.ending = true;
     if (this.resampler) this.take(this.resampler.flush());
     this.put(this.stream.flush());
     this.feed.end();

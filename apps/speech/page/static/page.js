@@ -55,12 +55,19 @@ async function begin() {
 async function connect() {
   if (conversation && !conversation.closed) return;
   say("Connecting to every organization …");
-  conversation = await Conversation.open(settings.parties, { answer, over, stopping: () => finish() });
+  conversation = await Conversation.open(settings.parties, { answer, over, stopping });
 }
 
 function answer(event) {
   utterance?.answer(event);
   measure();
+}
+
+/** The parties' session comes to its end in order: what was said is heard out. */
+async function stopping() {
+  if (utterance && !utterance.ending) await finish();
+  else if (utterance) await utterance.finished.catch(() => {});
+  conversation.close();
 }
 
 function over(why) {
@@ -168,7 +175,7 @@ async function finish() {
   await open?.stop();
   if (!ear) return rest();
   say("Waiting for the last words …");
-  ear.end();
+  if (!ear.ending) ear.end();
   try {
     await ear.finished;
     say("Done. Nobody else has heard it.");
