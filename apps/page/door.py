@@ -110,7 +110,7 @@ class Door:
         self._headers = page_headers(parties)
         self._origins = frozenset(url.rstrip("/") for url in parties.values())
         self._guests, self._welcome, self._settings = guests, welcome, settings
-        self._longest = longest
+        self._longest = REQUEST_BYTES + longest
         self._arrivals = Bucket(20.0, 60.0)
         self._sockets: set[web.WebSocketResponse] = set()
 
@@ -142,7 +142,9 @@ class Door:
         if not self._arrivals.take():
             raise web.HTTPTooManyRequests(text="too many come at once: try again in a moment")
         socket = web.WebSocketResponse(
-            heartbeat=_HEARTBEAT_S, max_msg_size=REQUEST_BYTES + self._longest, compress=False
+            heartbeat=_HEARTBEAT_S,
+            max_msg_size=self._longest + 1,  # aiohttp refuses what reaches it
+            compress=False,
         )
         await socket.prepare(request)
         self._sockets.add(socket)

@@ -38,8 +38,8 @@ class Page:
     def __init__(self, page: PageSettings, config: SpeechConfig, name: str, pace: Pace) -> None:
         self._config, self._name, self._pace = config, name, pace
         self._parties = {name: url.rstrip("/") for name, url in page.parties.items()}
-        self._session: Session | None = None
-        self._ending = False
+        self._session: Session | None = None  # the latest
+        self._up = self._ending = False
         self._unit = shrinkage(config.layers)
         most = MOST_CHUNK_FRAMES // self._unit * self._unit
         self._guests = Guests(self._share_bytes, most=most, unit=self._unit)
@@ -60,17 +60,17 @@ class Page:
         Args:
             board: at the party that announces the steps.
         """
-        self._session, self._ending = session, False
+        self._session, self._up, self._ending = session, True, False
         self._guests.begin(board.host(self) if board is not None else None)
 
     def over(self, why: str) -> None:
         """No session is up, or it comes to its end in order; then what is said is heard out."""
         session = self._session
-        if session is not None and session.closing.wished and not self._ending:
+        if self._up and session is not None and session.closing.wished and not self._ending:
             self._ending = True
             self._guests.stop()
             return
-        self._session = None
+        self._up = False
         self._guests.dismiss(why)
 
     def stop(self) -> None:
@@ -122,7 +122,7 @@ class Page:
 
     def _welcome(self) -> dict[str, Any] | None:
         session = self._session
-        if session is None:
+        if session is None or not self._up:
             return None
         return {
             "party": session.name,

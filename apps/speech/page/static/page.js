@@ -80,6 +80,7 @@ function over(why) {
 async function start() {
   complain("");
   $("text").textContent = "";
+  $("text").dataset.final = "no";
   wave.clear();
   for (const { strip } of strips) strip.clear();
   await connect();
