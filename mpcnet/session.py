@@ -19,6 +19,7 @@ from mpcnet.lookout import PATIENCE_S, Lookout
 from mpcnet.meeting import Meetings
 from mpcnet.modes import in_own_modes
 from mpcnet.operators import dispatch
+from mpcnet.outside import Outside
 from mpcnet.policy.guard import Binding, Guard
 from mpcnet.tensor import SecretTensor
 from mpcnet.trail import Trail, place_of_error
@@ -43,7 +44,7 @@ T = TypeVar("T")
 Readers: TypeAlias = int | str | Sequence[int | str] | None
 
 
-class Session(Chance):
+class Session(Chance, Outside):
     """What a program sees: its place among the parties, and ways in and out for values.
 
     All parties run the same program and call the same methods in the same order.
