@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mpcnet.errors import AppError
 
-__all__ = ["MAX_SECONDS", "AudioError", "Resampler", "read_wav", "resample"]
+__all__ = ["MAX_SECONDS", "AudioError", "OffsetFilter", "Resampler", "read_wav", "resample"]
 
 MAX_SECONDS = 60.0
 
@@ -21,6 +21,7 @@ _MAX_CHANNELS = 32
 _ZERO_CROSSINGS = 24  # of the sinc, on each side; more means a steeper edge at half the rate
 _ROLLOFF = 0.96  # the edge lies this far below half the lower rate, so that little folds back
 _MOST_PHASES = 1024  # whose weights are kept: those of every usual pair of rates
+_OFFSET_S = 0.2  # what stays the same for so long is no sound
 _BLOCK = 8192  # output samples made at a time, which bounds the memory
 
 
@@ -155,6 +156,31 @@ class Resampler:
         window = torch.cos(distance * (math.pi / 2 / _ZERO_CROSSINGS)).square()
         window[distance.abs() > _ZERO_CROSSINGS] = 0.0
         return torch.sinc(distance) * window * self._cutoff
+
+
+class OffsetFilter:
+    """Takes off what a cheap microphone adds to every sample, whatever the blocks.
+
+    Each sample loses the mean of the last 0.2 s, or of all there were. So the first becomes 0, and
+    an offset makes no click where a recording begins.
+
+    Args:
+        rate: samples a second.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._longest = round(_OFFSET_S * rate)
+        self._before = torch.zeros(0)  # the latest samples
+
+    def push(self, samples: Tensor) -> Tensor:
+        """Shapes: (n,) -> (n,)"""
+        known = self._before.shape[0]
+        joined = torch.cat([self._before, samples])
+        sums = torch.nn.functional.pad(joined.double().cumsum(dim=0), (self._longest, 0))
+        counts = torch.arange(known + 1, joined.shape[0] + 1).clamp(max=self._longest)
+        means = (sums[self._longest + known :] - sums[known : -self._longest]) / counts  # (n,)
+        self._before = joined[max(0, joined.shape[0] - self._longest) :].clone()
+        return samples - means.to(samples.dtype)
 
 
 def _check_header(path: Path, file: soundfile.SoundFile, max_seconds: float) -> None:

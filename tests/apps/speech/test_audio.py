@@ -18,7 +18,10 @@ def sine(frequency_hz: float, rate: int, seconds: float) -> torch.Tensor:
     return torch.sin(2 * math.pi * frequency_hz * moments).float()
 
 
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT", "ULAW"])
+@pytest.mark.parametrize(
+    "subtype",
+    ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"],
+)
 def test_sample_formats(tmp_path: Path, subtype: str) -> None:
     path = tmp_path / "tone.wav"
     waveform = 0.5 * sine(300.0, 8000, 0.25)
@@ -50,6 +53,14 @@ def bad_file(folder: Path, kind: str) -> Path:
     elif kind == "flac":
         with path.open("wb") as file:
             soundfile.write(file, tone, 8000, format="FLAC")
+    elif kind == "aiff":
+        with path.open("wb") as file:
+            soundfile.write(file, tone, 8000, format="AIFF")
+    elif kind == "cut short":
+        soundfile.write(path, tone, 8000)
+        path.write_bytes(path.read_bytes()[:43])
+    elif kind == "raw samples":
+        path.write_bytes((tone * 32767).astype(np.int16).tobytes())
     elif kind == "header only":
         soundfile.write(path, tone, 8000)
         path.write_bytes(path.read_bytes()[:20])
@@ -72,6 +83,9 @@ def bad_file(folder: Path, kind: str) -> Path:
         ("text", "it is not a WAV file that can be read"),
         ("header only", "it is not a WAV file that can be read"),
         ("flac", "it is a FLAC file, not a WAV"),
+        ("aiff", "it is a AIFF file, not a WAV"),
+        ("cut short", "it holds no samples|it is not a WAV file that can be read"),
+        ("raw samples", "it is not a WAV file that can be read"),
         ("not a number", "not finite numbers"),
         ("slow", "100 samples per second"),
     ],
