@@ -119,7 +119,7 @@ def random_string(
 
 
 def disturb(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Silence at the ends, an echo, a coloured channel, noise, a gain, rounding to 16 bits."""
+    """Silence at the ends, an echo, a channel, noise, a gain, clipping, rounding to 16 bits."""
     ends_s = rng.uniform(0.0, 0.4, size=2) * (rng.random(2) < 0.75)
     before, after = (ends_s * FSDD_RATE).astype(int)
     signal = np.concatenate([np.zeros(before), waveform, np.zeros(after)])
@@ -130,6 +130,8 @@ def disturb(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         snr_db = rng.uniform(8.0, 45.0)
         signal = signal + _noise(rng, len(signal)) * loudness * 10 ** (-snr_db / 20)
     signal = signal * (rng.uniform(0.05, 1.0) / (np.abs(signal).max() + 1e-6))
+    if rng.random() < 0.08:
+        signal = np.clip(signal * rng.uniform(1.0, 6.0) / (np.abs(signal).max() + 1e-6), -1, 1)
     rounded: np.ndarray = (np.round(signal * 32767) / 32767).astype(np.float32)
     return rounded
 
@@ -152,10 +154,11 @@ def _change_speed(waveform: np.ndarray, speed: float) -> np.ndarray:
 
 def _noise(rng: np.random.Generator, samples: int) -> np.ndarray:
     """Noise of mean square 1 whose spectrum falls by 0 to 6 dB an octave."""
-    spectrum = np.fft.rfft(rng.standard_normal(samples))
+    length = 1 << int(samples - 1).bit_length()  # of any other length it would take far longer
+    spectrum = np.fft.rfft(rng.standard_normal(length))
     slope = rng.uniform(0.0, 1.0)
     spectrum *= (np.arange(len(spectrum)) + 5.0) ** -slope
-    noise = np.fft.irfft(spectrum, samples)
+    noise = np.fft.irfft(spectrum, length)[:samples]
     levelled: np.ndarray = (noise / (np.sqrt(np.mean(noise**2)) + 1e-9)).astype(np.float32)
     return levelled
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from apps.speech.config import SpeechConfig
+from tests.apps.speech.tiny_live import CONFIG as LIVE
 from tools.speech_augment import TrainingBatches
 from tools.speech_data import DIGIT_WORDS, Recording, Utterance, join, make_strings
 from tools.speech_network import TrainingNetwork
@@ -45,6 +46,20 @@ def test_folding_the_normalisations_changes_nothing() -> None:
         scores = network(features)
         torch.testing.assert_close(network.folded()(features), scores.relu(), atol=1e-4, rtol=1e-4)
     assert float(scores.amax(dim=1).min()) >= 8.0 - 1e-3
+
+
+@pytest.mark.parametrize("config", [CONFIG, LIVE], ids=["wav2letter", "prompt"])
+def test_training_goes_on_where_it_ended(config: SpeechConfig) -> None:
+    torch.manual_seed(0)
+    model = config.build().requires_grad_(False)
+    features = torch.rand(4, 6, 80)
+    network = TrainingNetwork(config.build(), 0.0)
+    network.adopt(model, [features[:2], features[2:]])
+    with torch.no_grad():
+        scores = network(features)  # in training: with the statistics of this very batch
+    plain = model(features)
+    scores = scores if config is LIVE else scores.relu()
+    torch.testing.assert_close(scores, plain, atol=1e-2, rtol=1e-2)
 
 
 def test_batches_are_the_same_whoever_asks(recordings: list[Recording]) -> None:
