@@ -27,15 +27,15 @@ from torch.utils.data import DataLoader
 from apps.speech.config import (
     DIGITS_WEIGHTS,
     LIVE_WEIGHTS,
-    Network,
     SpeechConfig,
     load_model,
     save_model,
 )
-from apps.speech.prompt_model import LADDER, shrinkage
+from apps.speech.prompt_model import LADDER, PromptNetwork, shrinkage
 from tools.espeak_voices import training_voices, voice_digits, voice_strings
 from tools.speech_augment import TrainingBatches
 from tools.speech_data import DIGIT_WORDS, FSDD_RATE, TRAINING_TAKES, read_fsdd
+from tools.speech_growth import grown
 from tools.speech_measure import report
 from tools.speech_network import TrainingNetwork
 
@@ -73,7 +73,7 @@ def _parse_arguments() -> argparse.Namespace:
         "--folder", type=Path, default=DIGITS_WEIGHTS.parent, help="of the safetensors files"
     )
     parser.add_argument(
-        "--from-folder", type=Path, metavar="FOLDER", help="go on from the weights that are there"
+        "--from-weights", type=Path, metavar="FILE", help="go on from these, made larger if need be"
     )
     parser.add_argument("--evaluate", action="store_true", help="measure, train nothing")
     parser.add_argument("--steps", type=int, default=12_000, help="batches of about 100 digits")
@@ -107,8 +107,11 @@ class _Learner:
             self.network.parameter_groups(_WEIGHT_DECAY), lr=args.learning_rate
         )
 
-    def go_on(self, model: Network, batches: list[Tensor]) -> None:
-        """Begins with these weights; see `TrainingNetwork.adopt`."""
+    def go_on(self, path: Path, batches: list[Tensor]) -> None:
+        """Begins with these weights; see `grown` and `TrainingNetwork.adopt`."""
+        config, model = load_model(path)
+        if isinstance(model, PromptNetwork):
+            model = grown(model, config, self.config)
         self.network.adopt(model, batches)
         self.average.load_state_dict(self.network.state_dict())
 
@@ -139,10 +142,9 @@ def _train(args: argparse.Namespace, console: Console) -> list[_Learner]:
     learners = [_Learner(args, rung) for rung in args.rungs or [_DIGITS]]
     batches = _training_batches(args, learners[0].config, console)
     loader = DataLoader(batches, batch_size=None, num_workers=args.loaders, shuffle=False)
-    if args.from_folder is not None:
-        for learner, name in zip(learners, _files(args), strict=True):
-            known = [batches[step][0] for step in range(_KNOWN_BATCHES)]
-            learner.go_on(load_model(args.from_folder / name)[1], known)
+    if args.from_weights is not None:
+        for learner in learners:
+            learner.go_on(args.from_weights, [batches[step][0] for step in range(_KNOWN_BATCHES)])
     means, started = [math.nan] * len(learners), time.monotonic()
     with _progress(console) as progress:
         task = progress.add_task("training", total=args.steps, loss=math.nan)

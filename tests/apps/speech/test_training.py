@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from apps.speech.config import SpeechConfig
+from apps.speech.prompt_model import LayerShape, PromptNetwork
 from tests.apps.speech.tiny_live import CONFIG as LIVE
 from tools.speech_augment import TrainingBatches
 from tools.speech_data import DIGIT_WORDS, Recording, Utterance, join, make_strings
+from tools.speech_growth import grown
 from tools.speech_network import TrainingNetwork
 
 CONFIG = SpeechConfig(
@@ -60,6 +63,23 @@ def test_training_goes_on_where_it_ended(config: SpeechConfig) -> None:
     plain = model(features)
     scores = scores if config is LIVE else scores.relu()
     torch.testing.assert_close(scores, plain, atol=1e-2, rtol=1e-2)
+
+
+def test_a_grown_network_says_the_same() -> None:
+    torch.manual_seed(0)
+    layers = (*LIVE.layers, LayerShape(1, widen=2))
+    small = msgspec.structs.replace(LIVE, layers=layers)
+    deeper = (*LIVE.layers, LayerShape(3), LayerShape(4, ahead=1), layers[-1])
+    large = msgspec.structs.replace(LIVE, width=7, layers=deeper)
+    model, features = small.build().requires_grad_(False), torch.rand(2, 6, 80)
+    assert isinstance(model, PromptNetwork)
+    same = grown(model, small, large, noise=0.0)
+    torch.testing.assert_close(same(features), model(features), atol=1e-5, rtol=1e-5)
+    about = grown(model, small, large)(features)
+    torch.testing.assert_close(about, model(features), atol=0.1, rtol=0.1)
+    for wanted in (msgspec.structs.replace(large, width=3), LIVE):
+        with pytest.raises(ValueError, match=r"become|layers wanted"):
+            grown(model, small, wanted)
 
 
 def test_batches_are_the_same_whoever_asks(recordings: list[Recording]) -> None:
