@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import soundfile
@@ -11,7 +13,15 @@ from torch import Tensor
 
 from mpcnet.errors import AppError
 
-__all__ = ["MAX_SECONDS", "AudioError", "OffsetFilter", "Resampler", "read_wav", "resample"]
+__all__ = [
+    "MAX_SECONDS",
+    "AudioError",
+    "OffsetFilter",
+    "Resampler",
+    "read_wav",
+    "resample",
+    "wav_blocks",
+]
 
 MAX_SECONDS = 60.0
 
@@ -50,6 +60,38 @@ def read_wav(path: Path, *, max_seconds: float = MAX_SECONDS) -> tuple[Tensor, i
             outside 1 to 384 kHz, or holds samples that are no numbers.
     """
     path = Path(path)
+    with _opened(path, max_seconds) as file:
+        waveform = _mixed(path, file, -1)
+        rate = int(file.samplerate)
+    if len(waveform) == 0:
+        raise AudioError(path, "it holds no samples")
+    return waveform, rate
+
+
+def wav_blocks(path: Path, block_s: float) -> Iterator[tuple[Tensor, int]]:
+    """The same piece by piece, so that a file may be as long as it likes.
+
+    Args:
+        block_s: seconds of a piece; the last one may be shorter.
+
+    Raises:
+        AudioError: as `read_wav`, but for the length; some of it when its place is reached.
+    """
+    path = Path(path)
+    with _opened(path, math.inf) as file:
+        rate = int(file.samplerate)
+        size = max(1, round(block_s * rate))
+        found = False
+        while len(waveform := _mixed(path, file, size)):
+            found = True
+            yield waveform, rate
+    if not found:
+        raise AudioError(path, "it holds no samples")
+
+
+@contextmanager
+def _opened(path: Path, max_seconds: float) -> Iterator[soundfile.SoundFile]:
+    """The file, once its header was looked at."""
     if not path.exists():
         raise AudioError(path, "there is no such file")
     if not path.is_file():
@@ -59,16 +101,18 @@ def read_wav(path: Path, *, max_seconds: float = MAX_SECONDS) -> tuple[Tensor, i
     try:
         with soundfile.SoundFile(path) as file:
             _check_header(path, file, max_seconds)
-            samples = file.read(dtype="float32", always_2d=True)  # (samples, channels)
-            sample_rate = int(file.samplerate)
+            yield file
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(path, "it is not a WAV file that can be read") from error
-    if samples.shape[0] == 0:
-        raise AudioError(path, "it holds no samples")
-    waveform = torch.from_numpy(samples).mean(dim=1)  # (samples,)
+
+
+def _mixed(path: Path, file: soundfile.SoundFile, frames: int) -> Tensor:
+    """The next frames, or all with -1, with the channels' mean: (samples,)"""
+    samples = file.read(frames, dtype="float32", always_2d=True)  # (samples, channels)
+    waveform = torch.from_numpy(samples).mean(dim=1)
     if not bool(waveform.isfinite().all()):
         raise AudioError(path, "it holds samples that are not finite numbers")
-    return waveform, sample_rate
+    return waveform
 
 
 def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:

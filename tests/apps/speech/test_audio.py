@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from apps.speech.audio import AudioError, read_wav, resample
+from apps.speech.audio import AudioError, read_wav, resample, wav_blocks
 
 
 def sine(frequency_hz: float, rate: int, seconds: float) -> torch.Tensor:
@@ -39,6 +39,16 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     waveform, rate = read_wav(path)
     assert rate == 16000
     torch.testing.assert_close(waveform, torch.full((100,), 0.125))
+
+
+def test_a_file_piece_by_piece_is_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "stereo.wav"
+    tone = sine(300.0, 44_100, 0.25).numpy()
+    soundfile.write(path, np.stack([tone, -0.5 * tone], axis=1), 44_100, subtype="PCM_24")
+    pieces = list(wav_blocks(path, 0.1))
+    assert [len(piece) for piece, _ in pieces] == [4410, 4410, 2205]
+    assert {rate for _, rate in pieces} == {44_100}
+    assert torch.equal(torch.cat([piece for piece, _ in pieces]), read_wav(path)[0])
 
 
 def bad_file(folder: Path, kind: str) -> Path:
@@ -94,6 +104,8 @@ def test_bad_files_are_named_with_the_reason(tmp_path: Path, kind: str, reason: 
     path = bad_file(tmp_path, kind)
     with pytest.raises(AudioError, match=reason) as caught:
         read_wav(path)
+    with pytest.raises(AudioError, match=reason):
+        list(wav_blocks(path, 0.1))
     assert caught.value.path == path
     assert str(caught.value).startswith(f"{path} cannot be used as a recording")
     assert "\n" not in str(caught.value)
