@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from apps.speech.audio import OffsetFilter
 from apps.speech.config import SpeechConfig
 from apps.speech.features import feature_frames, log_mel
 from tools.speech_data import FSDD_RATE, Recording, Utterance
@@ -70,13 +71,20 @@ class TrainingBatches(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         samples = max(len(example.waveform) for example in batch)
         waveforms = np.zeros((len(batch), samples), np.float32)
         for row, example in zip(waveforms, batch, strict=True):
-            row[: len(example.waveform)] = example.waveform
+            row[: len(example.waveform)] = self._heard(example.waveform)
         # Class 0 is the blank, so digit d is class d + 1.
         classes = [digit + 1 for example in batch for digit in example.digits]
         lengths = [len(example.digits) for example in batch]
         features = log_mel(torch.from_numpy(waveforms), self._config)
         frames = [feature_frames(len(example.waveform), self._config) for example in batch]
         return features, torch.tensor(classes), torch.tensor(lengths), torch.tensor(frames)
+
+    def _heard(self, waveform: np.ndarray) -> np.ndarray:
+        """What comes to the features: in a live run an offset is taken off."""
+        if self._config.level != "running":
+            return waveform
+        heard: np.ndarray = OffsetFilter(FSDD_RATE).push(torch.from_numpy(waveform)).numpy()
+        return heard
 
     def _example(self, rng: np.random.Generator, longest: int) -> Utterance:
         if rng.random() < 0.01:
