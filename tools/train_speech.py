@@ -47,6 +47,7 @@ _DROPOUT = 0.15
 _WEIGHT_DECAY = 0.01
 _SETTLING_BATCHES = 100
 _KNOWN_BATCHES = 5
+_IMPOSSIBLE = -1e4  # as the logarithm of a probability
 _SMALLEST_WINNER = 8.0  # the best logit of any frame, so that the last ReLU does no harm
 
 
@@ -119,19 +120,26 @@ class _Learner:
         self,
         rate: float,
         number: int,
-        batch: tuple[Tensor, Tensor, Tensor, Tensor],
+        batch: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
         *,
         bfloat16: bool,
     ) -> float:
         """One step of gradient descent; returns the CTC loss per digit."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        features, classes, lengths, frames = batch
+        features, classes, lengths, frames, allowed = batch
         # In the padding of its batch a network could name words as late as it likes. One for
         # streaming must be done by the end of the example's own tail.
         ends = frames // shrinkage(self.config.layers) if self.config.layers else None
         loss = _step(
-            self.network, self.optimiser, features, classes, lengths, ends, bfloat16=bfloat16
+            self.network,
+            self.optimiser,
+            features,
+            classes,
+            lengths,
+            ends,
+            allowed,
+            bfloat16=bfloat16,
         )
         self.average.follow(self.network, min(_AVERAGE_DECAY, (number + 1) / (number + 10)))
         return loss
@@ -148,9 +156,9 @@ def _train(args: argparse.Namespace, console: Console) -> list[_Learner]:
     means, started = [math.nan] * len(learners), time.monotonic()
     with _progress(console) as progress:
         task = progress.add_task("training", total=args.steps, loss=math.nan)
-        for step, (features, *labels) in enumerate(loader):
+        for step, (features, classes, lengths, frames, allowed) in enumerate(loader):
             rate = _learning_rate(args.learning_rate, step, args.steps)
-            batch = (_mask(features), *labels)
+            batch = (_mask(features), classes, lengths, frames, allowed)
             for index, learner in enumerate(learners):
                 loss = learner.step(rate, step, batch, bfloat16=not args.float32)
                 mean = means[index]
@@ -204,7 +212,8 @@ def _training_batches(
     rng = np.random.default_rng(args.seed)
     voices = training_voices(args.voices, rng)
     spoken = voice_digits(voices)
-    strings = voice_strings(voices, 5, rng)
+    # Nobody says where the words of these end, which a network for streaming has to be told.
+    strings = [] if config.layers else voice_strings(voices, 5, rng)
     return TrainingBatches(config, people, spoken, strings, args.steps, args.seed)
 
 
@@ -233,6 +242,7 @@ def _step(
     classes: Tensor,
     lengths: Tensor,
     ends: Tensor | None,
+    allowed: Tensor,
     *,
     bfloat16: bool,
 ) -> float:
@@ -240,10 +250,12 @@ def _step(
 
     Args:
         ends: output frames of each example that count; None for all.
+        allowed: which classes may be named when, (batch, frames or 1, classes).
     """
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         scores = network(features)
     log_probs = scores.float().log_softmax(dim=1).permute(2, 0, 1)  # (frames, batch, classes)
+    log_probs = log_probs.masked_fill(~allowed.transpose(0, 1), _IMPOSSIBLE)
     frames = torch.full_like(lengths, log_probs.shape[0]) if ends is None else ends
     total = nn.functional.ctc_loss(
         log_probs, classes, frames, lengths, reduction="sum", zero_infinity=True

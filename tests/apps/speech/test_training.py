@@ -89,10 +89,26 @@ def test_batches_are_the_same_whoever_asks(recordings: list[Recording]) -> None:
     )
     for one, other in zip(first[2], again[2], strict=True):
         assert torch.equal(one, other)
-    features, classes, lengths, frames = first[1]
+    features, classes, lengths, frames, allowed = first[1]
+    assert allowed.shape == (len(lengths), 1, 11)
     assert features.shape == (len(lengths), 6, int(frames.max()))
     assert int(lengths.sum()) == len(classes)
     assert int(classes.min()) >= 1
+
+
+def test_a_word_may_be_named_around_its_end_alone(recordings: list[Recording]) -> None:
+    config = msgspec.structs.replace(LIVE, alphabet=CONFIG.alphabet)
+    batches = TrainingBatches(config, recordings, recordings, [], 3, seed=4)
+    features, classes, lengths, _, allowed = batches[0]
+    assert allowed.shape == (len(lengths), features.shape[2] // 4, 11)
+    assert bool(allowed[:, :, 0].all())
+    for mask, words in zip(allowed, classes.split(lengths.tolist()), strict=True):
+        named = mask[:, 1:].any(dim=0).nonzero().flatten() + 1
+        assert set(named.tolist()) == set(words.tolist())
+        assert not bool(mask[:3, 1:].any())  # no word of these is over so soon
+        for word in words.unique():
+            count = int((words == word).sum())
+            assert 0 < int(mask[:, word].sum()) <= 11 * count  # 0.4 s
 
 
 def test_joined_strings_keep_every_sample(recordings: list[Recording]) -> None:
