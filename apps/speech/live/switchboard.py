@@ -375,6 +375,7 @@ async def _read(
             tell(Heard(utterance.number, text, final, said.frames, new), meter)
             if chunk is not None:
                 _measure(meter, chunk, said, revealed_at, used_s)
+        utterance.captured.forget(shrinkage(config.layers) * said.outputs)
         if chunk is None:
             said = _Said(GreedyDecoder(config))
 

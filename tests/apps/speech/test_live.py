@@ -273,3 +273,7 @@ def test_the_meter_counts_time_once_where_chunks_overlap() -> None:
     )
     assert (reading["behind"], reading["latency_max"]) == (0.5, pytest.approx(0.6))
     assert "behind 0.50 s" in meter.line()
+    assert reading["behind_slope"] == 0.0
+    for moment in (2.0, 3.0, 4.0):  # each time a quarter of a second more
+        meter.frames([moment - 0.25 * moment], moment)
+    assert meter.reading()["behind_slope"] == pytest.approx(0.25, abs=0.05)
