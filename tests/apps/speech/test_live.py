@@ -16,8 +16,8 @@ from apps.speech.decoding import greedy_decode
 from apps.speech.live.capture import Block, capture, paced
 from apps.speech.live.feed import Chunk, Feed
 from apps.speech.live.meter import Meter
-from apps.speech.live.steps import Step
-from apps.speech.live.switchboard import Heard, Pace, Switchboard, follow, listen
+from apps.speech.live.steps import Step, follow
+from apps.speech.live.switchboard import Heard, Pace, Switchboard, listen
 from apps.speech.live.voice import VoiceGate
 from mpcnet import Session
 from mpcnet.errors import AppError
