@@ -8,6 +8,7 @@ peer that is lost or one that was started again, is logged; then the next one is
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeAlias
@@ -44,8 +45,13 @@ _FATAL: Final = (AppError, ConfigError, AddressError, DeviceError)
 """What is wrong here, and stays so however often it is tried."""
 
 
-async def serve_as_party(config: Config, events: Events, stop: Stop) -> None:
+async def serve_as_party(
+    config: Config, events: Events, stop: Stop, *, traces: bool = False
+) -> None:
     """Serves as one of the computing parties, until it is asked to stop.
+
+    Args:
+        traces: tracebacks of what nobody expected go to standard error; they may show secrets.
 
     Raises:
         ConfigError, AppError, AddressError, IdentityError, DeviceError: it cannot serve.
@@ -61,11 +67,16 @@ async def serve_as_party(config: Config, events: Events, stop: Stop) -> None:
 
             await run_program(config, program_digest(app, settings), program, events)
 
-        await serve_sessions(one, stop, service.away)
+        await serve_sessions(one, stop, service.away, traces=traces)
 
 
-async def serve_as_dealer(config: Config, events: Events, stop: Stop) -> None:
+async def serve_as_dealer(
+    config: Config, events: Events, stop: Stop, *, traces: bool = False
+) -> None:
     """Serves as the dealer, until it is asked to stop.
+
+    Args:
+        traces: as for a party.
 
     Raises:
         AddressError, IdentityError, DeviceError: it cannot serve.
@@ -80,13 +91,15 @@ async def serve_as_dealer(config: Config, events: Events, stop: Stop) -> None:
 
         await run_dealer(config, events, beside)
 
-    await serve_sessions(one, stop)
+    await serve_sessions(one, stop, traces=traces)
 
 
 async def serve_sessions(
     one: Callable[[Meanwhile], Coroutine[Any, Any, object]],
     stop: Stop,
     away: Callable[[str], None] = lambda why: None,
+    *,
+    traces: bool = False,
 ) -> None:
     """One session after another, until `stop` is set and the one under way has ended.
 
@@ -114,6 +127,8 @@ async def serve_sessions(
             failures = 1 if loop.time() - begun > _LASTING_S else failures + 1
             why = describe(error)
             _say(error, why)
+            if traces:
+                traceback.print_exception(error)
         away(why)
         if failures:
             await _pause(failures, stop)
@@ -161,7 +176,7 @@ def _say(error: Exception, why: str) -> None:
     elif isinstance(error, HandshakeError) and error.field == "run":
         _log.info("a peer was in a session of before, which it ends now", why=why)
     else:
-        _log.error("the session failed, the next one is waited for", why=why, exc_info=error)
+        _log.error("the session failed, the next one is waited for", why=why)
 
 
 async def _pause(failures: int, stop: Stop) -> None:

@@ -50,7 +50,8 @@ class Review:
         guessed: lines where another party's announcement was taken to be what this one would say.
         online_bytes, offline_bytes: payload that this party would send to peers.
         dealt_bytes: what the dealer would send.
-        rounds: about how many messages stand one behind the other.
+        rounds: about how many messages stand one behind the other, as far as this party can see:
+            a chain that runs through a peer who owns one side of each product looks shorter.
     """
 
     facts: Program
