@@ -36,9 +36,11 @@ from mpcnet.options import (
     review_options,
     run_options,
     script_options,
+    serve_options,
     stock_options,
 )
 from mpcnet.policy_commands import approve_command, audit_command, review_command
+from mpcnet.serve_command import serve_command
 from mpcnet.store_commands import prepare_command, stock_command
 
 __all__ = ["main"]
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     arguments = _parse(sys.argv[1:] if argv is None else argv)
     debug = arguments.debug or os.environ.get("MPCNET_DEBUG") == "1"
-    configure_logging(verbose=arguments.verbose, as_json=arguments.log_json, debug=debug)
+    configure_logging(verbose=_verbosity(arguments), as_json=arguments.log_json, debug=debug)
     try:
         with interruptible():
             arguments.run(arguments)
@@ -70,6 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         return _fail(error, arguments, debug)
     return 0
+
+
+def _verbosity(arguments: argparse.Namespace) -> int:
+    """Who stays says what happens, unless that is not wanted."""
+    stays = arguments.run is serve_command and not arguments.quiet
+    return max(int(arguments.verbose), int(stays))
 
 
 def _fail(error: BaseException, arguments: argparse.Namespace, debug: bool) -> int:
@@ -109,15 +117,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     _add(commands, relay_command, "relay", "carry links of parties that only dial", relay_options())
     _add(commands, run_command, "run", "run a script at parties of this machine", script_options())
     _add(commands, debug_command, "debug", "a script beside its twin in the clear", debug_options())
-    demo = _add(
-        commands, demo_command, "demo", "all participants on this machine", demo_options(), False
-    )
+    summary = "serve an app's sessions, until a signal ends it"
+    serve = _add(commands, serve_command, "serve", summary, serve_options(), False)
+    summary = "all participants on this machine"
+    demo = _add(commands, demo_command, "demo", summary, demo_options(), False)
     arguments, rest = parser.parse_known_args(argv)
-    if arguments.run is not demo_command:
+    named = {demo_command: demo, serve_command: serve}.get(arguments.run)
+    if named is None:
         if rest:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
     elif not rest or rest[0].startswith("-"):
-        _list_apps(demo, rest)
+        _list_apps(named, rest)
     arguments.rest = rest
     return arguments
 
@@ -143,12 +153,12 @@ def _add(
     return parser
 
 
-def _list_apps(demo: argparse.ArgumentParser, rest: Sequence[str]) -> None:
+def _list_apps(command: argparse.ArgumentParser, rest: Sequence[str]) -> None:
     """Ends the command with the apps that there are."""
     names = ", ".join(sorted(entry.name for entry in entry_points(group="mpcnet.apps")))
-    demo.usage = "mpcnet demo APP [options]"
-    demo.epilog = f"APP is one of: {names}. See also mpcnet demo APP --help."
+    command.usage = f"{command.prog} APP [options]"
+    command.epilog = f"APP is one of: {names}. See also {command.prog} APP --help."
     if {"-h", "--help"} & set(rest):
-        demo.print_help()
+        command.print_help()
         raise SystemExit(0)
-    demo.error(f"name an app first; there are: {names}")
+    command.error(f"name an app first; there are: {names}")

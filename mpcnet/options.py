@@ -23,6 +23,7 @@ __all__ = [
     "review_options",
     "run_options",
     "script_options",
+    "serve_options",
     "stock_options",
 ]
 
@@ -191,6 +192,29 @@ def demo_options() -> argparse.ArgumentParser:
     )
     options.add_argument("--threads", type=_positive, default=1, help="of torch in each process")
     options.add_argument("--device", metavar="NAME", help="of all: cpu or cuda:0; default: cpu")
+    return options
+
+
+def serve_options() -> argparse.ArgumentParser:
+    """What `mpcnet serve` takes before an app adds its own."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="a TOML file; without it all participants on this machine, for trying out",
+    )
+    options.add_argument("--threads", type=_positive, default=1, help="of torch; default: 1")
+    options.add_argument("--device", metavar="NAME", help="cpu or cuda:0; default: as configured")
+    options.add_argument(
+        "--grace",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="seconds that a signal leaves for what is under way; default: 30",
+    )
+    options.add_argument("--quiet", action="store_true", help="log warnings only")
+    options.add_argument("--events", action="store_true", help=argparse.SUPPRESS)
     return options
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import (
+    AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
@@ -202,8 +203,16 @@ async def _prepared_slot(
     return await agree(exchange, config.size, store, terms)
 
 
-async def run_dealer(config: Config, events: Events) -> dict[str, Any]:
-    """Serves one session as its dealer."""
+async def run_dealer(
+    config: Config,
+    events: Events,
+    beside: Callable[[Exchange], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
+) -> dict[str, Any]:
+    """Serves one session as its dealer.
+
+    Args:
+        beside: is entered while it serves.
+    """
     check_device(config.computation)
     async with watched(config) as pages, connected(config, None, events, pages) as exchange:
         device = open_device(config.computation, exchange.holding, workers())
@@ -215,7 +224,8 @@ async def run_dealer(config: Config, events: Events) -> dict[str, Any]:
                 device,
                 lambda answers, size: events("answered", {"answers": answers, "bytes": size}),
             )
-            await dealer.serve()
+            async with beside(exchange):
+                await dealer.serve()
             await exchange.drained()
         finally:
             device.close()

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from mpcnet.chance import Chance
+from mpcnet.closing import Closing
 from mpcnet.current import CURRENT
 from mpcnet.dtypes import check_dtype, checked
 from mpcnet.errors import MpcnetError, SecretError, UnsupportedOperator
@@ -18,6 +19,7 @@ from mpcnet.lookout import PATIENCE_S, Lookout
 from mpcnet.meeting import Meetings
 from mpcnet.modes import in_own_modes
 from mpcnet.operators import dispatch
+from mpcnet.outside import Outside
 from mpcnet.policy.guard import Binding, Guard
 from mpcnet.tensor import SecretTensor
 from mpcnet.trail import Trail, place_of_error
@@ -42,7 +44,7 @@ T = TypeVar("T")
 Readers: TypeAlias = int | str | Sequence[int | str] | None
 
 
-class Session(Chance):
+class Session(Chance, Outside):
     """What a program sees: its place among the parties, and ways in and out for values.
 
     All parties run the same program and call the same methods in the same order.
@@ -53,6 +55,7 @@ class Session(Chance):
         name: this party's own.
         rounds: messages on the longest chain behind anything revealed to this party so far.
         policy: asked before anything of this party's own leaves it.
+        closing: who wishes that the session end, for programs that go on until somebody does.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Session(Chance):
         self.rank = suite.party.rank
         self.name = self.names[self.rank]
         self.rounds = 0
+        self.closing = Closing(suite.party.exchange)
         self._meetings = Meetings(suite.party)
         self._trail = Trail()
         self._lookout = Lookout(suite.party, self.names, self._trail, patience_s)

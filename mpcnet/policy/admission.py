@@ -83,6 +83,9 @@ class Admission(Guard):
     def reveals(self, shape: Sequence[int], dtype: torch.dtype, to: Sequence[int]) -> None:
         self._admitted().reveals(shape, dtype, to)
 
+    def hands_out(self, shape: Sequence[int], dtype: torch.dtype) -> None:
+        self._admitted().hands_out(shape, dtype)
+
     def announces(self, value: Any) -> None:
         self._admitted().announces(value)
 

@@ -16,7 +16,7 @@ import msgspec
 import torch
 
 from mpcnet.errors import PolicyError
-from mpcnet.policy.rules import ANY, InputRule, RevealRule, Rule, fits, shape_text
+from mpcnet.policy.rules import ANY, OUTSIDE, InputRule, RevealRule, Rule, fits, shape_text
 from mpcnet.trail import current_place
 
 __all__ = ["Binding", "Guard", "Notes", "RuleGuard", "Seen"]
@@ -38,6 +38,9 @@ class Guard:
 
     def reveals(self, shape: Sequence[int], dtype: torch.dtype, to: Sequence[int]) -> None:
         """A secret is about to be revealed to the parties of these ranks."""
+
+    def hands_out(self, shape: Sequence[int], dtype: torch.dtype) -> None:
+        """This party's share of a secret is about to be for somebody who is no party."""
 
     def announces(self, value: Any) -> None:
         """This party is about to tell all others something in the clear."""
@@ -61,6 +64,10 @@ class Binding(Guard):
     def reveals(self, shape: Sequence[int], dtype: torch.dtype, to: Sequence[int]) -> None:
         with self._ending():
             self._guard.reveals(shape, dtype, to)
+
+    def hands_out(self, shape: Sequence[int], dtype: torch.dtype) -> None:
+        with self._ending():
+            self._guard.hands_out(shape, dtype)
 
     def announces(self, value: Any) -> None:
         with self._ending():
@@ -108,18 +115,21 @@ class Notes(Guard):
     announced_bytes: int = 0
 
     def gives(self, owner: int, shape: Sequence[int], dtype: torch.dtype) -> None:
-        self._note(self.inputs, [owner], shape, dtype)
+        self._note(self.inputs, [self.names[owner]], shape, dtype)
 
     def reveals(self, shape: Sequence[int], dtype: torch.dtype, to: Sequence[int]) -> None:
-        self._note(self.revealed, to, shape, dtype)
+        self._note(self.revealed, [self.names[rank] for rank in to], shape, dtype)
+
+    def hands_out(self, shape: Sequence[int], dtype: torch.dtype) -> None:
+        self._note(self.revealed, [OUTSIDE], shape, dtype)
 
     def announces(self, value: Any) -> None:
         self.announced_bytes += len(msgspec.json.encode(value))
 
     def _note(
-        self, into: dict[Seen, int], who: Sequence[int], shape: Sequence[int], dtype: torch.dtype
+        self, into: dict[Seen, int], who: Sequence[str], shape: Sequence[int], dtype: torch.dtype
     ) -> None:
-        names = tuple(self.names[rank] for rank in who)
+        names = tuple(who)
         kind = str(dtype).removeprefix("torch.")
         seen = Seen(current_place(), names, shape_text(shape), kind)
         if seen not in into and len(into) >= _MOST_SEEN:  # of a service that runs for weeks
@@ -162,15 +172,12 @@ class RuleGuard(Notes):
     def reveals(self, shape: Sequence[int], dtype: torch.dtype, to: Sequence[int]) -> None:
         others = [self.names[rank] for rank in to if rank != self._rank]
         if others:  # what this party alone learns tells nobody anything
-            what = f"to reveal {shape_text(shape)} to {' and '.join(others)}{_at()}"
-            allowed = self._for(self._rule.reveals, others, what)
-            entry = self._chosen(allowed, shape, what)
-            self._within("reveals", self._shown.times + 1, what)
-            self._within("revealed_elements", self._shown.elements + prod(shape), what)
-            self._count(entry, shape)
-            self._shown.times += 1
-            self._shown.elements += prod(shape)
+            self._show(others, shape)
         super().reveals(shape, dtype, to)
+
+    def hands_out(self, shape: Sequence[int], dtype: torch.dtype) -> None:
+        self._show([OUTSIDE], shape)
+        super().hands_out(shape, dtype)
 
     def announces(self, value: Any) -> None:
         size = len(msgspec.json.encode(value))
@@ -178,11 +185,23 @@ class RuleGuard(Notes):
         self._within("announced_bytes", self.announced_bytes + size, what)
         super().announces(value)
 
-    def _for(
-        self, listed: Sequence[RevealRule], others: Sequence[str], what: str
-    ) -> list[RevealRule]:
+    def _show(self, others: Sequence[str], shape: Sequence[int]) -> None:
+        what = f"to reveal {shape_text(shape)} to {' and '.join(others)}{_at()}"
+        entry = self._chosen(self._for(others, what), shape, what)
+        self._within("reveals", self._shown.times + 1, what)
+        self._within("revealed_elements", self._shown.elements + prod(shape), what)
+        self._count(entry, shape)
+        self._shown.times += 1
+        self._shown.elements += prod(shape)
+
+    def _for(self, others: Sequence[str], what: str) -> list[RevealRule]:
         """The entries that let all of these learn something."""
-        found = [e for e in listed if ANY in e.to or set(others) <= set(e.to)]
+        parties = set(self.names)
+        found = [
+            entry
+            for entry in self._rule.reveals
+            if set(others) <= {*entry.to, *(parties if ANY in entry.to else ())}
+        ]
         if not found:
             self._refuse(what, f"rule {self._rule.name!r} lets nothing be revealed to them")
         return found

@@ -16,6 +16,7 @@ from mpcnet.tables import convert_table, read_toml, render_toml
 
 __all__ = [
     "ANY",
+    "OUTSIDE",
     "InputRule",
     "Limits",
     "Policy",
@@ -30,6 +31,10 @@ __all__ = [
 
 ANY: Final = "*"
 """In the place of a fact, of a party or of an extent: whatever it is."""
+
+OUTSIDE: Final = "(outside)"
+"""Among those who may learn something: whoever is given all shares of it and is no party. No party
+can be called so."""
 
 _SHAPE: Final = re.compile(r"single|(\*|\d+)(x(\*|\d+))*")
 _COMMENT: Final = "# Rules of this party: what they do not allow is refused. See docs/access.md.\n"
@@ -79,7 +84,7 @@ class RevealRule(InputRule, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Something that others may learn.
 
     Attributes:
-        to: names of those who may; "*" means every party.
+        to: names of those who may; "*" means every party, "(outside)" somebody who is none.
     """
 
     to: tuple[str, ...]
@@ -162,7 +167,7 @@ def _wrong_entry(entry: InputRule, parties: Sequence[str]) -> Iterator[tuple[str
     if entry.shape is not None and not _SHAPE.fullmatch(entry.shape):
         yield "shape", f"{entry.shape!r} is no shape; write it like 100x3, *x3 or single"
     for name in entry.to if isinstance(entry, RevealRule) else ():
-        if name not in (ANY, *parties) and ANY not in parties:
+        if name not in (ANY, OUTSIDE, *parties) and ANY not in parties:
             yield "to", f"{name!r} is none of the program's parties: {', '.join(parties)}"
 
 

@@ -110,6 +110,20 @@ async def test_all_who_learn_it_must_be_allowed_to() -> None:
     assert not any(ended.sent.values())
 
 
+async def test_shares_for_somebody_outside_are_a_reveal() -> None:
+    async def program(session: Session) -> Any:
+        x = share(torch.ones(2) if session.rank == 0 else None, owner=0, shape=(2,))
+        return await x.to_outside()
+
+    every_party = rule((InputRule(),), (RevealRule(to=("*",)),))
+    ended = await run(program, 2, {0: every_party})
+    assert "to reveal 2 to (outside)" in str(ended.ends[0])
+    assert isinstance(ended.ends[1], PeerAborted)
+    outside = rule((InputRule(),), (RevealRule(to=("(outside)",)),))
+    ended = await run(program, 2, {0: outside, 1: outside})
+    assert [len(share.data) for share in ended.ends] == [16, 16]
+
+
 async def test_an_input_that_is_not_allowed_does_not_go_in() -> None:
     async def program(session: Session) -> Any:
         mine = session.rank == 0
