@@ -78,9 +78,6 @@ def party_options() -> argparse.ArgumentParser:
 def review_options() -> argparse.ArgumentParser:
     """What `mpcnet review` takes."""
     options = argparse.ArgumentParser(add_help=False, parents=[_reviewed_options()])
-    options.add_argument(
-        "--no-run", action="store_true", help="do not run it dry: program and parties only"
-    )
     options.add_argument("--json", action="store_true", help="print one JSON object")
     return options
 
@@ -125,6 +122,9 @@ def _reviewed_options() -> argparse.ArgumentParser:
         default=[],
         metavar="PARTY=JSON",
         help="what another party would announce; once for each announcement, in their order",
+    )
+    options.add_argument(
+        "--no-run", action="store_true", help="do not run it dry: program and parties only"
     )
     return options
 

@@ -31,7 +31,6 @@ K = TypeVar("K")
 
 def rule_of(
     review: Review,
-    notes: Notes,
     me: str,
     *,
     name: str | None = None,
@@ -40,6 +39,8 @@ def rule_of(
     limits: Limits | None = None,
 ) -> Rule:
     """The rule that allows what a dry run saw, as often as it saw it, and nothing else.
+
+    Without a dry run it has no inputs and no reveals: whoever approves writes them.
 
     Inputs and reveals of one line that differ in shape become one entry, with the sum of their
     elements.
@@ -53,6 +54,7 @@ def rule_of(
     Raises:
         ConfigError: there is no such key.
     """
+    notes = review.notes or Notes(())
     settings = dict(review.facts.settings)
     for key in any_of:
         if key not in settings:

@@ -174,6 +174,9 @@ def test_approving_asks_and_writes_nothing_without_a_yes(
     assert not policy.exists()
     assert main(command) == 0
     (rule,) = load_policy(policy).rules
+    assert main([*command, "--yes", "--no-run", "--name", "by hand"]) == 0
+    by_hand = load_policy(policy).rules[1]
+    assert (by_hand.inputs, by_hand.reveals, by_hand.program) == ((), (), rule.program)
     assert [entry.shape for entry in rule.inputs] == ["1x2"]
     assert [(entry.to, entry.times) for entry in rule.reveals] == [(("weights",), 1)]
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
@@ -181,7 +184,7 @@ def test_approving_asks_and_writes_nothing_without_a_yes(
     assert main([*command, "--yes"]) == 2  # a rule of that name is there
     assert "'products' is a rule already" in capsys.readouterr().err
     assert main(["review", "--config", str(files["numbers"])]) == 0
-    assert "rule 'products' lets this program run" in capsys.readouterr().out
+    assert "rule 'by hand' lets this program run" in capsys.readouterr().out
 
 
 def test_certificates_are_part_of_a_rule(
