@@ -214,7 +214,7 @@ def _read(path: Path) -> Any:
     pd = pandas()
     if path.suffix.lower() in (".parquet", ".pq"):
         return pd.read_parquet(path)
-    return pd.read_csv(path, low_memory=False, float_precision="round_trip")
+    return pd.read_csv(path, engine="pyarrow")
 
 
 def _compared(

@@ -14,7 +14,7 @@ from apps.analytics.exact import Whole
 from apps.analytics.groups import Grouped
 from apps.analytics.joint import Joint
 from apps.analytics.least_squares import LeastSquares, fit_least_squares
-from apps.analytics.logistic import Logistic, fit_logistic
+from apps.analytics.logistic import STEPS, Logistic, fit_logistic
 from apps.analytics.pairs import correlations, covariances
 from apps.analytics.selection import Selection
 from apps.analytics.table import COMPARISONS, LocalTable, as_whole, pandas, read_table
@@ -254,7 +254,7 @@ class Frame(Selection):
         return await fit_least_squares(self.joint, self.local, target, on)
 
     async def logit(
-        self, target: str, on: Sequence[str], *, penalty: float = 1.0, steps: int = 10
+        self, target: str, on: Sequence[str], *, penalty: float = 1.0, steps: int = STEPS
     ) -> Logistic | None:
         """Logistic regression of a column of 0 and 1, over the rows that have all of these.
 

@@ -19,7 +19,10 @@ from apps.analytics.least_squares import complete_rows
 from apps.analytics.selection import Moments
 from apps.analytics.table import LocalTable, pandas
 
-__all__ = ["Logistic", "fit_logistic", "newton"]
+__all__ = ["STEPS", "Logistic", "fit_logistic", "newton"]
+
+STEPS: Final = 8
+"""Of Newton's method: enough where no weight is large; `Logistic.last_step` tells."""
 
 _LEAST_CURVATURE: Final = 1e-3
 """Of the Hessian that a step divides by: below it an inverse is not worth its digits."""

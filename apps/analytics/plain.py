@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from apps.analytics.logistic import newton
+from apps.analytics.logistic import STEPS, newton
 from apps.analytics.query import Query
 from apps.analytics.table import COMPARISONS, pandas
 
@@ -28,7 +28,7 @@ def plain_answer(table: Any, query: Query, categories: Mapping[str, Sequence[str
         return _logistic(table, columns[0], query.on)
     if query.statistic == "hist":
         edges = list(query.numbers)
-        return np.histogram(table[columns[0]].dropna(), edges)[0]
+        return pandas().Series(np.histogram(table[columns[0]].dropna(), edges)[0])
     if query.statistic == "value_counts":
         return table[columns[0]].value_counts().reindex(list(categories[columns[0]])).fillna(0)
     if query.by:
@@ -38,8 +38,8 @@ def plain_answer(table: Any, query: Query, categories: Mapping[str, Sequence[str
             return groups.size()
         chosen = groups[columns[0] if len(columns) == 1 else columns]
         if query.statistic == "quantile":
-            parts = [chosen.quantile(q) for q in query.numbers]
-            return parts[0] if len(parts) == 1 else pandas().concat(parts, axis=1)
+            parts = {q: chosen.quantile(q) for q in query.numbers}
+            return pandas().concat(parts, axis=1) if len(parts) > 1 else parts[query.numbers[0]]
         return getattr(chosen, query.statistic)()
     numeric = table.select_dtypes("number")
     chosen = numeric[columns] if columns else numeric
@@ -67,7 +67,7 @@ def _logistic(table: Any, target: str, on: Sequence[str]) -> Any:
     x, y = complete[:, :-1], torch.from_numpy(complete[:, -1])
     means, deviations = x.mean(0), x.std(0)
     z = torch.from_numpy(np.insert((x - means) / deviations, 0, 1.0, axis=1))
-    weights = newton(z, y, len(z), 1.0, 10)[0].numpy()
+    weights = newton(z, y, len(z), 1.0, STEPS)[0].numpy()
     slopes = weights[1:] / deviations
     coefficients = np.array([weights[0] - slopes @ means, *slopes])
     columns = {

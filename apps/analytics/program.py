@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,10 +110,13 @@ def as_cells(found: Any) -> dict[str, float | None] | None:
 def _named(found: Any) -> dict[str, float | None]:
     pd = pandas()
     if isinstance(found, pd.DataFrame):
-        found = found.stack(future_stack=True)
+        columns = {_text(name): column for name, column in found.items()}
+        return {
+            f"{_text(row)} {name}": _finite(column.iloc[place])
+            for place, row in enumerate(found.index)
+            for name, column in columns.items()
+        }
     if isinstance(found, pd.Series):
-        return {_text(key): _finite(value) for key, value in found.items()}
-    if isinstance(found, Mapping):
         return {_text(key): _finite(value) for key, value in found.items()}
     return {"": _finite(found)}
 
