@@ -20,9 +20,8 @@ VALUE_BITS: Final = 59
 """Numbers here are below 2^59 in magnitude."""
 
 _PIECE: Final = 20
-_PIECES: Final = 3
 _CHUNK: Final = 1 << 13
-"""Products of two pieces, below 2^40, of which so many stay below 2^53."""
+"""Products of two pieces, of 2^40 at most, of which so many come to 2^53 at most."""
 
 _KEPT: Final = 1 << 9
 """Chunks whose sums of 2^53 an int64 holds together."""
@@ -53,24 +52,31 @@ def cross(x: Whole, y: Whole) -> NDArray[np.object_]:
 
 
 def _cross_of_some(x: Whole, y: Whole) -> NDArray[np.object_]:
-    sums = np.zeros((_PIECES, _PIECES, x.shape[1], y.shape[1]), dtype=np.int64)
+    depths = _depth(x), _depth(y)
+    sums = np.zeros((*depths, x.shape[1], y.shape[1]), dtype=np.int64)
     for start in range(0, len(x), _CHUNK):
-        left = _pieces(x[start : start + _CHUNK])
-        right = left if x is y else _pieces(y[start : start + _CHUNK])
-        for i in range(_PIECES):
-            for j in range(_PIECES):
-                sums[i, j] += (left[i].T @ right[j]).astype(np.int64)
-    shifts = [[1 << (_PIECE * (i + j)) for j in range(_PIECES)] for i in range(_PIECES)]
+        left = _pieces(x[start : start + _CHUNK], depths[0])
+        right = left if x is y else _pieces(y[start : start + _CHUNK], depths[1])
+        for i, low in enumerate(left):
+            for j, high in enumerate(right):
+                sums[i, j] += (low.T @ high).astype(np.int64)
+    shifts = [[1 << (_PIECE * (i + j)) for j in range(depths[1])] for i in range(depths[0])]
     weighed = sums.astype(object) * np.array(shifts, dtype=object)[:, :, None, None]
     whole: NDArray[np.object_] = weighed.sum(axis=(0, 1))
     return whole
 
 
-def _pieces(x: Whole) -> list[NDArray[np.float64]]:
+def _depth(x: Whole) -> int:
+    """How many pieces hold these numbers."""
+    largest = max(int(x.max(initial=0)), -int(x.min(initial=0)))
+    return max(1, -(-largest.bit_length() // _PIECE))
+
+
+def _pieces(x: Whole, depth: int) -> list[NDArray[np.float64]]:
     """x = p0 + 2^20 p1 + 2^40 p2; the last has the sign."""
     mask = (1 << _PIECE) - 1
-    low, middle, high = x & mask, (x >> _PIECE) & mask, x >> (2 * _PIECE)
-    return [piece.astype(np.float64) for piece in (low, middle, high)]
+    low = [(x >> _PIECE * i) & mask for i in range(depth - 1)]
+    return [piece.astype(np.float64) for piece in (*low, x >> _PIECE * (depth - 1))]
 
 
 def residues(values: NDArray[np.object_], count: int, parties: int) -> Whole:

@@ -258,7 +258,8 @@ class Frame(Selection):
     ) -> Logistic | None:
         """Logistic regression of a column of 0 and 1, over the rows that have all of these.
 
-        Reveals: their number, mean and deviation of each column of `on`; at the end the weights.
+        Reveals: how many each party has, mean and deviation of each column of `on`; at the end the
+        weights, and how far the last step went.
         What is between, probabilities and gradients, stays hidden.
 
         Args:

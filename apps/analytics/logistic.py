@@ -130,7 +130,7 @@ def newton(x: Tensor, y: Tensor, rows: int, penalty: float, steps: int) -> tuple
     """Weights of a logistic regression, and the last step.
 
     Shapes:   x (rows, k), the first column ones, the others of mean 0 and deviation 1; y (rows)
-    Cost:     on secrets 13 rounds a step, and 2 for each turn of `_inverse`
+    Cost:     on secrets 18 rounds a step, and 2 for each turn of `_inverse`
     """
     size = x.shape[1]
     ridge = torch.full((size,), penalty / rows, dtype=x.dtype)

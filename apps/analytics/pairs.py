@@ -101,10 +101,19 @@ def _squares(x: Whole, there: Whole) -> NDArray[np.object_]:
 
     A square is too long for a word, so it is put together from products of pieces.
     """
+    if there.all():
+        squares = np.array([cross(column, column)[0, 0] for column in _single(x)], dtype=object)
+        return np.repeat(squares[:, None], x.shape[1], axis=1)
     mask = (1 << _PIECE_BITS) - 1
     pieces = [x & mask, (x >> _PIECE_BITS) & mask, x >> 2 * _PIECE_BITS]
     total: NDArray[np.object_] = np.zeros((x.shape[1], there.shape[1]), dtype=object)
     for a, left in enumerate(pieces):
-        for b, right in enumerate(pieces):
-            total = total + cross(left * right, there) * (1 << _PIECE_BITS * (a + b))
+        for b, right in enumerate(pieces[a:], a):
+            twice = 1 if a == b else 2
+            total = total + cross(left * right, there) * (twice << _PIECE_BITS * (a + b))
     return total
+
+
+def _single(x: Whole) -> list[Whole]:
+    """Each column by itself, (rows, 1)."""
+    return [x[:, i : i + 1] for i in range(x.shape[1])]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import mpcnet
 from mpcnet.app import Events
 from mpcnet.errors import AppError
 from mpcnet.session import Session
@@ -78,10 +79,9 @@ async def price_option(
     contract = _contract(settings, len(owners)) if session.rank == issuer else None
     terms = session.share(contract, owner=issuer, shape=(len(owners) + 1,))
     normals = public_normals(settings, len(owners))
-    paths, mine = [], None
+    paths = list[Tensor]()
     for i, owner in enumerate(owners):
         own = own_paths(settings, normals[i]) if session.rank == owner else None
-        mine = own if own is not None else mine
         paths.append(session.share(own, owner=owner, shape=(normals.shape[1],)))
     value, changes = value_of(torch.stack(paths), terms, settings)
     price = mpcnet.reveal(value, to=issuer)

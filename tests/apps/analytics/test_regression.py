@@ -52,7 +52,7 @@ def test_a_private_model_is_right_as_often_as_a_plain_one() -> None:
     """On 569 tumours, each judged by a model that was trained on the others' half."""
     x, y = load_breast_cancer(return_X_y=True)
     x = x[:, :10]
-    right = plainly_right = 0
+    right = alike = 0
     for half in (0, 1):
         known = np.arange(len(x)) % 2 == half
         table = pd.DataFrame(x[known], columns=COLUMNS).assign(y=y[known])
@@ -61,11 +61,11 @@ def test_a_private_model_is_right_as_often_as_a_plain_one() -> None:
         np.testing.assert_allclose(found.standardized, plain, atol=1e-3)
         model = LogisticRegression(tol=1e-8).fit((x[known] - mean) / deviation, y[known])
         assert abs(model.coef_[0] - found.standardized[1:]).max() < 0.02
-        right += int(((found.predict(x[~known]) > 0.5) == y[~known]).sum())
         others = (x[~known] - mean) / deviation
-        plainly_right += int(((others @ plain[1:] + plain[0] > 0) == y[~known]).sum())
-    assert abs(right - plainly_right) <= 1  # of 569: 0.2 points
-    assert right / len(x) > 0.93
+        alike += int(((found.predict(x[~known]) > 0.5) == (others @ plain[1:] > -plain[0])).sum())
+        right += int(((found.predict(x[~known]) > 0.5) == y[~known]).sum())
+    assert alike >= len(x) - 1  # 0.2 points
+    assert right / len(x) > 0.92
 
 
 def in_the_clear(x: Any, y: Any) -> tuple[Any, Any, Any]:
