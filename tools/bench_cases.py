@@ -17,7 +17,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from apps.images.resnet import ResNet
+from apps.images.vit import VisionTransformer
 from apps.speech.model import Wav2Letter
+from mpcnet import fold
 
 __all__ = ["CASES", "Case", "LeNet5", "Target", "layer_elements"]
 
@@ -176,6 +179,28 @@ def _second_of_sound(scale: int) -> list[Shape]:
     return [(1, 1, _part(16_000, scale, 1_600))]
 
 
+def _picture(scale: int) -> list[Shape]:
+    return [(1, 3, *[_part(224, scale, 32)] * 2)]
+
+
+def _resnet18(width: int) -> nn.Module:
+    """As both parties rewrite it before its weights are hidden."""
+    return fold(ResNet((2, 2, 2, 2), bottleneck=False, width=width).eval())
+
+
+def _resnet50(width: int) -> nn.Module:
+    return fold(ResNet((3, 4, 6, 3), bottleneck=True, width=width).eval())
+
+
+def _vision(scale: int) -> nn.Module:
+    """ViT-B/16, of fewer and narrower blocks at a scale."""
+    side = _part(224, scale, 32)
+    heads, depth = _part(12, scale, 2), _part(12, scale)
+    return VisionTransformer(
+        size=side, patch=16, depth=depth, heads=heads, width=64 * heads, hidden=256 * heads
+    )
+
+
 def _wav2letter(width: int) -> Wav2Letter:
     """Twelve convolutions and eleven ReLUs: the last is left to whoever reads the logits, as in the
     measurement of CrypTen that the target is taken from."""
@@ -220,6 +245,20 @@ _CASES: Final = (
     ),
     Case("exp_1e5", Target(0.1, 6), _vectors(10**5), torch.exp, draw=partial(_within, 8.0, 2.0)),
     Case("lenet5_maxpool_b32", Target(0.5, 30), _images, model=lambda scale: LeNet5()),
+    Case(
+        "resnet18_224",
+        Target(5.0),
+        _picture,
+        model=lambda scale: _resnet18(_part(64, scale, 4)),
+        rings=(64, 48),
+    ),
+    Case(
+        "resnet50_224",
+        Target(15.0),
+        _picture,
+        model=lambda scale: _resnet50(_part(64, scale, 4)),
+    ),
+    Case("vit_b_16_224", Target(60.0), _picture, model=_vision),
     Case(
         "wav2letter_1s",
         Target(0.4, 46, both_seconds=0.9, both_megabytes=6.0),
