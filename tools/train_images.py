@@ -162,7 +162,7 @@ class _Run:
                 old[key].lerp_(value, 1 - _KEEP)
 
     def _save(self) -> None:
-        tensors = self._tensors()
+        tensors = {name: tensor.contiguous() for name, tensor in self._tensors().items()}
         spent = time.monotonic() - self._started
         self._file.parent.mkdir(parents=True, exist_ok=True)
         new = self._file.with_suffix(".new")

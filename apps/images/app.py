@@ -208,7 +208,13 @@ def _network(arguments: argparse.Namespace, folder: Path) -> tuple[ImageConfig, 
             "lenet5": (DIGITS, DIGITS_WEIGHTS),
             "resnet20": (CIFAR10, CIFAR10_WEIGHTS),
         }[arguments.model]
-        return small, (arguments.weights or weights).resolve()
+        weights = (arguments.weights or weights).resolve()
+        if not weights.is_file():
+            raise AppError(
+                f"{weights}: there is no such file; make weights of {arguments.model} with "
+                "python -m tools.train_images, or name a file with --weights"
+            )
+        return small, weights
     config = imagenet(arguments.model)
     if arguments.weights is not None:
         return config, arguments.weights.resolve()

@@ -35,6 +35,7 @@ __all__ = [
 Reveals = Literal["classes", "logits"]
 
 _MOST = 1_000_000  # pictures of a run
+_MOST_SORTED = 2048  # classes: sorting compares every pair
 
 
 class ImageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -71,6 +72,10 @@ class ImageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     def __post_init__(self) -> None:
         if self.top > self.model.classes:
             raise ValueError(f"top is {self.top}, and there are {self.model.classes} classes")
+        if self.top > 1 and self.reveals == "classes" and self.model.classes > _MOST_SORTED:
+            raise ValueError(
+                f"top is 1 for more than {_MOST_SORTED} classes, unless logits are revealed"
+            )
 
 
 class Reading(msgspec.Struct, frozen=True):
