@@ -183,22 +183,35 @@ def _picture(scale: int) -> list[Shape]:
     return [(1, 3, *[_part(224, scale, 32)] * 2)]
 
 
-def _resnet18(width: int) -> nn.Module:
+def _resnet18(scale: int) -> nn.Module:
+    return _residual((2, 2, 2, 2), scale, bottleneck=False)
+
+
+def _resnet50(scale: int) -> nn.Module:
+    return _residual((3, 4, 6, 3), scale, bottleneck=True)
+
+
+def _residual(depths: tuple[int, int, int, int], scale: int, *, bottleneck: bool) -> nn.Module:
     """As both parties rewrite it before its weights are hidden."""
-    return fold(ResNet((2, 2, 2, 2), bottleneck=False, width=width).eval())
-
-
-def _resnet50(width: int) -> nn.Module:
-    return fold(ResNet((3, 4, 6, 3), bottleneck=True, width=width).eval())
+    first, second, third, fourth = (_part(depth, scale) for depth in depths)
+    blocks = first, second, third, fourth
+    return fold(ResNet(blocks, bottleneck=bottleneck, width=_part(64, scale, 4)).eval())
 
 
 def _vision(scale: int) -> nn.Module:
     """ViT-B/16, of fewer and narrower blocks at a scale."""
-    side = _part(224, scale, 32)
-    heads, depth = _part(12, scale, 2), _part(12, scale)
-    return VisionTransformer(
-        size=side, patch=16, depth=depth, heads=heads, width=64 * heads, hidden=256 * heads
+    heads = _part(12, scale, 2)
+    network = VisionTransformer(
+        size=_part(224, scale, 32),
+        patch=16,
+        depth=_part(12, scale),
+        heads=heads,
+        width=64 * heads,
+        hidden=256 * heads,
     )
+    # A trained one is not zero; a norm would raise the rounding of a word that nearly is.
+    nn.init.normal_(network.class_token)
+    return network
 
 
 def _wav2letter(width: int) -> Wav2Letter:
@@ -249,14 +262,14 @@ _CASES: Final = (
         "resnet18_224",
         Target(5.0),
         _picture,
-        model=lambda scale: _resnet18(_part(64, scale, 4)),
+        model=_resnet18,
         rings=(64, 48),
     ),
     Case(
         "resnet50_224",
         Target(15.0),
         _picture,
-        model=lambda scale: _resnet50(_part(64, scale, 4)),
+        model=_resnet50,
     ),
     Case("vit_b_16_224", Target(60.0), _picture, model=_vision),
     Case(
