@@ -28,7 +28,7 @@ from apps.images.pictures import network_input
 from apps.images.small import ResNet20
 from tools.cifar_data import Pictures, read_cifar
 
-__all__ = ["accuracy", "main"]
+__all__ = ["TrainingRun", "accuracy", "main"]
 
 _BATCH = 128
 _SMALL = 24  # the side of what is cut out in the first part of a run, which saves time
@@ -48,7 +48,7 @@ def main() -> None:
     console = Console(width=120)
     training, held_out = read_cifar(args.data)
     if not args.evaluate:
-        run = _Run(args, training)
+        run = TrainingRun(args, training)
         while not run.over:
             loss = run.epoch()
             found = accuracy(run.average, held_out)
@@ -84,7 +84,7 @@ def accuracy(model: nn.Module, items: Pictures) -> float:
     return right / len(items.labels)
 
 
-class _Run:
+class TrainingRun:
     """A training that can be interrupted between two epochs."""
 
     def __init__(self, args: argparse.Namespace, training: Pictures) -> None:
@@ -127,12 +127,10 @@ class _Run:
         self._model.train()
         total, count = 0.0, 0
         steps = len(self._training.labels) // _BATCH
-        small = self._epoch / self._args.epochs < _SMALL_UNTIL
+        small = self._place(0.0) < _SMALL_UNTIL
         mirrored = (self._mirrored + self._epoch) % 2 == 1
         for x, y in _batches(self._training, mirrored, small):
-            minutes = (time.monotonic() - self._started) / 60
-            share = (self._epoch + count / steps) / self._args.epochs
-            self._progress = min(1.0, max(share, minutes / self._args.minutes))
+            self._progress = self._place(count / steps)
             total += self._step(x, y, _RATE * _one_cycle(self._progress))
             if count % _FOLLOW_EACH == 0:
                 self._follow()
@@ -142,6 +140,12 @@ class _Run:
         self._epoch += 1
         self._save()
         return total / count
+
+    def _place(self, epoch: float) -> float:
+        """How much of the run is over, by epochs or by the clock, after a part of this epoch."""
+        minutes = (time.monotonic() - self._started) / 60
+        share = (self._epoch + epoch) / self._args.epochs
+        return min(1.0, max(share, minutes / self._args.minutes))
 
     def _step(self, x: Tensor, y: Tensor, rate: float) -> float:
         for group in self._optimizer.param_groups:
