@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -136,6 +138,17 @@ def test_what_is_wrong_with_a_file_is_named(
         load_model(tmp_path / "m.safetensors", DIGITS)
     with pytest.raises(ModelFileError, match="no such file"):
         load_model(tmp_path / "absent.safetensors", DIGITS)
+
+
+def test_the_tables_in_the_documents_are_those_of_the_files() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "images.md").read_text()
+    tables = [tomllib.loads(text) for text in re.findall(r"```toml\n(.*?)```", page, re.DOTALL)]
+    models = [each["app"]["model"] for each in tables if "model" in each["app"]]
+    assert [msgspec.convert(each, ImageConfig) for each in models] == [
+        imagenet("resnet18"),
+        DIGITS,
+        CIFAR10,
+    ]
 
 
 @pytest.mark.parametrize(
