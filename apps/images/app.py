@@ -25,7 +25,7 @@ from apps.images.config import (
     load_model,
     save_model,
 )
-from apps.images.digits import drawn, split
+from apps.images.digits import HELD_OUT, drawn, split
 from apps.images.drawings import drawings
 from apps.images.pictures import network_input, read_picture
 from apps.images.program import ImageSettings, Reading, labels_of, own_pictures, run
@@ -170,7 +170,7 @@ class Images(App[ImageSettings]):
 
     def table(self, outcome: Mapping[str, Any]) -> RenderableType:
         pictures = outcome["pictures"]
-        drawing = pictures[0]["drawing"] is not None
+        drawing = pictures[0]["drawing"] is not None and len(pictures[0]["classes"]) == 1
         parts = [_digits(pictures)] if drawing else [_pictures_table(pictures)]
         sent = Table(title="Bytes sent, counted on the wire", title_justify="left")
         sent.add_column("party")
@@ -234,6 +234,8 @@ def _pictures(
         names = [path.name for path in arguments.pictures]
         return torch.stack(read), names, [None] * len(read)
     if config == DIGITS:
+        if not 1 <= arguments.count <= HELD_OUT:
+            raise AppError(f"--count is from 1 to {HELD_OUT}, the digits that no training saw")
         pictures, truth = (part[: arguments.count].clone() for part in split()[1])
         names = [f"digit {i}" for i in range(len(truth))]
         return pictures, names, [str(int(y)) for y in truth]
