@@ -65,7 +65,7 @@ class EncoderClassifier(nn.Module):
         present = (places[:, :, 0] != 0).to(torch.float32)  # (N, L)
         share = present / present.sum(1, keepdim=True).clamp(min=1.0)
         words = self.table(places.flatten(0, 1)).view(count, length, -1)  # (N, L, d)
-        x = words + self.positions
+        x = words + self.positions[:length]
         barred = ((present - 1.0) * _FAR).view(count, 1, 1, length)
         for layer in self.layers:
             x = layer(x, barred)
