@@ -261,9 +261,8 @@ class Session(Chance, Outside):
             _log.warning("a model without a calibration: nobody sees it if values pass the ring")
 
     def _hide(self, weight: Tensor, owner: int, *, table: bool = False) -> SecretTensor:
-        value = weight.detach().clone() if owner == self.rank else None
-        dtype = hidden_dtype(weight.dtype)
-        secret = self.share(value, owner=owner, shape=weight.shape, dtype=dtype)
+        own = weight.detach().clone() if owner == self.rank else None
+        secret = self.share(own, owner=owner, shape=weight.shape, dtype=hidden_dtype(weight.dtype))
         if table and len(weight) > self.suite.coordinates:  # read at places, not multiplied with
             self.suite.prepare_table(secret.sharing)
         elif weight.dim() > 1:  # biases are added, never multiplied with
