@@ -97,7 +97,7 @@ class Caller:
         """The next event of one of these kinds."""
         async with asyncio.timeout(15):
             while (event := await self.socket.receive_json())["type"] not in kinds:
-                assert event["type"] not in ("error", f"{EVENT}.failed"), event
+                assert event["type"] not in ("error", f"{EVENT}.failed"), str(event)
         heard: dict[str, Any] = event
         return heard
 
