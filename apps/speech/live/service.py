@@ -13,7 +13,9 @@ from apps.speech.live.desk import Desk, Door
 from apps.speech.live.gateway import Gateway
 from apps.speech.live.run import check_model, pace_of
 from apps.speech.live.site import Login, TLSFiles
-from apps.speech.live.switchboard import Switchboard, follow
+from apps.speech.live.steps import follow
+from apps.speech.live.switchboard import Switchboard
+from apps.speech.page.server import Page, open_page
 from apps.speech.program import LiveSettings, SpeechSettings, own_model, owned_model
 from mpcnet.app import Events, Service
 from mpcnet.errors import AppError
@@ -31,9 +33,12 @@ class LiveService(Service):
         live: LiveSettings,
         events: Events,
         doors: Sequence[Door],
+        page: Page | None = None,
     ) -> None:
         self._settings, self._live = settings, live
-        self._events, self._doors = events, doors
+        self._events = events
+        self._doors = [*doors, *([page] if page is not None else [])]
+        self._page = page
 
     async def run(self, session: Session) -> dict[str, Any]:
         """Until somebody wishes the session to end; what is said then is heard out."""
@@ -51,7 +56,8 @@ class LiveService(Service):
             if board is not None:
                 await board.run(ready)
             else:
-                await follow(session, model, settings.model, owner=owner, ready=ready)
+                config, guests = settings.model, self._page
+                await follow(session, model, config, owner=owner, guests=guests, ready=ready)
         except BaseException:
             if board is not None:
                 board.lose()
@@ -97,12 +103,17 @@ async def live_service(
         doors: list[Door] = []
         if name == settings.recording_owner and live.listen is not None:
             doors.append(await stack.enter_async_context(_gateway(live, live.listen, events)))
-        if name == settings.recording_owner and not doors:
+        page: Page | None = None
+        if live.page is not None:
+            opening = open_page(live.page, settings.model, name, events, pace=pace_of(live))
+            page = await stack.enter_async_context(opening)
+        if name == settings.recording_owner and not doors and page is None:
             raise AppError(
                 "there is nobody to serve: name an address for speech clients, "
-                '[app.live] listen = "127.0.0.1:8765"; for recordings run `mpcnet party`'
+                '[app.live] listen = "127.0.0.1:8765", or an [app.live.page]; for recordings run '
+                "`mpcnet party`"
             )
-        yield LiveService(settings, live, events, doors)
+        yield LiveService(settings, live, events, doors, page)
 
 
 @asynccontextmanager

@@ -18,13 +18,13 @@ from apps.speech.decoding import GreedyDecoder
 from apps.speech.live.capture import Block, Turn, capture
 from apps.speech.live.feed import Chunk, Feed, Utterance
 from apps.speech.live.meter import Meter
-from apps.speech.live.steps import MAX_STREAMS, Step, take_steps, warm_up
+from apps.speech.live.steps import MAX_STREAMS, Guests, Step, take_steps, warm_up
 from apps.speech.live.voice import VoiceGate
 from apps.speech.prompt_model import shrinkage
 from mpcnet.errors import AppError
 from mpcnet.session import Session
 
-__all__ = ["Heard", "Pace", "Refusal", "Switchboard", "follow", "listen"]
+__all__ = ["Heard", "Pace", "Refusal", "Switchboard", "listen"]
 
 _BROKE = (
     "the link to the other organizations broke; what is said from now on is transcribed once it is "
@@ -121,6 +121,7 @@ class Switchboard:
         self._changed = asyncio.Event()
         self._warm = asyncio.Event()
         self._closed = False
+        self._guests: Guests | None = None
         self._draining = asyncio.Event()
         self._cut_at = 0.0  # what still goes on then is cut, if this drains
         self._lost = asyncio.Event()
@@ -135,7 +136,17 @@ class Switchboard:
         await warm_up(self._session, self._model, self._config, frames, owner=self._owner)
         self._warm.set()
         ready()
-        await take_steps(self._session, self._model, self._config, self, owner=self._owner)
+        all_ = self._session, self._model, self._config, self
+        await take_steps(*all_, owner=self._owner, guests=self._guests)
+
+    def host(self, guests: Guests) -> Callable[[], None]:
+        """People who are no party are served as well, from before `run` on.
+
+        Returns:
+            What is to be called when there may be a step to take for them.
+        """
+        self._guests = guests
+        return self._changed.set
 
     async def transcribe(
         self,
@@ -186,6 +197,8 @@ class Switchboard:
     def close(self) -> None:
         """The program ends when all who speak have ended."""
         self._closed = True
+        if self._guests is not None:
+            self._guests.stop()
         self._changed.set()
 
     def drain(self, within_s: float = _DRAIN_S) -> None:
@@ -247,7 +260,10 @@ class Switchboard:
                     else:
                         line.flights.put_nowait(None)
                     return step
-            if self._closed and not self._lines:
+            if self._guests is not None and (step := self._guests.next_step()) is not None:
+                return step
+            busy = self._guests is not None and self._guests.busy
+            if self._closed and not self._lines and not busy:
                 return Step("close")
             self._changed.clear()
             await self._changed.wait()
@@ -310,20 +326,6 @@ async def listen(
         await asyncio.gather(program, speaker, return_exceptions=True)
 
 
-async def follow(
-    session: Session,
-    model: nn.Module,
-    config: SpeechConfig,
-    *,
-    owner: str | int,
-    ready: Callable[[], None] = lambda: None,
-) -> None:
-    """The part of everybody else; `ready` is told when all parties are warm."""
-    await warm_up(session, model, config, None, owner=owner)
-    ready()
-    await take_steps(session, model, config, None, owner=owner)
-
-
 def _depart(flight: _Flight, _: object) -> None:
     flight.begun_s = time.process_time()
 
@@ -358,6 +360,7 @@ async def _read(
             tell(Heard(utterance.number, text, final, said.frames, new), meter)
             if chunk is not None:
                 _measure(meter, chunk, said, revealed_at, used_s)
+        utterance.captured.forget(shrinkage(config.layers) * said.outputs)
         if chunk is None:
             said = _Said(GreedyDecoder(config))
 

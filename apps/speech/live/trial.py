@@ -12,6 +12,7 @@ from apps.speech.config import load_model
 from apps.speech.live.demo import live_weights
 from apps.speech.prompt_model import LADDER
 from mpcnet.app import DemoPlan
+from mpcnet.demo import free_ports
 
 __all__ = ["add_trial_arguments", "plan_trial"]
 
@@ -26,6 +27,9 @@ def add_trial_arguments(parser: argparse.ArgumentParser) -> None:
         default="127.0.0.1:8765",
         metavar="HOST:PORT",
         help="for speech clients; default: 127.0.0.1:8765",
+    )
+    trial.add_argument(
+        "--page", action="store_true", help="a page for the browser as well, and its doors"
     )
     trial.add_argument("--weights", type=Path, metavar="FILE", help="of a model for streaming")
     trial.add_argument("--rung", choices=LADDER, help="no weights but random ones")
@@ -47,10 +51,17 @@ def plan_trial(arguments: argparse.Namespace, folder: Path) -> DemoPlan:
         "model": msgspec.to_builtins(config),
     }
     live: dict[str, Any] = {"chunk_seconds": arguments.chunk}
+    speaker, model = {**live, "listen": arguments.listen}, live
+    if arguments.page:
+        with free_ports(2) as (one, other):
+            places = {_SPEAKER: f"127.0.0.1:{one}", _MODEL: f"127.0.0.1:{other}"}
+        doors = {name: f"http://{place}" for name, place in places.items()}
+        speaker = {**speaker, "page": {"listen": places[_SPEAKER], "parties": doors}}
+        model = {**model, "page": {"listen": places[_MODEL], "parties": doors}}
     return DemoPlan(
         parties=[_SPEAKER, _MODEL],
         settings={
-            _SPEAKER: {**public, "live": {**live, "listen": arguments.listen}},
-            _MODEL: {**public, "live": live, "weights": str(weights)},
+            _SPEAKER: {**public, "live": speaker},
+            _MODEL: {**public, "live": model, "weights": str(weights)},
         },
     )
