@@ -20,7 +20,7 @@ from mpcnet.app import Events
 from mpcnet.closing import Closing
 from mpcnet.config import Config
 from mpcnet.errors import AppError, ConfigError, consequence, describe, exit_code
-from mpcnet.runtime import load_settings, program_digest, run_dealer, run_program
+from mpcnet.runtime import from_store, load_settings, program_digest, run_dealer, run_program
 from mpcnet.session import Session
 from protocols.errors import DeviceError
 from transports import Exchange
@@ -41,7 +41,7 @@ _PATIENCE_S: Final = 24 * 3600.0  # then it says once more that it waits
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 10.0
 _LASTING_S: Final = 30.0  # a session that held for so long: pauses begin anew
-_FATAL: Final = (AppError, ConfigError, AddressError, DeviceError)
+_FATAL: Final = (AppError, ConfigError, DeviceError)
 """What is wrong here, and stays so however often it is tried."""
 
 
@@ -65,7 +65,8 @@ async def serve_as_party(
                 async with _beside(meanwhile(session.closing)):
                     return await service.run(session)
 
-            await run_program(config, program_digest(app, settings), program, events)
+            digest, store = program_digest(app, settings), from_store(config, app, settings)
+            await run_program(config, digest, program, events, store)
 
         await serve_sessions(one, stop, service.away, traces=traces)
 
@@ -112,7 +113,7 @@ async def serve_sessions(
         Whatever cannot become better by trying again.
     """
     loop = asyncio.get_running_loop()
-    failures = 0
+    attempts = failures = 0
     while not stop.is_set():
         _log.info("waiting for the other participants")
         begun = loop.time()
@@ -121,14 +122,15 @@ async def serve_sessions(
             why, failures = "the session ended in order", 0
             if not stop.is_set():
                 _log.info(why)
-        except _FATAL:
-            raise
         except Exception as error:
+            if isinstance(error, _FATAL) or (isinstance(error, AddressError) and not attempts):
+                raise  # an address that was good before may be so again
             failures = 1 if loop.time() - begun > _LASTING_S else failures + 1
             why = describe(error)
             _say(error, why)
             if traces:
                 traceback.print_exception(error)
+        attempts += 1
         away(why)
         if failures:
             await _pause(failures, stop)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -183,6 +186,51 @@ async def test_what_trying_again_cannot_mend_ends_it_and_nothing_else_does(
     assert "123456789" not in "".join([*why, *capsys.readouterr()])
     with pytest.raises(AppError, match="no weights"):
         await serve_sessions(ended_by(AppError("no weights")), Stop())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_process_that_is_killed_and_one_that_is_asked_to_stop(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """With real signals: the others stay, and are there for the next one."""
+    tables: dict[str, dict[str, object]] = {
+        "numbers": {"size": 1, "values": [2.0], "fault": "hang"},
+        "weights": {"size": 1, "values": [3.0], "fault": "hang"},
+    }
+    files = lay_out(DemoPlan(list(tables), tables), "tiny", tmp_path, "tcp")
+    for file in files.values():  # who is back is noticed at once, whatever this says
+        text = file.read_text()
+        file.write_text(text.replace("plaintext =", "resume_timeout_s = 900.0, plaintext ="))
+
+    def serve(name: str) -> subprocess.Popen[str]:
+        return start("serve", "tiny", "--config", str(files[name]), "--grace", "0.5")
+
+    def until(process: subprocess.Popen[str], words: str) -> list[str]:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if words in line:
+                return lines
+        raise AssertionError("".join(lines))
+
+    numbers, weights, dealer = (serve(name) for name in ("numbers", "weights", "dealer"))
+    until(numbers, "the session has begun")
+    until(weights, "online")
+    weights.kill()
+    again = serve("weights")
+    heard = "".join(until(numbers, "the session has begun"))
+    assert "the session is over, the next one is waited for" in heard
+    assert re.search("was started again|refused to resume", heard)
+    until(dealer, "the session is over, the next one is waited for")
+    until(again, "online")
+    again.send_signal(signal.SIGTERM)  # the program cannot end, so the grace is used up
+    assert again.wait(20) == 128 + signal.SIGTERM
+    until(numbers, "party weights stopped: it was stopped")
+    for process in (numbers, dealer):  # nothing is under way at these
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
 
 
 async def test_who_is_asked_to_stop_while_it_waits_for_others_just_ends(tmp_path: Path) -> None:
