@@ -32,7 +32,8 @@ from apps.speech.config import LIVE_WEIGHTS, Network, SpeechConfig, load_model
 from apps.speech.decoding import error_rate, greedy_decode
 from apps.speech.features import log_mel
 from apps.speech.live.capture import Block
-from apps.speech.live.switchboard import Heard, Pace, Switchboard, follow
+from apps.speech.live.steps import follow
+from apps.speech.live.switchboard import Heard, Pace, Switchboard
 from apps.speech.prompt_model import DEFAULT_RUNG
 from apps.speech.streaming import NetworkStream
 from mpcnet import Session

@@ -24,7 +24,7 @@ from apps.speech.prompt_model import LADDER
 from mpcnet.app import DemoPlan
 from mpcnet.errors import AppError
 
-__all__ = ["add_live_arguments", "conclude_live", "live_table", "plan_live"]
+__all__ = ["add_live_arguments", "conclude_live", "live_table", "live_weights", "plan_live"]
 
 _SPEAKER, _MODEL = "speaker", "model"
 
@@ -51,7 +51,7 @@ def plan_live(arguments: argparse.Namespace, recordings: Sequence[Path], folder:
     Raises:
         AppError: the arguments do not say where weights come from.
     """
-    weights = _weights(arguments, folder)
+    weights = live_weights(arguments, folder)
     config, _ = load_model(weights)
     public: dict[str, Any] = {
         "model_owner": _MODEL,
@@ -75,10 +75,15 @@ def plan_live(arguments: argparse.Namespace, recordings: Sequence[Path], folder:
     )
 
 
-def _weights(arguments: argparse.Namespace, folder: Path) -> Path:
+def live_weights(arguments: argparse.Namespace, folder: Path) -> Path:
+    """The file that `--weights` names, or one with the random weights of `--rung`.
+
+    Raises:
+        AppError: neither of them was given, or both.
+    """
     if (arguments.weights is None) == (arguments.rung is None):
         raise AppError(
-            "--live needs either --weights FILE, of a model trained with `python -m "
+            "live speech needs either --weights FILE, of a model trained with `python -m "
             "tools.train_speech --rung medium`, or --rung medium: random weights, whose text means "
             "nothing, and whose meter tells as much"
         )

@@ -16,8 +16,8 @@ from apps.speech.decoding import greedy_decode
 from apps.speech.live.capture import Block, capture, paced
 from apps.speech.live.feed import Chunk, Feed
 from apps.speech.live.meter import Meter
-from apps.speech.live.steps import Step
-from apps.speech.live.switchboard import Heard, Pace, Switchboard, follow, listen
+from apps.speech.live.steps import Step, follow
+from apps.speech.live.switchboard import Heard, Pace, Switchboard, listen
 from apps.speech.live.voice import VoiceGate
 from mpcnet import Session
 from mpcnet.errors import AppError
@@ -124,7 +124,7 @@ async def test_speakers_come_and_go_and_one_who_leaves_in_mid_word_harms_nobody(
         speaking[2].cancel()
         board.close()
         await program
-        with pytest.raises(AppError, match="closed"):
+        with pytest.raises(AppError, match="comes to its end"):
             await board.transcribe(endless(), lambda h, m: None)
 
     await mpcnet.local(2).run(program)
