@@ -194,6 +194,48 @@ class Joint:
             low += (await self._digit(columns, ranks, low, steps)).astype(object) << width
         return low + ((1 << width) >> 1)
 
+    async def quotients(self, sums: NDArray[np.object_], counts: Whole) -> NDArray[np.object_]:
+        """Joint sums divided by joint counts, rounded down, and neither of both.
+
+        Sought digit by digit like numbers by rank: the quotient is t or more where the sum less t
+        times the count is not negative, and each party knows its part of that difference.
+
+        Args:
+            sums: this party's, below 2^99.
+            counts: this party's, of which the joint one is not zero.
+
+        Returns:
+            Below 2^59, at all parties.
+
+        Cost: 7 rounds and 31 n comparisons for each digit, of which there are 12
+        """
+        low = np.full(sums.shape, -_HIGHEST, dtype=object)
+        width = VALUE_BITS + 1
+        while width and low.size:
+            bits = min(_DIGIT_BITS, width)
+            width -= bits
+            steps = [k << width for k in range(1, 1 << bits)]
+            rest = np.stack([sums - (low + step) * counts.astype(object) for step in steps])
+            low += (await self._not_negative(rest)).astype(object) << width
+        return low
+
+    async def _not_negative(self, mine: NDArray[np.object_]) -> Whole:
+        """How many, along the first dimension, of the joint sums of long numbers are not negative.
+
+        They are cut in two. What the lower parts carry over, comparisons find; with that the sign
+        is that of the upper part.
+        """
+        cut = MODULI[0]
+        low = np.vectorize(lambda v: int(v) % cut, otypes=[np.int64])(mine)
+        high = np.vectorize(lambda v: int(v) // cut, otypes=[np.int64])(mine)
+        n = len(self.session.names)
+        with self.stage():
+            lows, highs = _sum(self.shared(low)), _sum(self.shared(high))
+            carried = _sum([(lows >= k * cut).long() for k in range(1, n)])
+            revealed = await mpcnet.reveal((highs + carried >= 0).long().sum(0))
+        found: Whole = revealed.numpy()
+        return found
+
     async def _digit(
         self,
         columns: Sequence[Whole],

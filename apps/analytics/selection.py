@@ -94,6 +94,15 @@ class Selection(ABC):
         """Reveals: sums and counts."""
         return await self._of_moments(lambda m: m.mean, squares=False)
 
+    async def mean_alone(self) -> Any:
+        """The mean rounded down to the tables' step, at all parties. Reveals: nothing else."""
+        self._check_all_read("a mean alone")
+        cells, places = await self._enough()
+        sums = np.array([total(cells[p]) for p in places], dtype=object)
+        counts = np.array([len(cells[p]) for p in places], dtype=np.int64)
+        found = await self._joint.quotients(sums, counts)
+        return self._spread([float(self._real(v)) for v in found], places, len(cells))
+
     async def var(self, ddof: int = 1) -> Any:
         """Divided by the count less `ddof`. Reveals: counts, sums, sums of squares."""
         return await self._of_moments(lambda m: m.variance(ddof))
