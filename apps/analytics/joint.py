@@ -26,6 +26,9 @@ _DIGIT_BITS: Final = 5
 
 _HIGHEST: Final = 1 << VALUE_BITS
 _RING_BITS: Final = 64
+_MOST_PARTIES: Final = 16
+"""So many residues below 2^55 come to less than 2^60, beyond which nothing is compared."""
+
 _RANK_BITS: Final = 20
 """Of numerator and denominator of a quantile; counts take 39 more."""
 
@@ -60,6 +63,9 @@ class Rank:
 class Joint:
     """The parties together.
 
+    Security: semi-honest, any parties but one, and the dealer apart from them, as all protocols of
+    the session. What a method opens is the result that it states, or follows from that result.
+
     Args:
         session: theirs.
         readers: ranks of the parties that learn sums and extremes; None means all.
@@ -76,6 +82,8 @@ class Joint:
     ) -> None:
         if session.suite.ring.bits != _RING_BITS:
             raise QueryError("analytics needs the ring of 64 bits: leave out ring_bits = 48")
+        if len(session.names) > _MOST_PARTIES:
+            raise QueryError(f"analytics is for {_MOST_PARTIES} parties at most")
         if not 1 <= min_parties <= len(session.names) or min_rows < 1:
             raise QueryError("min_rows is at least 1, min_parties 1 to the number of parties")
         self.session = session
@@ -115,7 +123,8 @@ class Joint:
             rows: this party's counts, elementwise.
             least: rows that the statistic itself needs, if that is more.
 
-        Cost: 4 rounds, 2 comparisons each
+        Cost:     4 rounds and a comparison each; with min_parties 5 rounds, 2 comparisons
+        Reveals:  what it returns, to all
         """
         if rows.size == 0:
             return np.zeros(rows.shape, dtype=bool)
@@ -147,7 +156,8 @@ class Joint:
         Args:
             moduli: how many: with 2 sums stay below 2^109, with 3 below 2^164.
 
-        Cost: 4 rounds, (n - 1) moduli comparisons each
+        Cost:     4 rounds, (n - 1) moduli comparisons each
+        Reveals:  the sums, to readers
         """
         n = len(self.session.names)
         if mine.size == 0:
@@ -183,7 +193,8 @@ class Joint:
         Returns:
             (columns, ranks), at all parties: who counts has to know the thresholds.
 
-        Cost: 4 rounds and 31 comparisons for each digit, of which there are 12
+        Cost:     4 rounds and 31 comparisons for each digit, of which there are 12
+        Reveals:  the numbers, to all
         """
         low = np.full((len(columns), len(ranks)), -_HIGHEST, dtype=object)
         width = VALUE_BITS + 1
@@ -207,7 +218,8 @@ class Joint:
         Returns:
             Below 2^59, at all parties.
 
-        Cost: 7 rounds and 31 n comparisons for each digit, of which there are 12
+        Cost:     7 rounds and 31 n comparisons for each digit, of which there are 12
+        Reveals:  the quotients, to all
         """
         low = np.full(sums.shape, -_HIGHEST, dtype=object)
         width = VALUE_BITS + 1
