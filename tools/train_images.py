@@ -92,7 +92,7 @@ class TrainingRun:
         self._args, self._training = args, training
         self._model = ResNet20().to(memory_format=torch.channels_last)
         self._forward: Callable[[Tensor], Tensor] = (
-            torch.compile(self._model) if args.compile else self._model
+            torch.compile(self._model, dynamic=False) if args.compile else self._model
         )
         self.average = copy.deepcopy(self._model).requires_grad_(False)
         groups: list[list[Tensor]] = [[], []]

@@ -73,8 +73,7 @@ def _fitted(picture: Image, config: ImageConfig) -> Tensor:
 
     picture = picture.convert("L" if config.channels == 1 else "RGB")
     shorter = round(config.size / config.crop)
-    ratio = shorter / min(picture.size)
-    width, height = (max(shorter, int(side * ratio)) for side in picture.size)
+    width, height = (shorter * side // min(picture.size) for side in picture.size)
     if (width, height) != picture.size:
         picture = picture.resize((width, height), Resampling.BILINEAR)
     left, top = round((width - config.size) / 2), round((height - config.size) / 2)
