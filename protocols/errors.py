@@ -7,6 +7,7 @@
     │   └── InputShapeError    an input is not of the shape declared for it
     ├── PartiesError       a protocol is not made for so many parties
     ├── OwnershipError     an operand was given, or missing, at the wrong party
+    ├── OutsiderError      a share from outside that is none, or a suite that takes none
     ├── DeviceError        what a configuration names cannot compute on shares
     ├── MessageError       a peer's message is not what the protocol expects
     ├── RequestError       the dealer refuses a request
@@ -20,6 +21,7 @@ __all__ = [
     "EncodingError",
     "InputShapeError",
     "MessageError",
+    "OutsiderError",
     "OwnershipError",
     "PartiesError",
     "ProtocolError",
@@ -125,6 +127,10 @@ class PartiesError(ProtocolError):
 
 class OwnershipError(ProtocolError):
     """A value given where it is not owned, or missing where it is."""
+
+
+class OutsiderError(ProtocolError):
+    """A share from somebody outside that cannot be one, or a suite without shares to give."""
 
 
 class MessageError(ProtocolError):

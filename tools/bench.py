@@ -24,6 +24,7 @@ _SUITES: Final = {
     "comparison": "tools.bench_comparison",
     "kernels": "tools.bench_kernels",
     "protocols": "tools.bench_protocols",
+    "speech": "tools.bench_speech",
     "transports": "tools.bench_transports",
 }
 _PIPED_WIDTH: Final = 160
