@@ -23,7 +23,15 @@ from mpcnet.outside import Outside
 from mpcnet.policy.guard import Binding, Guard
 from mpcnet.tensor import SecretTensor
 from mpcnet.trail import Trail, place_of_error
-from mpcnet.weights import Weights, gathered, hidden_dtype, opened, put_weights, read_weights
+from mpcnet.weights import (
+    Weights,
+    embeddings,
+    gathered,
+    hidden_dtype,
+    opened,
+    put_weights,
+    read_weights,
+)
 from protocols.errors import ProtocolError
 from protocols.fixedpoint import decode
 from protocols.party import Operator
@@ -241,7 +249,8 @@ class Session(Chance, Outside):
             if weights is not None:
                 read_weights(model, weights)
             self._vouch(model, calibration)
-        put_weights(model, lambda name, weight: self._hide(weight, rank))
+        tables = embeddings(model)
+        put_weights(model, lambda name, weight: self._hide(weight, rank, table=weight in tables))
         return model
 
     def _vouch(self, model: Any, calibration: "Calibration | None") -> None:
@@ -251,11 +260,12 @@ class Session(Chance, Outside):
         elif ring.spare:
             _log.warning("a model without a calibration: nobody sees it if values pass the ring")
 
-    def _hide(self, weight: Tensor, owner: int) -> SecretTensor:
-        value = weight.detach().clone() if owner == self.rank else None
-        dtype = hidden_dtype(weight.dtype)
-        secret = self.share(value, owner=owner, shape=weight.shape, dtype=dtype)
-        if weight.dim() > 1:  # biases are added, never multiplied with
+    def _hide(self, weight: Tensor, owner: int, *, table: bool = False) -> SecretTensor:
+        own = weight.detach().clone() if owner == self.rank else None
+        secret = self.share(own, owner=owner, shape=weight.shape, dtype=hidden_dtype(weight.dtype))
+        if table and len(weight) > self.suite.coordinates:  # read at places, not multiplied with
+            self.suite.prepare_table(secret.sharing)
+        elif weight.dim() > 1:  # biases are added, never multiplied with
             self.suite.prepare_operand(secret.sharing)
         return secret
 

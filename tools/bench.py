@@ -21,6 +21,7 @@ from rich.console import Console
 __all__ = ["main"]
 
 _SUITES: Final = {
+    "analytics": "tools.bench_analytics",
     "comparison": "tools.bench_comparison",
     "kernels": "tools.bench_kernels",
     "protocols": "tools.bench_protocols",
