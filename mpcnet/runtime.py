@@ -25,6 +25,7 @@ from protocols.party import Party
 from protocols.preprocessing.agreement import Terms, agree, decline
 from protocols.preprocessing.batch import Slot
 from protocols.preprocessing.errors import StoreEmpty
+from protocols.preprocessing.room import Room
 from protocols.preprocessing.source import DealerSource, MaterialSource
 from protocols.preprocessing.store import Store
 from protocols.preprocessing.stored import StoredSource
@@ -107,7 +108,8 @@ async def run_program(
         links, key, source = await _begin(stack, config, digest, events, store, store_only)
         exchange = links[0]
         device = open_device(config.computation, exchange.holding)
-        party = Party(exchange, config.rank, config.size, device, key=key, source=source)
+        room = Room(config.computation.material_bytes)
+        party = Party(exchange, config.rank, config.size, device, key=key, source=source, room=room)
         try:
             await asyncio.to_thread(load_kernels)  # or the first inference would wait for them
             await party.join(dealer=needs_dealer)

@@ -111,6 +111,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ring-bits", type=int, choices=(48, 64), help="default: 64, or both where that tells most"
     )
+    parser.add_argument(
+        "--material", type=float, metavar="MB", help="how much of what is dealt may wait at a party"
+    )
     parser.add_argument("--runs", type=int, default=_RUNS, help=f"default: {_RUNS}")
     parser.add_argument("--scale", type=int, default=1, help=argparse.SUPPRESS)
 
@@ -164,7 +167,17 @@ def _launch(case: Case, asked: argparse.Namespace, ring_bits: int) -> list[Outco
         plan = DemoPlan(names, {})
         protocol = {"comparison": asked.comparison, "ring_bits": ring_bits}
         files = lay_out(plan, "bench", Path(folder), "tcp", asked.link, protocol)
-        given = ["--case", case.name, "--runs", str(asked.runs), "--scale", str(asked.scale)]
+        most = 0 if asked.material is None else round(asked.material * 1e6)
+        given = [
+            "--material",
+            str(most),
+            "--case",
+            case.name,
+            "--runs",
+            str(asked.runs),
+            "--scale",
+            str(asked.scale),
+        ]
         dealer = _start(files[plan.dealer], given)
         processes = [dealer]
         try:

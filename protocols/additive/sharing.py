@@ -1,9 +1,14 @@
 """Opening a secret under a mask, and revealing it."""
 
+import asyncio
+from contextlib import nullcontext
+from functools import partial
 from math import prod
 
+import torch
 from torch import Tensor
 
+from protocols.additive.parts import PART, together
 from protocols.correlations import Mask, Member
 from protocols.cost import Cost
 from protocols.errors import OwnershipError
@@ -12,7 +17,15 @@ from protocols.ring.bilinear import Shape
 from protocols.ring.ring import RING, Ring
 from protocols.shares import Share, Sharing, Wire
 
-__all__ = ["open_", "open_cost", "opened", "refresh", "refresh_cost", "reveal", "reveal_cost"]
+__all__ = [
+    "open_",
+    "open_cost",
+    "opened",
+    "refresh",
+    "refresh_cost",
+    "reveal",
+    "reveal_cost",
+]
 
 
 async def open_(
@@ -27,23 +40,79 @@ async def open_(
               to everybody but itself and the dealer.
     Security: semi-honest; hides x from any set of parties that lacks one of the mask's holders
     """
-    rank, ring = op.party.rank, mask.ring
+    rank = op.party.rank
     share = await op.read(x.share)
-    total = share.value
-    if rank in mask.holders:
-        total = await op.run(total.numel(), mask.stream(op.party.key).added, total)
-    others = [peer for peer in receivers if peer != rank]
-    if rank in senders and others:
-        sent = await op.run(total.numel(), ring.sent, total)
+    receives = rank in receivers
+    others = [peer for peer in receivers if peer != rank] if rank in senders else []
+    peers = [peer for peer in senders if peer != rank] if receives else []
+    whole = share.value.numel() <= PART or not (others or peers)
+    opening = _open_whole if whole else _open_parts
+    value = await opening(op, share, mask, others, peers)
+    return Share(value, op.depth) if receives else None
+
+
+async def _open_whole(
+    op: Operator, share: Share, mask: Mask, others: list[int], peers: list[int]
+) -> Tensor:
+    """One message to each of `others` and from each of `peers`; the sum, or the own part of it."""
+    ring, total = mask.ring, share.value
+    size, shape = total.numel(), tuple(total.shape)
+    if op.party.rank in mask.holders:
+        total = await op.run(size, mask.stream(op.party.key).added, total)
+    if others:
+        sent = await op.run(size, ring.sent, total)
         op.post(others, "wire", sent, offline=share.offline)
         del sent
-    if rank not in receivers:
-        return None
-    peers = [peer for peer in senders if peer != rank]
     for peer in peers:
-        (part,) = await op.take(peer, "wire", Member.sent(x.shape, ring))
-        total = await op.run(total.numel(), ring.added, total, part)
-    return Share(total if peers else ring.reduced(total), op.depth)
+        (part,) = await op.take(peer, "wire", Member.sent(shape, ring))
+        total = await op.run(size, ring.added, total, part)
+    return total if peers else ring.reduced(total)
+
+
+async def _open_parts(
+    op: Operator, share: Share, mask: Mask, others: list[int], peers: list[int]
+) -> Tensor:
+    """As `_open_whole`, in messages of `PART` elements that leave as the connections take them.
+
+    So of what is sent, and of what has come, a few are there at a time, and one is computed while
+    others travel. All of them are one round.
+    """
+    ring, value, depth = mask.ring, share.value.reshape(-1), op.depth
+    begins = range(0, value.numel(), PART)
+    held = op.party.rank in mask.holders
+    stream = mask.stream(op.party.key) if held else None
+    out = torch.empty_like(value) if peers or stream is not None else value
+    own: asyncio.Queue[Tensor] = asyncio.Queue()
+
+    async def send() -> None:
+        for number, begin in enumerate(begins):
+            part = value[begin : begin + PART]
+            if stream is not None:
+                # Without peers the sum is the own part: then it stays where it is made.
+                place = None if peers else out[begin : begin + PART]
+                part = await op.run(len(part), partial(stream.added, part, out=place))
+            if others:
+                sent = await op.run(len(part), ring.sent, part)
+                with op.party.working() if share.offline else nullcontext():
+                    await op.party.exchange.drained()
+                op.post(others, f"wire/{number}", sent, offline=share.offline, depth=depth + 1)
+            if peers:
+                own.put_nowait(part)
+
+    async def receive() -> None:
+        for number, begin in enumerate(begins):
+            member = Member.sent((min(PART, value.numel() - begin),), ring)
+            came = [await op.take(peer, f"wire/{number}", member) for peer in peers]
+            await op.run(PART, _total, ring, await own.get(), came, out[begin : begin + PART])
+
+    await together(*([send(), receive()] if peers else [send()]))
+    return (out if peers else ring.reduced(out)).view(share.value.shape)
+
+
+def _total(ring: Ring, own: Tensor, came: list[list[Tensor]], out: Tensor) -> None:
+    for (part,) in came:
+        own = ring.added(own, part)
+    out.copy_(own)
 
 
 async def opened(op: Operator, wire: Wire) -> Tensor:

@@ -2,8 +2,10 @@
 
 from math import prod
 
+import torch
 from torch import Tensor
 
+from protocols.additive.parts import PART, in_parts
 from protocols.additive.sharing import opened
 from protocols.correlations import Truncation, wrap_dtype
 from protocols.cost import Cost
@@ -33,11 +35,24 @@ async def truncate(op: Operator, x: Wire, bits: int) -> Share:
     Reveals:  nothing, no message is sent. If y itself is revealed, the parties also learn how its
               rounding fell: whether the lost fraction exceeds the public, uniform x^ mod 2^bits.
     """
+    if prod(x.shape) > PART:
+        return await _truncate_parts(op, x, bits)
     rho, wrap = await op.material(Truncation(f"{op.label}/material", x.mask, bits))
     x_hat = await opened(op, x)
     first, ring = op.party.first, x.mask.ring
     value = await op.run(prod(x.shape), truncated_share, x_hat, rho, wrap, bits, first, ring)
     return Share(value, op.depth)
+
+
+async def _truncate_parts(op: Operator, x: Wire, bits: int) -> Share:
+    out = torch.empty(prod(x.shape), dtype=torch.int64, device=op.place)
+
+    async def part(op: Operator, begin: int, count: int) -> None:
+        share = await truncate(op, x.part(begin, count), bits)
+        out[begin : begin + count] = share.value
+
+    await in_parts(op, len(out), part)
+    return Share(out.view(x.shape), op.depth)
 
 
 def truncate_cost(shape: Shape, bits: int, ring: Ring = RING) -> Cost:

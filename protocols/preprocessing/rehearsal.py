@@ -45,7 +45,12 @@ class _Silent(Operator):
     party: RehearsingParty
 
     def post(
-        self, peers: Iterable[int], part: str, *tensors: Tensor, offline: bool = False
+        self,
+        peers: Iterable[int],
+        part: str,
+        *tensors: Tensor,
+        offline: bool = False,
+        depth: int | None = None,
     ) -> None:
         """Sends nothing."""
 
