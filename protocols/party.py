@@ -191,21 +191,12 @@ class Operator:
             return await self.party.device.run(work, kernel, *args, **kwargs)
 
     def post(
-        self,
-        peers: Iterable[int],
-        part: str,
-        *tensors: Tensor,
-        offline: bool = False,
-        depth: int | None = None,
+        self, peers: Iterable[int], part: str, *tensors: Tensor, offline: bool = False
     ) -> None:
-        """Sends tensors as one message to each of `peers`. They must not change afterwards.
-
-        Args:
-            depth: of the message, where what was read in the meantime does not count.
-        """
+        """Sends tensors as one message to each of `peers`. They must not change afterwards."""
         exchange, receivers = self.party.exchange, list(peers)
         tag = self._tag(part, self.party.rank)
-        depth = 0 if offline else self.depth + 1 if depth is None else depth
+        depth = 0 if offline else self.depth + 1
 
         def deliver(payload: list[memoryview]) -> None:
             for peer in receivers:

@@ -10,7 +10,7 @@ from torch import Tensor
 from protocols.correlations import BitMask, Mask
 from protocols.ring.bilinear import Shape
 
-__all__ = ["Bits", "Share", "Sharing", "Wire"]
+__all__ = ["Bits", "MaskedTable", "Share", "Sharing", "Wire"]
 
 
 S = TypeVar("S")
@@ -58,6 +58,21 @@ class Wire:
         """So many elements from `begin` on, flat."""
         masked = _then(self.masked, lambda s: None if s is None else s.part(begin, count))
         return Wire((count,), self.scale_bits, self.mask.part(begin, count), masked)
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class MaskedTable:
+    """A table as all but its owner have it, to be read at places; see `protocols.lattice`.
+
+    Attributes:
+        secret: the name of S, which its owner and the dealer know.
+        public: the key of A, words that all know.
+        hidden: D at the others; nothing at the owner.
+    """
+
+    secret: Mask
+    public: "Future[Share]"
+    hidden: "Future[Share]"
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -117,6 +132,7 @@ class Sharing:
     # One opening serves all later uses of the same value, so what was made of it is kept with it.
     wires: dict[int | None, Wire] = field(default_factory=dict)
     operand: Wire | None = None
+    table: MaskedTable | None = None
     truncated: "Sharing | None" = None
     source: "Sharing | None" = None  # what this is the truncation of
     compared: dict[tuple[int, ...], Bits] = field(default_factory=dict)

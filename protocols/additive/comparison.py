@@ -112,16 +112,14 @@ async def compare_parts(
     mask: BitMask,
 ) -> Share:
     """As `protocol`, a comparison, does it: part by part."""
-    n = prod(x.shape)
-    out = torch.empty(len(thresholds), n, dtype=torch.uint8, device=op.place)
 
-    async def part(op: Operator, begin: int, count: int) -> None:
+    async def part(op: Operator, begin: int, count: int) -> Tensor:
         wire, bits = x.part(begin, count), mask.part(begin, count)
-        share = await protocol(op, wire, thresholds, low, high, bits)
-        out[:, begin : begin + count] = share.value
+        return (await protocol(op, wire, thresholds, low, high, bits)).value
 
-    await in_parts(op, n, part)
-    return Share(out.view(len(thresholds), *x.shape), op.depth)
+    rows = (len(thresholds),)
+    value = await in_parts(op, prod(x.shape), part, rows=rows, dtype=torch.uint8)
+    return Share(value.view(*rows, *x.shape), op.depth)
 
 
 def compare_cost(shape: Shape, window: int, count: int = 1, ring: Ring = RING) -> Cost:
@@ -202,15 +200,12 @@ async def select(op: Operator, b: Bits, x: Sharing, wire: Wire, shift: int) -> S
 
 
 async def _select_parts(op: Operator, b: Bits, x: Sharing, wire: Wire, shift: int) -> Share:
-    out = torch.empty(prod(x.shape), dtype=torch.int64, device=op.place)
-
-    async def part(op: Operator, begin: int, count: int) -> None:
+    async def part(op: Operator, begin: int, count: int) -> Tensor:
         operands = (b.part(begin, count), x.part(begin, count), wire.part(begin, count))
-        share = await select(op, *operands, shift)
-        out[begin : begin + count] = share.value
+        return (await select(op, *operands, shift)).value
 
-    await in_parts(op, len(out), part)
-    return Share(out.view(x.shape), op.depth)
+    value = await in_parts(op, prod(x.shape), part)
+    return Share(value.view(x.shape), op.depth)
 
 
 def select_cost(bits: Shape, x: Shape, shift: int, ring: Ring = RING) -> Cost:

@@ -1,12 +1,16 @@
 """Work on large tensors in parts, so that what is dealt for one part is gone before the last."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import torch
+from torch import Tensor
 
 from protocols.party import Operator
+from protocols.ring.shape import Shape
 
-__all__ = ["PART", "in_parts", "together"]
+__all__ = ["PART", "in_parts"]
 
 PART = 1 << 16
 """Elements; a multiple of what a word of packed bits holds. The same at all parties, whose messages
@@ -14,25 +18,33 @@ have to fit: on a device, smaller parts would cost more than they save."""
 
 
 async def in_parts(
-    op: Operator, size: int, work: Callable[[Operator, int, int], Awaitable[None]]
-) -> None:
-    """Does `work` for each part, of which it is given the operator, the first element and how many.
+    op: Operator,
+    size: int,
+    work: Callable[[Operator, int, int], Awaitable[Tensor]],
+    *,
+    rows: Shape = (),
+    dtype: torch.dtype = torch.int64,
+    keep: bool = True,
+) -> Tensor:
+    """What `work` makes of each part, side by side: (*rows, size).
 
-    All begin at once and have their messages in the same rounds. So the rounds are those of one.
+    It is given the operator of the part, the first element and how many. All parts begin at once
+    and have their messages in the same rounds, so the rounds are those of one. Without `keep`
+    nothing is made of what comes back.
     """
+    shape = (*rows, size if keep else 0)
+    out = await op.run(0, partial(torch.empty, shape, dtype=dtype, device=op.place))
 
     async def one(number: int, begin: int) -> None:
         async with op.part(number) as part:
-            await work(part, begin, min(PART, size - begin))
+            made = await work(part, begin, min(PART, size - begin))
+            if keep:
+                await op.run(0, out[..., begin : begin + made.shape[-1]].copy_, made)
 
-    await together(*(one(number, begin) for number, begin in enumerate(range(0, size, PART))))
-
-
-async def together(*jobs: Coroutine[Any, Any, None]) -> None:
-    """Returns when all are done; one that fails, or a cancellation, ends them all."""
-    tasks = [asyncio.ensure_future(job) for job in jobs]
+    tasks = [asyncio.ensure_future(one(*at)) for at in enumerate(range(0, size, PART))]
     try:
         await asyncio.gather(*tasks)
-    finally:
+    finally:  # one that fails, or a cancellation, ends them all
         for task in tasks:
             task.cancel()
+    return out

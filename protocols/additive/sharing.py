@@ -1,14 +1,10 @@
 """Opening a secret under a mask, and revealing it."""
 
-import asyncio
-from contextlib import nullcontext
-from functools import partial
 from math import prod
 
-import torch
 from torch import Tensor
 
-from protocols.additive.parts import PART, together
+from protocols.additive.parts import PART, in_parts
 from protocols.correlations import Mask, Member
 from protocols.cost import Cost
 from protocols.errors import OwnershipError
@@ -18,6 +14,8 @@ from protocols.ring.ring import RING, Ring
 from protocols.shares import Share, Sharing, Wire
 
 __all__ = [
+    "hand_out",
+    "hand_out_cost",
     "open_",
     "open_cost",
     "opened",
@@ -42,13 +40,20 @@ async def open_(
     """
     rank = op.party.rank
     share = await op.read(x.share)
-    receives = rank in receivers
+    receives, size = rank in receivers, share.value.numel()
     others = [peer for peer in receivers if peer != rank] if rank in senders else []
     peers = [peer for peer in senders if peer != rank] if receives else []
-    whole = share.value.numel() <= PART or not (others or peers)
-    opening = _open_whole if whole else _open_parts
-    value = await opening(op, share, mask, others, peers)
-    return Share(value, op.depth) if receives else None
+
+    async def part(op: Operator, begin: int, count: int) -> Tensor:
+        name = mask.part(begin, count)
+        return await _open_whole(op, share.part(begin, count), name, others, peers)
+
+    # Of what is sent and of what has come, a few parts are there at a time.
+    if size > PART and (others or peers):
+        value = await in_parts(op, size, part, keep=receives)
+    else:
+        value = await _open_whole(op, share, mask, others, peers)
+    return Share(value.view(share.value.shape), op.depth) if receives else None
 
 
 async def _open_whole(
@@ -67,52 +72,6 @@ async def _open_whole(
         (part,) = await op.take(peer, "wire", Member.sent(shape, ring))
         total = await op.run(size, ring.added, total, part)
     return total if peers else ring.reduced(total)
-
-
-async def _open_parts(
-    op: Operator, share: Share, mask: Mask, others: list[int], peers: list[int]
-) -> Tensor:
-    """As `_open_whole`, in messages of `PART` elements that leave as the connections take them.
-
-    So of what is sent, and of what has come, a few are there at a time, and one is computed while
-    others travel. All of them are one round.
-    """
-    ring, value, depth = mask.ring, share.value.reshape(-1), op.depth
-    begins = range(0, value.numel(), PART)
-    held = op.party.rank in mask.holders
-    stream = mask.stream(op.party.key) if held else None
-    out = torch.empty_like(value) if peers or stream is not None else value
-    own: asyncio.Queue[Tensor] = asyncio.Queue()
-
-    async def send() -> None:
-        for number, begin in enumerate(begins):
-            part = value[begin : begin + PART]
-            if stream is not None:
-                # Without peers the sum is the own part: then it stays where it is made.
-                place = None if peers else out[begin : begin + PART]
-                part = await op.run(len(part), partial(stream.added, part, out=place))
-            if others:
-                sent = await op.run(len(part), ring.sent, part)
-                with op.party.working() if share.offline else nullcontext():
-                    await op.party.exchange.drained()
-                op.post(others, f"wire/{number}", sent, offline=share.offline, depth=depth + 1)
-            if peers:
-                own.put_nowait(part)
-
-    async def receive() -> None:
-        for number, begin in enumerate(begins):
-            member = Member.sent((min(PART, value.numel() - begin),), ring)
-            came = [await op.take(peer, f"wire/{number}", member) for peer in peers]
-            await op.run(PART, _total, ring, await own.get(), came, out[begin : begin + PART])
-
-    await together(*([send(), receive()] if peers else [send()]))
-    return (out if peers else ring.reduced(out)).view(share.value.shape)
-
-
-def _total(ring: Ring, own: Tensor, came: list[list[Tensor]], out: Tensor) -> None:
-    for (part,) in came:
-        own = ring.added(own, part)
-    out.copy_(own)
 
 
 async def opened(op: Operator, wire: Wire) -> Tensor:
@@ -148,6 +107,29 @@ async def reveal(op: Operator, x: Sharing, to: tuple[int, ...], ring: Ring) -> T
         (part,) = await op.take(peer, "share", Member.sent(x.shape, ring))
         total = await op.run(size, ring.added, total, part)
     return await op.run(size, ring.signed, total)
+
+
+async def hand_out(op: Operator, x: Sharing, ring: Ring) -> Tensor:
+    """This party's share of x for somebody outside, who adds up those of all parties.
+
+    Shapes:   x (...) -> (...), as it travels
+    Spends:   words of the pairs' keys under this operator's label; nothing of the dealer's
+    Cost:     nothing is sent between parties
+    Reveals:  x to whoever gets the shares of all parties; nothing to others. A zero sharing is
+              added first: the shares are uniform among all that make x, so that nobody outside
+              learns who added what.
+    Security: semi-honest; n - 1 parties see nothing that they did not see before. Up to n - 2 of
+              them may collude with whom the shares are for.
+    """
+    share = await op.read(x.share)
+    size = share.value.numel()
+    total = await op.run(size, lambda: ring.reduced(share.value + op.zero(x.shape)))
+    return await op.run(size, ring.sent, total)
+
+
+def hand_out_cost() -> Cost:
+    """Between parties."""
+    return Cost(rounds=0, bits=0)
 
 
 def reveal_cost(shape: Shape, ring: Ring = RING) -> Cost:

@@ -2,7 +2,6 @@
 
 from math import prod
 
-import torch
 from torch import Tensor
 
 from protocols.additive.parts import PART, in_parts
@@ -45,14 +44,11 @@ async def truncate(op: Operator, x: Wire, bits: int) -> Share:
 
 
 async def _truncate_parts(op: Operator, x: Wire, bits: int) -> Share:
-    out = torch.empty(prod(x.shape), dtype=torch.int64, device=op.place)
+    async def part(op: Operator, begin: int, count: int) -> Tensor:
+        return (await truncate(op, x.part(begin, count), bits)).value
 
-    async def part(op: Operator, begin: int, count: int) -> None:
-        share = await truncate(op, x.part(begin, count), bits)
-        out[begin : begin + count] = share.value
-
-    await in_parts(op, len(out), part)
-    return Share(out.view(x.shape), op.depth)
+    value = await in_parts(op, prod(x.shape), part)
+    return Share(value.view(x.shape), op.depth)
 
 
 def truncate_cost(shape: Shape, bits: int, ring: Ring = RING) -> Cost:
