@@ -149,6 +149,7 @@ async def open_suite(config: Config, party: Party, *, live: bool) -> Suite:
     settings, ring = config.protocol, Ring(config.protocol.ring_bits)
     if settings.suite == "clear":
         return ClearSuite(party, settings.scale_bits, ring)
+    party.part = settings.part_elements
     chosen = await agree_on_comparison(party, settings.comparison, live=live)
     _log.info("comparing", protocol=chosen)
     return AdditiveSuite(party, settings.scale_bits, ring, comparison=chosen)

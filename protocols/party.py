@@ -40,6 +40,8 @@ class Party:
         pairs: a key shared with each peer alone, for zero sharings.
         source: gives correlated randomness; unless another is given, a dealer who has rank `size`
             on the exchange.
+        part: elements of a large tensor that are worked on at a time, a multiple of 64, the same
+            at all parties, whose messages have to fit; 0 for tensors as they are.
         room: for what is dealt and not yet used; unlimited unless another is given.
         rehearsing: whether the program runs only to see what it would ask for, and keeps nothing.
     """
@@ -65,6 +67,7 @@ class Party:
         self.pairs: dict[int, Key] = {}
         self.source = source or DealerSource(exchange, size)
         self.room = room or Room()
+        self.part = 0
         self._working = 0
         self._rested = asyncio.Event()
         self._rested.set()

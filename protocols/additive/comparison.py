@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from protocols.additive.parts import PART, in_parts
+from protocols.additive.parts import divided, in_parts
 from protocols.additive.sharing import opened
 from protocols.additive.truncation import truncate_cost
 from protocols.chunks import chunk_bits, combine, look_up
@@ -67,7 +67,7 @@ async def compare(
     Security: semi-honest, all but one party
     """
     n = prod(x.shape)
-    if n > PART:
+    if divided(op, n):
         protocol = partial(compare, intervals=intervals, carry=carry)
         return await compare_parts(op, protocol, x, thresholds, low, high, mask)
     request = Comparison(f"{op.label}/material", x.mask, low, high, mask, intervals, carry)
@@ -187,7 +187,7 @@ async def select(op: Operator, b: Bits, x: Sharing, wire: Wire, shift: int) -> S
     Reveals:  nothing, no message is sent
     """
     ring = wire.mask.ring
-    if prod(x.shape) > PART and b.shape == x.shape:
+    if divided(op, prod(x.shape)) and b.shape == x.shape:
         return await _select_parts(op, b, x, wire, shift)
     request = Selection(f"{op.label}/material", b.mask, wire.mask, shift, ring.bits)
     material = await op.material(request)

@@ -10,11 +10,12 @@ from torch import Tensor
 from protocols.party import Operator
 from protocols.ring.shape import Shape
 
-__all__ = ["PART", "in_parts"]
+__all__ = ["divided", "in_parts"]
 
-PART = 1 << 16
-"""Elements; a multiple of what a word of packed bits holds. The same at all parties, whose messages
-have to fit: on a device, smaller parts would cost more than they save."""
+
+def divided(op: Operator, size: int) -> bool:
+    """Whether so many elements are worked on in parts: see `Party.part`."""
+    return 0 < op.party.part < size
 
 
 async def in_parts(
@@ -32,16 +33,16 @@ async def in_parts(
     and have their messages in the same rounds, so the rounds are those of one. Without `keep`
     nothing is made of what comes back.
     """
-    shape = (*rows, size if keep else 0)
+    step, shape = op.party.part, (*rows, size if keep else 0)
     out = await op.run(0, partial(torch.empty, shape, dtype=dtype, device=op.place))
 
     async def one(number: int, begin: int) -> None:
         async with op.part(number) as part:
-            made = await work(part, begin, min(PART, size - begin))
+            made = await work(part, begin, min(step, size - begin))
             if keep:
                 await op.run(0, out[..., begin : begin + made.shape[-1]].copy_, made)
 
-    tasks = [asyncio.ensure_future(one(*at)) for at in enumerate(range(0, size, PART))]
+    tasks = [asyncio.ensure_future(one(*at)) for at in enumerate(range(0, size, step))]
     try:
         await asyncio.gather(*tasks)
     finally:  # one that fails, or a cancellation, ends them all

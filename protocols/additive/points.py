@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from protocols.additive.comparison import compare_parts
-from protocols.additive.parts import PART
+from protocols.additive.parts import divided
 from protocols.additive.sharing import opened
 from protocols.correlations import BitMask, PointKeys, SignPlanes
 from protocols.correlations.points import parts
@@ -64,7 +64,7 @@ async def compare_by_points(
               Katz, Wang, Yu, S&P 2020; Guo et al., Half-Tree, EUROCRYPT 2023)
     """
     n = prod(x.shape)
-    if n > PART:
+    if divided(op, n):
         protocol = partial(compare_by_points, intervals=intervals)
         return await compare_parts(op, protocol, x, thresholds, low, high, mask)
     first = op.party.first

@@ -4,7 +4,7 @@ from math import prod
 
 from torch import Tensor
 
-from protocols.additive.parts import PART, in_parts
+from protocols.additive.parts import divided, in_parts
 from protocols.correlations import Mask, Member
 from protocols.cost import Cost
 from protocols.errors import OwnershipError
@@ -49,7 +49,7 @@ async def open_(
         return await _open_whole(op, share.part(begin, count), name, others, peers)
 
     # Of what is sent and of what has come, a few parts are there at a time.
-    if size > PART and (others or peers):
+    if divided(op, size) and (others or peers):
         value = await in_parts(op, size, part, keep=receives)
     else:
         value = await _open_whole(op, share, mask, others, peers)

@@ -4,7 +4,7 @@ from math import prod
 
 from torch import Tensor
 
-from protocols.additive.parts import PART, in_parts
+from protocols.additive.parts import divided, in_parts
 from protocols.additive.sharing import opened
 from protocols.correlations import Truncation, wrap_dtype
 from protocols.cost import Cost
@@ -34,7 +34,7 @@ async def truncate(op: Operator, x: Wire, bits: int) -> Share:
     Reveals:  nothing, no message is sent. If y itself is revealed, the parties also learn how its
               rounding fell: whether the lost fraction exceeds the public, uniform x^ mod 2^bits.
     """
-    if prod(x.shape) > PART:
+    if divided(op, prod(x.shape)):
         return await _truncate_parts(op, x, bits)
     rho, wrap = await op.material(Truncation(f"{op.label}/material", x.mask, bits))
     x_hat = await opened(op, x)

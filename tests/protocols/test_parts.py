@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from mpcnet.session import Session
-from protocols.additive import comparison, parts, points, sharing, truncation
 from protocols.correlations import BitMask, Mask
 from protocols.preprocessing.room import Room
 from protocols.prg import Key
@@ -22,19 +21,14 @@ PART = 256
 N = 3 * PART + 77
 
 
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (parts, sharing, comparison, points, truncation):
-        monkeypatch.setattr(module, "PART", PART)
-
-
 def values() -> Tensor:
     x = torch.linspace(-3.0, 3.0, N, dtype=torch.float64)
     return (x * 2**10).round() / 2**10
 
 
 async def shared(session: Session, x: Tensor, count: int) -> Any:
-    """A secret that nobody knows: each party puts in a part."""
+    """A secret that nobody knows: each party puts in a part. From here on tensors are divided."""
+    session.suite.party.part = PART
     last = x - float(count - 1)
     own = [torch.ones_like(x)] * (count - 1) + [last]
     each = [
@@ -100,7 +94,7 @@ async def test_a_limited_room_gives_the_same(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_a_value_of_one_party_is_opened_in_parts() -> None:
     async def program(session: Session) -> Tensor:
-        mine = session.rank == 0
+        mine, session.suite.party.part = session.rank == 0, PART
         x = session.share(values() if mine else None, owner=0, shape=(N,))
         wire = session.suite.wire(x.sharing, to=1)
         opened = await wire.masked
