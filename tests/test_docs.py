@@ -30,6 +30,7 @@ import torch
 
 from apps.speech.config import DIGITS_WEIGHTS, load_model, save_model
 from apps.speech.program import SpeechSettings
+from apps.speech.prompt_model import LADDER
 from mpcnet import Session
 from mpcnet.app import load_app
 from mpcnet.config import Config, load_config
@@ -43,6 +44,7 @@ from mpcnet.options import (
     relay_options,
     run_options,
     script_options,
+    serve_options,
     stock_options,
 )
 from mpcnet.runtime import load_settings, program_digest, run_dealer, run_party
@@ -192,6 +194,10 @@ def parser_of(words: list[str]) -> argparse.ArgumentParser:
         parser = argparse.ArgumentParser(parents=[demo_options(), common_options()])
         load_app(words[2]).add_demo_arguments(parser)
         return parser
+    if command == "serve":
+        parser = argparse.ArgumentParser(parents=[serve_options(), common_options()])
+        load_app(words[2]).add_serve_arguments(parser)
+        return parser
     return argparse.ArgumentParser(parents=[options[command](), common_options()])
 
 
@@ -203,7 +209,7 @@ def test_commands_exist(block: Block) -> None:
             targets = [word for word in words[1:] if "=" not in word]
             assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
         elif words[0] == "mpcnet" and words[1:] != ["--version"]:
-            parser_of(words).parse_args(words[3:] if words[1] == "demo" else words[2:])
+            parser_of(words).parse_args(words[3 if words[1] in ("demo", "serve") else 2 :])
 
 
 # --- configurations -------------------------------------------------------------------------------
@@ -243,6 +249,17 @@ def test_the_tutorials_participants_agree(tmp_path: Path) -> None:
     assert len({config.digest() for config in configs}) == 1
     programs = {program_digest(*load_settings(config)) for config in configs[1:]}
     assert len(programs) == 1
+
+
+def test_the_participants_of_live_speech_agree(tmp_path: Path) -> None:
+    pages = blocks("toml", file=ROOT / "docs" / "live-speech.md")
+    configs = [configured(block, tmp_path) for block in pages if whole(block)]
+    assert [config.name for config in configs] == ["clinic", "lab", "dealer"]
+    assert len({config.session for config in configs}) == 1
+    assert len({config.digest() for config in configs}) == 1
+    settings = [load_settings(config) for config in configs[:2]]
+    assert len({program_digest(*each) for each in settings}) == 1
+    assert (settings[0][1].model.width, settings[0][1].model.layers) == LADDER["medium"]
 
 
 def test_the_tutorials_model_is_the_one_that_ships(tmp_path: Path) -> None:

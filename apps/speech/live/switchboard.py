@@ -26,6 +26,10 @@ from mpcnet.session import Session
 
 __all__ = ["Heard", "Pace", "Refusal", "Switchboard", "follow", "listen"]
 
+_BROKE = (
+    "the link to the other organizations broke; what is said from now on is transcribed once it is "
+    "back"
+)
 _DRAIN_S = 10.0  # for an utterance that goes on when the session is to end
 
 
@@ -215,10 +219,7 @@ class Switchboard:
 
     async def _until_lost(self) -> None:
         await self._lost.wait()
-        raise Refusal(
-            "the link to the other organizations broke; what is said from now on is transcribed "
-            "once it is back"
-        )
+        raise Refusal(_BROKE)
 
     async def _heard_out(
         self, blocks: AsyncIterator[Block], feed: Feed
@@ -357,7 +358,10 @@ async def _read(
             await asyncio.wait((chunk.slot,))
         if flight.revealed is not None:
             await asyncio.wait((flight.revealed,))
-        logits = flight.revealed.result() if flight.revealed is not None else None
+        try:
+            logits = flight.revealed.result() if flight.revealed is not None else None
+        except Exception as error:  # whoever runs the program says what it was
+            raise Refusal(_BROKE) from error
         revealed_at, used_s = loop.time(), time.process_time() - flight.begun_s
         if chunk is not None:
             line.feed.settled()
