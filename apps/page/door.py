@@ -146,13 +146,20 @@ class Door:
             max_msg_size=self._longest + 1,  # aiohttp refuses what reaches it
             compress=False,
         )
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:  # it has left before it came in
+            return socket
         self._sockets.add(socket)
         try:
             await _Visit(socket, self._guests, self._welcome).run()
         finally:
             self._sockets.discard(socket)
         return socket
+
+
+class _Apart(PageFrameError):
+    """Nothing is wrong with the message; it may be sent again later."""
 
 
 class _Visit:
@@ -181,7 +188,8 @@ class _Visit:
                 self._guests.hear(guest, Request.decode(message.data))
         except (PageFrameError, TimeoutError) as error:
             why = str(error) or "no greeting came"
-            self._tell({"type": "over", "why": why})
+            later = isinstance(error, _Apart)
+            self._tell({"type": "over", "why": why, "later": later})
         finally:
             if guest is not None:
                 self._guests.leave(guest)
@@ -197,7 +205,7 @@ class _Visit:
             raise PageFrameError("a conversation begins with a greeting")
         welcome = self._welcome()
         if welcome is None:
-            raise PageFrameError("the parties have no connection to each other at the moment")
+            raise _Apart("the parties have no connection to each other at the moment")
         guest = self._guests.arrive(request.body.hex(), self._tell)
         self._tell({"type": "welcome", **welcome, "leads": self._guests.leads})
         return guest
