@@ -47,6 +47,7 @@ from transports.status_server import StatusServer
 __all__ = [
     "SUITES",
     "connected",
+    "from_store",
     "load_settings",
     "open_suite",
     "program_digest",
@@ -84,11 +85,17 @@ async def run_party(config: Config, events: Events, *, store_only: bool = False)
     def program(session: Session) -> Awaitable[Any]:
         return app.run(session, settings, events)
 
+    store = from_store(config, app, settings)
+    return await run_program(config, digest, program, events, store, store_only=store_only)
+
+
+def from_store(config: Config, app: App[Any], settings: Any) -> FromStore | None:
+    """How a run of the app finds one that was prepared; None without a store."""
+
     async def slot(exchange: Exchange) -> Slot | str:
         return await _prepared_slot(config, exchange, app, settings)
 
-    store = None if config.preprocessing is None else slot
-    return await run_program(config, digest, program, events, store, store_only=store_only)
+    return None if config.preprocessing is None else slot
 
 
 async def run_program(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -53,10 +54,11 @@ def _serve(app: App[Any], arguments: argparse.Namespace) -> None:
         why = f"is {config.app_name!r}, and the command serves {app.name!r}"
         raise ConfigError(config.path, "app.name", why)
     serve = serve_as_dealer if config.is_dealer else serve_as_party
+    traces = arguments.debug or os.environ.get("MPCNET_DEBUG") == "1"
     stop = Stop()
 
     async def part(config: Config, events: Events) -> dict[str, Any]:
-        await serve(config, events, stop)
+        await serve(config, events, stop, traces=traces)
         return {"party": config.name, "result": None}
 
     display = report.EventLines() if arguments.events else report.Logged()

@@ -8,6 +8,7 @@ peer that is lost or one that was started again, is logged; then the next one is
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeAlias
@@ -19,7 +20,7 @@ from mpcnet.app import Events
 from mpcnet.closing import Closing
 from mpcnet.config import Config
 from mpcnet.errors import AppError, ConfigError, consequence, describe, exit_code
-from mpcnet.runtime import load_settings, program_digest, run_dealer, run_program
+from mpcnet.runtime import from_store, load_settings, program_digest, run_dealer, run_program
 from mpcnet.session import Session
 from protocols.errors import DeviceError
 from transports import Exchange
@@ -40,12 +41,17 @@ _PATIENCE_S: Final = 24 * 3600.0  # then it says once more that it waits
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 10.0
 _LASTING_S: Final = 30.0  # a session that held for so long: pauses begin anew
-_FATAL: Final = (AppError, ConfigError, AddressError, DeviceError)
+_FATAL: Final = (AppError, ConfigError, DeviceError)
 """What is wrong here, and stays so however often it is tried."""
 
 
-async def serve_as_party(config: Config, events: Events, stop: Stop) -> None:
+async def serve_as_party(
+    config: Config, events: Events, stop: Stop, *, traces: bool = False
+) -> None:
     """Serves as one of the computing parties, until it is asked to stop.
+
+    Args:
+        traces: tracebacks of what nobody expected go to standard error; they may show secrets.
 
     Raises:
         ConfigError, AppError, AddressError, IdentityError, DeviceError: it cannot serve.
@@ -59,13 +65,19 @@ async def serve_as_party(config: Config, events: Events, stop: Stop) -> None:
                 async with _beside(meanwhile(session.closing)):
                     return await service.run(session)
 
-            await run_program(config, program_digest(app, settings), program, events)
+            digest, store = program_digest(app, settings), from_store(config, app, settings)
+            await run_program(config, digest, program, events, store)
 
-        await serve_sessions(one, stop, service.away)
+        await serve_sessions(one, stop, service.away, traces=traces)
 
 
-async def serve_as_dealer(config: Config, events: Events, stop: Stop) -> None:
+async def serve_as_dealer(
+    config: Config, events: Events, stop: Stop, *, traces: bool = False
+) -> None:
     """Serves as the dealer, until it is asked to stop.
+
+    Args:
+        traces: as for a party.
 
     Raises:
         AddressError, IdentityError, DeviceError: it cannot serve.
@@ -80,13 +92,15 @@ async def serve_as_dealer(config: Config, events: Events, stop: Stop) -> None:
 
         await run_dealer(config, events, beside)
 
-    await serve_sessions(one, stop)
+    await serve_sessions(one, stop, traces=traces)
 
 
 async def serve_sessions(
     one: Callable[[Meanwhile], Coroutine[Any, Any, object]],
     stop: Stop,
     away: Callable[[str], None] = lambda why: None,
+    *,
+    traces: bool = False,
 ) -> None:
     """One session after another, until `stop` is set and the one under way has ended.
 
@@ -99,7 +113,7 @@ async def serve_sessions(
         Whatever cannot become better by trying again.
     """
     loop = asyncio.get_running_loop()
-    failures = 0
+    attempts = failures = 0
     while not stop.is_set():
         _log.info("waiting for the other participants")
         begun = loop.time()
@@ -108,12 +122,15 @@ async def serve_sessions(
             why, failures = "the session ended in order", 0
             if not stop.is_set():
                 _log.info(why)
-        except _FATAL:
-            raise
         except Exception as error:
+            if isinstance(error, _FATAL) or (isinstance(error, AddressError) and not attempts):
+                raise  # an address that was good before may be so again
             failures = 1 if loop.time() - begun > _LASTING_S else failures + 1
             why = describe(error)
             _say(error, why)
+            if traces:
+                traceback.print_exception(error)
+        attempts += 1
         away(why)
         if failures:
             await _pause(failures, stop)
@@ -161,7 +178,7 @@ def _say(error: Exception, why: str) -> None:
     elif isinstance(error, HandshakeError) and error.field == "run":
         _log.info("a peer was in a session of before, which it ends now", why=why)
     else:
-        _log.error("the session failed, the next one is waited for", why=why, exc_info=error)
+        _log.error("the session failed, the next one is waited for", why=why)
 
 
 async def _pause(failures: int, stop: Stop) -> None:

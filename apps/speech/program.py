@@ -25,6 +25,7 @@ __all__ = [
     "SpeechSettings",
     "model_input",
     "own_model",
+    "owned_model",
     "recording_inputs",
     "rehearsal_inputs",
     "transcribe",
@@ -235,9 +236,18 @@ def own_model(session: Session, settings: SpeechSettings) -> nn.Module:
     Raises:
         ModelFileError: the owner names no weights, or those of another configuration.
     """
-    if session.names[session.rank] != settings.model_owner:
-        with torch.device("meta"):  # the architecture alone: no memory, no weights
-            return settings.model.build()
+    if session.names[session.rank] == settings.model_owner:
+        return owned_model(settings)
+    with torch.device("meta"):  # the architecture alone: no memory, no weights
+        return settings.model.build()
+
+
+def owned_model(settings: SpeechSettings) -> nn.Module:
+    """The network with its weights, at their owner.
+
+    Raises:
+        ModelFileError: the owner names no weights, or those of another configuration.
+    """
     if settings.weights is None:
         raise ModelFileError(Path("app.weights"), "the model's owner must name its weights")
     config, model = load_model(settings.weights)

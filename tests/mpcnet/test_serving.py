@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -165,17 +167,66 @@ def ended_by(*errors: Exception) -> Callable[[Any], Coroutine[Any, Any, None]]:
     return one
 
 
-async def test_what_trying_again_cannot_mend_ends_it_and_nothing_else_does() -> None:
+async def test_what_trying_again_cannot_mend_ends_it_and_nothing_else_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     why: list[str] = []
     stop = Stop()
-    asyncio.get_running_loop().call_later(1.0, stop.set)
+
+    def away(because: str) -> None:
+        why.append(because)
+        if len(why) == 2:
+            asyncio.get_running_loop().call_later(0.5, stop.set)
+
     one = ended_by(PeerLost(1, "lab", 2.0, "gone", ()), ValueError("secret 123456789"))
-    await serve_sessions(one, stop, why.append)
+    await serve_sessions(one, stop, away)
     assert len(why) == 3
     assert "lab" in why[0]
-    assert "123456789" not in why[1]
+    assert "123456789" not in "".join([*why, *capsys.readouterr()])
     with pytest.raises(AppError, match="no weights"):
         await serve_sessions(ended_by(AppError("no weights")), Stop())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_process_that_is_killed_and_one_that_is_asked_to_stop(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """With real signals: the others stay, and are there for the next one."""
+    tables: dict[str, dict[str, object]] = {
+        "numbers": {"size": 1, "values": [2.0], "fault": "hang"},
+        "weights": {"size": 1, "values": [3.0], "fault": "hang"},
+    }
+    files = lay_out(DemoPlan(list(tables), tables), "tiny", tmp_path, "tcp")
+
+    def serve(name: str) -> subprocess.Popen[str]:
+        return start("serve", "tiny", "--config", str(files[name]), "--grace", "0.5")
+
+    def until(process: subprocess.Popen[str], words: str) -> list[str]:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if words in line:
+                return lines
+        raise AssertionError("".join(lines))
+
+    numbers, weights, dealer = (serve(name) for name in ("numbers", "weights", "dealer"))
+    until(numbers, "the session has begun")
+    until(weights, "online")
+    weights.kill()
+    again = serve("weights")
+    heard = "".join(until(numbers, "the session has begun"))
+    assert "the session is over, the next one is waited for" in heard
+    assert "was started again" in heard
+    until(dealer, "started again")
+    until(again, "online")
+    again.send_signal(signal.SIGTERM)  # the program cannot end, so the grace is used up
+    assert again.wait(20) == 128 + signal.SIGTERM
+    until(numbers, "party weights stopped: it was stopped")
+    for process in (numbers, dealer):  # nothing is under way at these
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
 
 
 async def test_who_is_asked_to_stop_while_it_waits_for_others_just_ends(tmp_path: Path) -> None:

@@ -71,10 +71,16 @@ async def transcribe_live(
 
 
 def pace_of(live: LiveSettings) -> Pace:
+    """How the settings have sound cut."""
     return Pace(live.chunk_seconds, live.widest_seconds, live.in_flight)
 
 
 def check_model(settings: SpeechSettings) -> None:
+    """Refuses models that were not made for streaming.
+
+    Raises:
+        AppError: this is one.
+    """
     if settings.model.architecture != "prompt" or settings.model.level != "running":
         raise AppError(
             "this model cannot listen live: it looks too far ahead, or its features need the whole "

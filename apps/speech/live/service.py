@@ -15,7 +15,7 @@ from apps.speech.live.run import check_model, pace_of
 from apps.speech.live.site import Login, TLSFiles
 from apps.speech.live.switchboard import Switchboard, follow
 from apps.speech.page.server import Page, open_page
-from apps.speech.program import LiveSettings, SpeechSettings, own_model
+from apps.speech.program import LiveSettings, SpeechSettings, own_model, owned_model
 from mpcnet.app import Events, Service
 from mpcnet.errors import AppError
 from mpcnet.session import Session
@@ -96,8 +96,8 @@ async def live_service(
         AppError: it cannot listen as the settings say, or has nothing to serve.
     """
     check_model(settings)
-    if name == settings.model_owner and settings.weights is None:
-        raise AppError("the model's owner must name its weights: [app] weights")
+    if name == settings.model_owner:
+        owned_model(settings)  # what cannot be used is known before anybody is waited for
     async with AsyncExitStack() as stack:
         doors: list[Door] = []
         if name == settings.recording_owner and live.listen is not None:
@@ -119,7 +119,9 @@ async def live_service(
 async def _gateway(live: LiveSettings, address: str, events: Events) -> AsyncIterator[Desk]:
     desk = Desk()
     gateway = await Gateway.open(desk, address, tls=_tls(live), login=_login(live.token))
-    events("serving", {"lines": [f"speech clients: {gateway.url}"]})
+    trial = f"python -m apps.speech.live.client {gateway.url} RECORDING.wav"
+    lines = [f"speech clients: {gateway.url}", *([] if live.token else [f"for example: {trial}"])]
+    events("serving", {"lines": lines})
     try:
         yield desk
     finally:

@@ -17,6 +17,7 @@ import torch
 import mpcnet
 from apps.speech.config import save_model
 from apps.speech.decoding import greedy_decode
+from apps.speech.live.capture import Block
 from apps.speech.live.desk import Desk
 from apps.speech.live.switchboard import Heard, Pace, Refusal, Switchboard, follow
 from apps.speech.program import LiveSettings
@@ -169,6 +170,35 @@ async def test_who_speaks_while_nobody_can_be_reached_is_told_so() -> None:
     desk = Desk(patience_s=0.01)
     with pytest.raises(Refusal, match="cannot be reached"):
         await desk.transcribe(at_once([speech(0.1, 1)]), lambda heard, meter: None)
+
+
+async def test_who_goes_on_speaking_is_cut_when_the_session_ends() -> None:
+    finals: list[bool] = []
+    under_way = asyncio.Event()
+
+    async def endless() -> AsyncIterator[Block]:
+        while True:
+            yield Block(speech(0.1, 5), 8000, asyncio.get_running_loop().time())
+            await asyncio.sleep(0.02)
+
+    def tell(heard: Heard, _: object) -> None:
+        finals.append(heard.final)
+        under_way.set()
+
+    async def program(session: Session) -> None:
+        model = session.private(network(), owner=1)
+        if session.rank == 1:
+            await follow(session, model, CONFIG, owner=0)
+            return
+        board = Switchboard(session, model, CONFIG, owner=0, pace=Pace(0.1))
+        running = asyncio.ensure_future(board.run())
+        speaking = asyncio.ensure_future(board.transcribe(endless(), tell))
+        await under_way.wait()
+        board.drain(within_s=0.05)
+        await asyncio.gather(speaking, running)  # both end by themselves
+
+    await mpcnet.local(2).run(program)
+    assert finals == [False] * (len(finals) - 1) + [True]
 
 
 async def test_eight_who_speak_at_once_share_rounds() -> None:
