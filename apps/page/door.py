@@ -32,7 +32,7 @@ _TYPES = {
 }
 _HELLO_S = 10.0
 _HEARTBEAT_S = 20.0
-_POLICY = 1008  # the close code for who breaks the rules
+_POLICY, _TRY_LATER = 1008, 1013  # close codes
 _MOST_WAITING = 64  # answers and events for one browser, before it is too slow
 
 
@@ -173,7 +173,7 @@ class _Visit:
     ) -> None:
         self._socket, self._guests, self._welcome = socket, guests, welcome
         self._out: asyncio.Queue[bytes | dict[str, Any] | None] = asyncio.Queue()
-        self._closing = asyncio.Event()
+        self._code = 1000
         self._messages = Bucket(100.0, 200.0)
 
     async def run(self) -> None:
@@ -189,6 +189,7 @@ class _Visit:
         except (PageFrameError, TimeoutError) as error:
             why = str(error) or "no greeting came"
             later = isinstance(error, _Apart)
+            self._code = _TRY_LATER if later else _POLICY
             self._tell({"type": "over", "why": why, "later": later})
         finally:
             if guest is not None:
@@ -211,8 +212,8 @@ class _Visit:
         return guest
 
     def _tell(self, what: bytes | dict[str, Any] | None) -> None:
-        if self._out.qsize() < _MOST_WAITING or what is None:
-            self._out.put_nowait(what)
+        # Who does not read what it is told is let go.
+        self._out.put_nowait(what if self._out.qsize() < _MOST_WAITING else None)
 
     async def _write(self) -> None:
         try:
@@ -223,4 +224,4 @@ class _Visit:
                     await self._socket.send_str(msgspec.json.encode(what).decode())
         except ConnectionError:
             return  # it has left, which the reader sees as well
-        await self._socket.close(code=_POLICY if self._socket.close_code is None else 1000)
+        await self._socket.close(code=self._code)
