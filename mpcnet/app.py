@@ -2,7 +2,7 @@
 
 import argparse
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -14,6 +14,7 @@ from rich.console import RenderableType
 
 from mpcnet.errors import AppError, ConfigError
 from mpcnet.plan import DemoPlan
+from mpcnet.policy.sources import package_sources
 from mpcnet.service import RepeatedRuns, Service
 from mpcnet.session import Session
 
@@ -66,6 +67,10 @@ class App(ABC, Generic[S]):
         """
         await self.run(session, settings, events)
         return self.shapes(settings)
+
+    def sources(self, settings: S) -> Sequence[Path]:
+        """The files whose digest stands for this app where a party approves it."""
+        return package_sources(type(self))
 
     @asynccontextmanager
     async def service(self, name: str, settings: S, events: Events) -> AsyncIterator[Service]:

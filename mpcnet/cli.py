@@ -24,6 +24,8 @@ from mpcnet.commands import (
 from mpcnet.errors import describe, exit_code, first_cause
 from mpcnet.launch import debug_command, run_command
 from mpcnet.options import (
+    approve_options,
+    audit_options,
     common_options,
     debug_options,
     demo_options,
@@ -31,11 +33,13 @@ from mpcnet.options import (
     party_options,
     prepare_options,
     relay_options,
+    review_options,
     run_options,
     script_options,
     serve_options,
     stock_options,
 )
+from mpcnet.policy_commands import approve_command, audit_command, review_command
 from mpcnet.serve_command import serve_command
 from mpcnet.store_commands import prepare_command, stock_command
 
@@ -45,7 +49,7 @@ _EPILOG: Final = """\
 exit status: 0 done; 1 unexpected; 2 usage or configuration; 3 the app's input; 4 an operation that
 secrets do not have; 5 address, identity or handshake; 6 a peer absent or lost; 7 a peer stopped;
 8 a peer broke the rules of the wire, or a limit; 9 the protocol; 10 the store of prepared runs;
-11 parties whose programs differ; 130, 143 SIGINT, SIGTERM
+11 parties whose programs differ; 12 this party's policy; 130, 143 SIGINT, SIGTERM
 """
 
 
@@ -107,6 +111,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     _add(commands, dealer_command, "dealer", "serve one session as its dealer", run_options())
     _add(commands, prepare_command, "prepare", "deal runs ahead of time", prepare_options())
     _add(commands, stock_command, "stock", "show which prepared runs are left", stock_options())
+    _add(commands, review_command, "review", "show what a session would do", review_options())
+    _add(commands, approve_command, "approve", "let a program run here", approve_options())
+    _add(commands, audit_command, "audit", "show which sessions there were", audit_options())
     _add(commands, relay_command, "relay", "carry links of parties that only dial", relay_options())
     _add(commands, run_command, "run", "run a script at parties of this machine", script_options())
     _add(commands, debug_command, "debug", "a script beside its twin in the clear", debug_options())

@@ -69,13 +69,14 @@ def keygen_command(arguments: argparse.Namespace) -> None:
 
 def party_command(arguments: argparse.Namespace) -> None:
     """Runs one party."""
+    from mpcnet.policy.settings import with_policy
     from mpcnet.runtime import run_party
     from mpcnet.store import with_store
 
     config = load(arguments)
     if config.is_dealer:
         raise ConfigError(config.path, "name", "is the dealer's; run it with `mpcnet dealer`")
-    config = with_store(config, arguments.store)
+    config = with_policy(with_store(config, arguments.store), arguments.policy)
     if arguments.store_only and config.preprocessing is None:
         why = "is missing; --store-only needs it (or give --store)"
         raise ConfigError(config.path, "preprocessing.store", why)

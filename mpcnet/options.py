@@ -11,6 +11,8 @@ from transports.errors import ProfileError
 from transports.profile import parse_profile
 
 __all__ = [
+    "approve_options",
+    "audit_options",
     "common_options",
     "debug_options",
     "demo_options",
@@ -18,6 +20,7 @@ __all__ = [
     "party_options",
     "prepare_options",
     "relay_options",
+    "review_options",
     "run_options",
     "script_options",
     "serve_options",
@@ -68,7 +71,68 @@ def party_options() -> argparse.ArgumentParser:
     options.add_argument(
         "--store-only", action="store_true", help="fail rather than ask the dealer"
     )
+    _add_policy(options)
     return options
+
+
+def review_options() -> argparse.ArgumentParser:
+    """What `mpcnet review` takes."""
+    options = argparse.ArgumentParser(add_help=False, parents=[_reviewed_options()])
+    options.add_argument(
+        "--no-run", action="store_true", help="do not run it dry: program and parties only"
+    )
+    options.add_argument("--json", action="store_true", help="print one JSON object")
+    return options
+
+
+def approve_options() -> argparse.ArgumentParser:
+    """What `mpcnet approve` takes."""
+    options = argparse.ArgumentParser(add_help=False, parents=[_reviewed_options()])
+    options.add_argument("--yes", action="store_true", help="do not ask")
+    options.add_argument("--name", help="of the rule; default: made of the digests")
+    options.add_argument(
+        "--any",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="a key of [app] that may change, such as the names of this party's files",
+    )
+    options.add_argument(
+        "--any-rows", action="store_true", help="inputs may have any number of rows"
+    )
+    options.add_argument(
+        "--runs-per-day", type=_positive, metavar="N", help="at most; default: any number"
+    )
+    return options
+
+
+def audit_options() -> argparse.ArgumentParser:
+    """What `mpcnet audit` takes."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--config", type=Path, required=True, metavar="FILE", help="a TOML file")
+    _add_policy(options)
+    options.add_argument("--json", action="store_true", help="print one JSON object")
+    return options
+
+
+def _reviewed_options() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--config", type=Path, required=True, metavar="FILE", help="a TOML file")
+    _add_policy(options)
+    options.add_argument(
+        "--told",
+        action="append",
+        default=[],
+        metavar="PARTY=JSON",
+        help="what another party would announce; once for each announcement, in their order",
+    )
+    return options
+
+
+def _add_policy(options: argparse.ArgumentParser) -> None:
+    options.add_argument(
+        "--policy", type=Path, metavar="FILE", help="what this party allows; default: [policy]"
+    )
 
 
 def prepare_options() -> argparse.ArgumentParser:
@@ -78,6 +142,7 @@ def prepare_options() -> argparse.ArgumentParser:
         "--runs", type=_runs, default=1, metavar="N", help="how many, the same at all; default: 1"
     )
     _add_store(options, "where to keep them, at a party; a folder of its own, for secrets")
+    _add_policy(options)
     return options
 
 

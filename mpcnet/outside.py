@@ -34,6 +34,7 @@ from torch import Tensor
 
 from mpcnet.dtypes import check_dtype
 from mpcnet.errors import SecretError
+from mpcnet.policy.guard import Guard
 from mpcnet.tensor import SecretTensor
 from protocols.fixedpoint import bound, decode, encode
 from protocols.party import Operator
@@ -66,6 +67,7 @@ class Outside(ABC):
 
     suite: Suite
     rounds: int
+    policy: Guard
 
     @abstractmethod
     def wrap(self, sharing: Sharing, dtype: torch.dtype = torch.float32) -> SecretTensor:
@@ -109,6 +111,7 @@ class Outside(ABC):
         """See `SecretTensor.to_outside`."""
         if not isinstance(x, SecretTensor):
             raise SecretError("there is nothing to share out: the tensor is plain")
+        self.policy.hands_out(tuple(x.shape), x.dtype)
         with self.step("to_outside", x):
             return self.suite.issue("hand out", self._to_outside, x.sharing)
 

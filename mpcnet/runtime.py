@@ -7,11 +7,12 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
+    AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
     nullcontext,
 )
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import structlog
@@ -21,6 +22,8 @@ from mpcnet import __version__
 from mpcnet.app import App, Events, load_app
 from mpcnet.computation import check_device, open_device
 from mpcnet.config import Config, PartyEntry
+from mpcnet.policy.admission import Admission
+from mpcnet.policy.guard import Guard
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
 from protocols.additive.choice import agree_on_comparison
@@ -48,6 +51,7 @@ __all__ = [
     "SUITES",
     "connected",
     "from_store",
+    "guarded",
     "load_settings",
     "open_suite",
     "program_digest",
@@ -116,7 +120,8 @@ async def run_program(
     needs_dealer = SUITES[config.protocol.suite].needs_dealer
     check_device(config.computation)
     async with AsyncExitStack() as stack:
-        links, key, source = await _begin(stack, config, digest, events, store, store_only)
+        guard = stack.enter_context(guarded(config))
+        links, key, source = await _begin(stack, config, digest, events, store, store_only, guard)
         exchange = links[0]
         device = open_device(config.computation, exchange.holding)
         party = Party(exchange, config.rank, config.size, device, key=key, source=source)
@@ -125,7 +130,7 @@ async def run_program(
             await party.join(dealer=needs_dealer)
             suite = await open_suite(config, party, live=not isinstance(source, StoredSource))
             try:
-                session = Session(suite, [entry.name for entry in config.parties])
+                session = Session(suite, [each.name for each in config.parties], guard=guard)
                 result = await session.run(program)
                 await session.barrier()  # nobody leaves before everybody has what it came for
             finally:
@@ -161,13 +166,16 @@ async def _begin(
     events: Events,
     store: FromStore | None,
     store_only: bool,
+    guard: Guard,
 ) -> tuple[list[Exchange], Key, MaterialSource | None]:
     """Links to the other parties, and to the dealer if it is needed; a key, and its material."""
     pages = await stack.enter_async_context(watched(config))
 
     async def connect(among: Iterable[int]) -> Exchange:
         link = connected(config, digest, events, pages, among=among)
-        return await stack.enter_async_context(link)
+        exchange = await stack.enter_async_context(link)
+        guard.admit()  # while peers can be told
+        return exchange
 
     parties = range(config.size)
     if not SUITES[config.protocol.suite].needs_dealer:
@@ -257,6 +265,21 @@ def stored_program(config: Config, app: App[Any], settings: Any) -> str:
         "protocol": msgspec.to_builtins(config.protocol),
     }
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+def guarded(
+    config: Config, *, purpose: Literal["run", "prepare"] = "run"
+) -> AbstractContextManager[Guard]:
+    """What a session asks before anything leaves it; enter it before links are made.
+
+    Raises:
+        ConfigError: the policy cannot be used.
+    """
+    if config.policy is None:
+        _log.info("no policy is configured: whatever the program reveals is revealed")
+        return nullcontext(Guard())
+    app, settings = load_settings(config)
+    return Admission(config, app, settings, program_digest(app, settings), purpose=purpose)
 
 
 @asynccontextmanager

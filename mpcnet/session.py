@@ -20,9 +20,18 @@ from mpcnet.meeting import Meetings
 from mpcnet.modes import in_own_modes
 from mpcnet.operators import dispatch
 from mpcnet.outside import Outside
+from mpcnet.policy.guard import Binding, Guard
 from mpcnet.tensor import SecretTensor
 from mpcnet.trail import Trail, place_of_error
-from mpcnet.weights import Weights, gathered, hidden_dtype, opened, put_weights, read_weights
+from mpcnet.weights import (
+    Weights,
+    embeddings,
+    gathered,
+    hidden_dtype,
+    opened,
+    put_weights,
+    read_weights,
+)
 from protocols.errors import ProtocolError
 from protocols.fixedpoint import decode
 from protocols.party import Operator
@@ -53,11 +62,17 @@ class Session(Chance, Outside):
         names: the parties' names in order of rank.
         name: this party's own.
         rounds: messages on the longest chain behind anything revealed to this party so far.
+        policy: asked before anything of this party's own leaves it.
         closing: who wishes that the session end, for programs that go on until somebody does.
     """
 
     def __init__(
-        self, suite: Suite, names: Sequence[str], *, patience_s: float = PATIENCE_S
+        self,
+        suite: Suite,
+        names: Sequence[str],
+        *,
+        patience_s: float = PATIENCE_S,
+        guard: Guard | None = None,
     ) -> None:
         self.suite = suite
         self.names = tuple(names)
@@ -69,6 +84,7 @@ class Session(Chance, Outside):
         self._trail = Trail()
         self._lookout = Lookout(suite.party, self.names, self._trail, patience_s)
         self._guards = 0
+        self.policy = Binding(guard or Guard(), suite.party.exchange.fail)
         suite.mark, suite.locate = self._trail.mark, self._trail.place_of
 
     def __repr__(self) -> str:
@@ -170,6 +186,7 @@ class Session(Chance, Outside):
                 raise SecretError("give the shape: only the owner of a tensor can read it off")
             shape = value.shape
         rank = self.rank_of(owner)
+        self.policy.gives(rank, tuple(shape), dtype)
         with self.step("share", rank, torch.Size(shape), dtype):
             return self.wrap(self.suite.input(value, rank, tuple(shape), whole=whole), dtype)
 
@@ -232,7 +249,8 @@ class Session(Chance, Outside):
             if weights is not None:
                 read_weights(model, weights)
             self._vouch(model, calibration)
-        put_weights(model, lambda name, weight: self._hide(weight, rank))
+        tables = embeddings(model)
+        put_weights(model, lambda name, weight: self._hide(weight, rank, table=weight in tables))
         return model
 
     def _vouch(self, model: Any, calibration: "Calibration | None") -> None:
@@ -242,11 +260,12 @@ class Session(Chance, Outside):
         elif ring.spare:
             _log.warning("a model without a calibration: nobody sees it if values pass the ring")
 
-    def _hide(self, weight: Tensor, owner: int) -> SecretTensor:
-        value = weight.detach().clone() if owner == self.rank else None
-        dtype = hidden_dtype(weight.dtype)
-        secret = self.share(value, owner=owner, shape=weight.shape, dtype=dtype)
-        if weight.dim() > 1:  # biases are added, never multiplied with
+    def _hide(self, weight: Tensor, owner: int, *, table: bool = False) -> SecretTensor:
+        own = weight.detach().clone() if owner == self.rank else None
+        secret = self.share(own, owner=owner, shape=weight.shape, dtype=hidden_dtype(weight.dtype))
+        if table and len(weight) > self.suite.coordinates:  # read at places, not multiplied with
+            self.suite.prepare_table(secret.sharing)
+        elif weight.dim() > 1:  # biases are added, never multiplied with
             self.suite.prepare_operand(secret.sharing)
         return secret
 
@@ -295,6 +314,7 @@ class Session(Chance, Outside):
         """
         ranks = self._ranks(to)
         if isinstance(x, SecretTensor):
+            self.policy.reveals(tuple(x.shape), x.dtype, ranks)
             with self.step("reveal", x, ranks):
                 return self.suite.issue("reveal", self._reveal, x.sharing, tuple(ranks), x.dtype)
         if isinstance(x, Tensor):
@@ -328,6 +348,8 @@ class Session(Chance, Outside):
             type: what is expected; a message that does not fit is refused.
         """
         rank = self.rank_of(owner)
+        if rank == self.rank:
+            self.policy.announces(value)
         self._trail.note("announce", rank)
         return await self._meetings.announce(rank, value, type)
 

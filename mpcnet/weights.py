@@ -19,6 +19,7 @@ from mpcnet.tensor import Content, SecretTensor
 __all__ = [
     "Weights",
     "WeightsError",
+    "embeddings",
     "gathered",
     "hidden_dtype",
     "opened",
@@ -52,6 +53,12 @@ class WeightsError(AppError):
 def hidden_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype of the secret that holds such a weight: what is real is float32."""
     return dtype if dtype is torch.bool or dtype in INTEGERS else torch.float32
+
+
+def embeddings(model: nn.Module) -> set[Tensor]:
+    """The weights of which rows are picked, by indices that may be secret."""
+    kinds = (nn.Embedding, nn.EmbeddingBag)
+    return {module.weight for module in model.modules() if isinstance(module, kinds)}
 
 
 def put_weights(model: nn.Module, hide: Callable[[str, Tensor], Tensor]) -> None:

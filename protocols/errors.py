@@ -5,6 +5,7 @@
     │   └── ThresholdError     a public number that values are compared with does not
     ├── ShapeError         operands do not fit each other
     │   └── InputShapeError    an input is not of the shape declared for it
+    ├── PlaceError         a place to read a table at is outside of it
     ├── PartiesError       a protocol is not made for so many parties
     ├── OwnershipError     an operand was given, or missing, at the wrong party
     ├── OutsiderError      a share from outside that is none, or a suite that takes none
@@ -24,6 +25,7 @@ __all__ = [
     "OutsiderError",
     "OwnershipError",
     "PartiesError",
+    "PlaceError",
     "ProtocolError",
     "RequestError",
     "RunAheadError",
@@ -119,6 +121,23 @@ class InputShapeError(ShapeError):
     def peer_reason(self) -> str:
         """Without the shape that it has: only the declared one is public."""
         return f"{self.label}: a value is not of the declared shape {self.declared}"
+
+
+class PlaceError(ProtocolError):
+    """Secret places that a table has not; their owner, who alone knows them, has checked."""
+
+    def __init__(self, count: int, rows: int) -> None:
+        self.count = count
+        self.rows = rows
+        super().__init__(count, rows)
+
+    def __str__(self) -> str:
+        return f"{self.count} place(s) are not between 0 and {self.rows - 1}, the rows of the table"
+
+    @property
+    def peer_reason(self) -> str:
+        """How many is nobody else's business."""
+        return f"a place is not between 0 and {self.rows - 1}; its owner knows more"
 
 
 class PartiesError(ProtocolError):

@@ -6,11 +6,15 @@ knows again. So whatever a function does with such a value costs nothing, until 
 that the party does not know.
 """
 
+import asyncio
+
 import torch
 from torch import Tensor
 
 from protocols.correlations import BitMask
 from protocols.device import beside
+from protocols.errors import PlaceError
+from protocols.lattice import row_sums
 from protocols.party import Operator
 from protocols.ring.bilinear import Multiply, Shape, broadcast_shape
 from protocols.ring.matmul import matmul
@@ -18,7 +22,7 @@ from protocols.scales import rounded
 from protocols.scheme import Scheme
 from protocols.shares import Bits, Share, Sharing
 
-__all__ = ["Owned", "judged", "rungs", "unit_vectors"]
+__all__ = ["Owned", "check_places", "judged", "rungs", "unit_vectors"]
 
 
 class Owned(Scheme):
@@ -103,6 +107,21 @@ class Owned(Scheme):
             return Sharing(shape, x.scale_bits, self._product(Multiply(), chosen, x))
         return self._owned_product(chosen, x, 0)
 
+    def _owned_sums(
+        self, table: Sharing, places: Sharing, skip: int | None
+    ) -> "asyncio.Future[Share]":
+        """`Scheme._table_sums` at whoever holds both."""
+        bits = 2 * self.scale_bits - table.scale_bits
+
+        async def run(op: Operator) -> Share:
+            found, held = await op.read(places.share), await op.read(table.share)
+            check_places(found.value, table.shape[0])
+            work = found.value.numel() * table.shape[1]
+            value = await op.run(work, row_sums, held.value, found.value, skip)
+            return Share(value << bits, op.depth, found.offline and held.offline)
+
+        return self.issue("sums", run)
+
     def _owned_product(self, s: Sharing, x: Sharing, bits: int) -> Sharing:
         """s x of one owner, with x truncated by `bits` first."""
         shape = broadcast_shape(s.shape, x.shape)
@@ -114,6 +133,17 @@ class Owned(Scheme):
 
         scale = s.scale_bits + x.scale_bits - bits
         return Sharing(shape, scale, self.issue("product", run), s.owner, s.ahead and x.ahead)
+
+
+def check_places(places: Tensor, rows: int) -> None:
+    """At the owner of the places.
+
+    Raises:
+        PlaceError: some are outside.
+    """
+    outside = int(((places < 0) | (places >= rows)).sum())
+    if outside:
+        raise PlaceError(outside, rows)
 
 
 def judged(v: Tensor, thresholds: tuple[int, ...], low: int, intervals: bool) -> Tensor:

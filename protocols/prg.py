@@ -39,8 +39,9 @@ _BLOCK = 16
 _HALF = 4
 _CPU = torch.device("cpu")
 
-Purpose: TypeAlias = Literal["mask", "bits", "deal", "zero"]
-"""Parts of named masks, named bits, shares of correlated randomness, sharings of zero."""
+Purpose: TypeAlias = Literal["mask", "bits", "deal", "zero", "rows"]
+"""Parts of named masks, named bits, shares of correlated randomness, sharings of zero, public rows
+(and their errors) of masked tables."""
 
 
 class Key:

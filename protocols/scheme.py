@@ -22,6 +22,19 @@ class Scheme(Program, ABC):
         """Does ahead of time what lets `x`, known to its owner, enter many products (weights)."""
 
     @abstractmethod
+    def prepare_table(self, x: Sharing) -> None:
+        """The same for a matrix `x` whose rows are picked at places that another party knows."""
+
+    @abstractmethod
+    def _table_sums(
+        self, table: Sharing, places: Sharing, skip: int | None
+    ) -> "asyncio.Future[Share]":
+        """Sums of a table's rows at each line of places (N, M), (N, d) at scale 2f, but at `skip`.
+
+        Table and places have owners, and the table at most 2f fractional bits.
+        """
+
+    @abstractmethod
     def _adds_constants(self, x: Sharing) -> bool:
         """Whether this party adds public constants to its share of x."""
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from protocols.correlations import BitMask, Mask
 from protocols.ring.bilinear import Shape
 
-__all__ = ["Bits", "Share", "Sharing", "Wire"]
+__all__ = ["Bits", "MaskedTable", "Share", "Sharing", "Wire"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -38,6 +38,21 @@ class Wire:
     scale_bits: int
     mask: Mask
     masked: "Future[Share | None]"
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class MaskedTable:
+    """A table as all but its owner have it, to be read at places; see `protocols.lattice`.
+
+    Attributes:
+        secret: the name of S, which its owner and the dealer know.
+        public: the key of A, words that all know.
+        hidden: D at the others; nothing at the owner.
+    """
+
+    secret: Mask
+    public: "Future[Share]"
+    hidden: "Future[Share]"
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -92,6 +107,7 @@ class Sharing:
     # One opening serves all later uses of the same value, so what was made of it is kept with it.
     wires: dict[int | None, Wire] = field(default_factory=dict)
     operand: Wire | None = None
+    table: MaskedTable | None = None
     truncated: "Sharing | None" = None
     source: "Sharing | None" = None  # what this is the truncation of
     compared: dict[tuple[int, ...], Bits] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from protocols.device import beside
 from protocols.errors import ShapeError, ThresholdError
 from protocols.fixedpoint import encode
 from protocols.inputs import Inputs, Real
+from protocols.lattice import dimension
 from protocols.owned import rungs
 from protocols.party import Operator
 from protocols.ring.bilinear import Bilinear, Multiply, Shape, broadcast_shape
@@ -139,6 +140,30 @@ class Suite(Inputs):
             share = self.issue("product", self._linear, operation, [x, y], [0, 0])
             return Sharing(shape, scale, share, x.owner, x.ahead and y.ahead)
         return Sharing(shape, scale, self._product(operation, x, y))
+
+    def table_sums(self, table: Sharing, places: Sharing, skip: int | None = None) -> Sharing:
+        """Sums of rows of a table (V, d) at whole places, line by line: (N, M) -> (N, d), at 2f.
+
+        Both have owners. Where these are two, it costs a round and `coordinates` words a line, to
+        the table's owner, and the table once, however long it is (`protocols.lattice`).
+
+        Args:
+            skip: a place that adds nothing.
+
+        Raises (at the places' owner, when the value is read):
+            PlaceError: the table has no such rows.
+        """
+        if table.scale_bits > 2 * self.scale_bits:
+            table = self.rescale(table)
+        share = self._table_sums(table, places, skip)
+        owner = table.owner if table.owner == places.owner else None
+        shape = (places.shape[0], table.shape[1])
+        return Sharing(shape, 2 * self.scale_bits, share, owner)
+
+    @property
+    def coordinates(self) -> int:
+        """Words that a place in a masked table takes; a shorter table has cheaper unit vectors."""
+        return dimension(self.scale_bits, self.ring)
 
     def scaled(self, s: Sharing, x: Sharing, scale_bits: int | None = None) -> Sharing:
         """s x, elementwise, at the sum of their scales, whatever that is: it must fit the ring.

@@ -60,7 +60,9 @@ into `softmax`, where the places come out as 0. Any other operator refuses them.
 **Comparisons** give secret booleans, which are the numbers 1 and 0 in what follows. Secret integers
 and booleans are shared with `dtype=`; the dtype says how many bits a comparison looks at. Indices
 may be secret in `x[i]`, `index_select`, `gather`, `take`, `embedding`, `scatter`, `scatter_add` and
-`index_add`, into tables of up to 4096 entries, at a word dealt for each entry and place.
+`index_add`, into tables of up to 4096 entries, at a word dealt for each entry and place. Where one
+party knows the indices and another one the table, `embedding`, `embedding_bag` and rows of a matrix
+cost 1600 words a place or bag, however long the table is ([protocols.md](protocols.md)).
 
 | operator | measured in | operands | rounds | bytes | error |
 |---|---|---|--:|--:|--:|

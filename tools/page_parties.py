@@ -18,7 +18,8 @@ from torch import nn
 
 import mpcnet
 from apps.speech.config import SpeechConfig
-from apps.speech.live.switchboard import Pace, Switchboard, follow
+from apps.speech.live.steps import follow
+from apps.speech.live.switchboard import Pace, Switchboard
 from apps.speech.page.server import Page, open_page
 from apps.speech.program import PageSettings
 from mpcnet import Session

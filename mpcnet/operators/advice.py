@@ -14,8 +14,7 @@ _EDGES = "comparisons with the public edges, and sums of them"
 _UNIQUE = "sort, and comparisons of neighbours: how many differ is itself a secret"
 
 _INSTEAD = {
-    "_embedding_bag": "embedding, and its sum or mean",
-    "_embedding_bag_forward_only": "embedding, and its sum or mean",
+    "_embedding_bag_dense_backward": "embedding, and its sum or mean, where a bag is trained",
     "_fft_c2c": "products with the cosines and sines of the transform, as public matrices",
     "_fft_r2c": "products with the cosines and sines of the transform, as public matrices",
     "_linalg_det": _CLEAR,

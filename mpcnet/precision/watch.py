@@ -176,10 +176,10 @@ class Watched(Session):
         self._later(self._received(entry, twin, self._board, number, dtype))
         return attach(x, twin)
 
-    def _hide(self, weight: Tensor, owner: int) -> SecretTensor:
+    def _hide(self, weight: Tensor, owner: int, *, table: bool = False) -> SecretTensor:
         self._kind = "private"
         try:
-            return super()._hide(weight, owner)
+            return super()._hide(weight, owner, table=table)
         finally:
             self._kind = "share"
 

@@ -12,13 +12,15 @@ from protocols.additive.ladder import ladder
 from protocols.additive.points import compare_by_points
 from protocols.additive.product import hide_operand, owned_product, product, truncated_product
 from protocols.additive.sharing import hand_out, open_, refresh, reveal
+from protocols.additive.table import coordinates, hide_table, publish_rows, table_sums
 from protocols.additive.truncation import truncate
 from protocols.correlations import BitMask, Mask
 from protocols.correlations.elementary import SampleKind
+from protocols.lattice import dimension
 from protocols.party import Operator, Party
 from protocols.ring.bilinear import Bilinear, Shape
 from protocols.ring.ring import RING, Ring
-from protocols.shares import Bits, Share, Sharing, Wire
+from protocols.shares import Bits, MaskedTable, Share, Sharing, Wire
 from protocols.suite import Suite
 
 __all__ = ["AdditiveSuite"]
@@ -80,6 +82,34 @@ class AdditiveSuite(Suite):
             hidden = self.start(label, hide_operand, w, owner, mask)
             w.operand = Wire(w.shape, w.scale_bits, mask, hidden)  # type: ignore[arg-type]
         return w.operand
+
+    def prepare_table(self, x: Sharing) -> None:
+        """Sends a matrix that one party owns to the others, so that each can read it at places."""
+        x.ahead = True
+        self._masked_table(x)
+
+    def _masked_table(self, x: Sharing) -> MaskedTable:
+        if x.table is None:
+            owner, f = _owner(x), self.scale_bits
+            label = self.next_label("table")
+            shape = (dimension(f, self.ring), x.shape[1])
+            secret = Mask(f"{label}/secret", shape, (owner,), True, self.ring.bits)
+            public = self.issue("rows", publish_rows, owner)
+            hidden = self.start(label, hide_table, x, public, owner, secret, f)
+            x.table = MaskedTable(secret, public, hidden)
+        return x.table
+
+    def _table_sums(
+        self, table: Sharing, places: Sharing, skip: int | None
+    ) -> "asyncio.Future[Share]":
+        owner = _owner(table)
+        if places.owner == owner:
+            return self._owned_sums(table, places, skip)
+        read = self._masked_table(table)
+        found = self.issue("coordinates", coordinates, places, read, table.shape[0], skip)
+        shape = (places.shape[0], read.secret.shape[0])
+        wire = self.wire(Sharing(shape, 0, found, places.owner), to=owner)
+        return self.issue("sums", table_sums, places, read, wire, owner, skip)
 
     def _adds_constants(self, x: Sharing) -> bool:
         return self.party.rank == (0 if x.owner is None else x.owner)

@@ -61,6 +61,14 @@ class ClearSuite(Suite):
     def prepare_operand(self, x: Sharing) -> None:
         """Nothing to do: everybody holds x."""
 
+    def prepare_table(self, x: Sharing) -> None:
+        """Nothing to do, likewise."""
+
+    def _table_sums(
+        self, table: Sharing, places: Sharing, skip: int | None
+    ) -> "asyncio.Future[Share]":
+        return self._owned_sums(table, places, skip)
+
     def _adds_constants(self, x: Sharing) -> bool:
         return True
 

@@ -3,7 +3,8 @@
 The unit vector is dealt for the mask and turned by the opened place, so it costs no round, but a
 word dealt for each entry, whatever the width of the table. A public table is then read without a
 message. A secret one is opened, masked, once, and so is the vector: `V` words for each place into V
-entries. That is for tables of some hundreds or thousands of entries; V is at most 4096.
+entries. That is for tables of some hundreds or thousands of entries; V is at most 4096. Where one
+party knows the table and another one the places, `sums` reads tables of any length.
 """
 
 from math import prod
@@ -18,7 +19,7 @@ from protocols.ring.bilinear import MatrixProduct, Multiply, Shape
 from protocols.shares import Sharing
 from protocols.suite import Suite
 
-__all__ = ["MAX_TABLE", "added", "gathered", "rows", "rows_added", "scattered"]
+__all__ = ["MAX_TABLE", "added", "gathered", "read", "rows", "rows_added", "scattered", "sums"]
 
 MAX_TABLE = 1 << MAX_DIGIT_BITS
 
@@ -29,14 +30,19 @@ def rows(suite: Suite, table: Sharing | Tensor, places: Sharing, dim: int = 0) -
     Shapes:   table (..., V, ...), places (P...) -> (..., P..., ...)
     Scale:    that of the table, which is cut to f where it waits for a truncation; f or more for a
               public one of real numbers
-    Domain:   places 0 to V - 1, V up to 4096; others count modulo the next power of two of V
-    Error:    none
-    Cost:     N places: 1 round and N words opened for a public table, 2 rounds and N V words more
-              for a secret one (to its owner alone, if there is one), and the table itself once;
+    Domain:   places 0 to V - 1, V up to 4096; others count modulo the next power of two of V;
+              where the table is read (`read`), any V, and a `PlaceError` for others
+    Error:    none, but that of `sums` where it is read
+    Cost:     as `sums` where it is read; else for N places 1 round and N words opened for a public
+              table, 2 rounds and N V words more for a secret one (to its owner alone, if there is
+              one), and the table itself once;
               dealt are N words for each entry up to a power of two, and the words of the result
     Reveals:  nothing
     """
     count = prod(places.shape)
+    if isinstance(table, Sharing) and not dim and read(suite, table, places):
+        lines = reshaped(suite, places, (count, 1))
+        return reshaped(suite, sums(suite, table, lines), (*places.shape, table.shape[1]))
     hot = _hot(suite, places, table.shape[dim])
     matrix = suite.linear(
         "rows",
@@ -54,6 +60,45 @@ def rows(suite: Suite, table: Sharing | Tensor, places: Sharing, dim: int = 0) -
         return spread
     turned = tuple(shape[i] for i in order)
     return suite.linear("turn", lambda v: v.permute(order).contiguous(), spread, shape=turned)
+
+
+def read(suite: Suite, table: Sharing, places: Sharing) -> bool:
+    """Whether a table is masked once and then read at places, and not by their unit vectors.
+
+    It is where two parties know the one and the other, and where that is less traffic.
+    """
+    known = table.owner is not None and places.owner is not None
+    real = table.scale_bits >= suite.scale_bits
+    return known and real and len(table.shape) == 2 and table.shape[0] > suite.coordinates
+
+
+def sums(suite: Suite, table: Sharing, places: Sharing, skip: int | None = None) -> Sharing:
+    """The sums of a table's rows at each line of secret places.
+
+    Shapes:   table (V, d), places (N, M) -> (N, d)
+    Domain:   where one party knows the places, 0 to V - 1 (`PlaceError`); else as `rows`
+    Error:    where the table is read (`read`), normal with a deviation of 2^-(f+2) for each root
+              of M; none else
+    Cost:     where it is read, 1 round and `suite.coordinates` words a line to the table's owner;
+              where the table is shorter, V words a line; where nobody knows the places, as `rows`
+    Reveals:  nothing
+
+    Args:
+        skip: a place that adds nothing.
+    """
+    if read(suite, table, places):
+        return suite.table_sums(table, places, skip)
+    length, lines = table.shape[0], places.shape[0]
+    hot = _hot(suite, places, length)  # (V, N, M)
+
+    def count(v: Tensor) -> Tensor:
+        counts = v.sum(2)
+        if skip is not None:
+            counts[skip] = 0
+        return counts.t().contiguous()
+
+    counts = suite.linear("counts", count, hot, shape=(lines, length))
+    return suite.product(MatrixProduct(), counts, table)
 
 
 def gathered(suite: Suite, table: Sharing | Tensor, places: Sharing, dim: int) -> Sharing:

@@ -82,6 +82,81 @@ async def test_a_private_embedding(n: int) -> None:
     assert outcome.rounds == 2  # the unit vectors of the one who knows the places; the reveal
 
 
+class Bags(nn.Module):
+    """Rows and bags of a table, which are hidden at once and in the same form."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.rows = nn.Embedding(rows, 3)
+        self.sums = nn.EmbeddingBag(rows, 3, mode="sum")
+        self.means = nn.EmbeddingBag(rows, 3, mode="mean", padding_idx=0)
+
+    def forward(self, places: Tensor) -> list[Tensor]:
+        return [self.rows(places), self.sums(places), self.means(places)]
+
+
+BAG = torch.tensor([[4, 0, 9, 9], [0, 0, 0, 0], [1699, 1, 2, 3]])
+
+
+@pytest.mark.parametrize("suite", [AdditiveSuite, ClearSuite])
+@pytest.mark.parametrize(
+    ("rows", "known"),
+    [(1700, True), (24, True), (24, False)],
+    ids=["long", "short", "short, and nobody knows the places"],
+)
+async def test_embeddings_and_bags(suite: type[Suite], rows: int, known: bool) -> None:
+    """Tables longer than `coordinates` are masked once and read; the rest are unit vectors."""
+    torch.manual_seed(3)
+    model, places = Bags(rows), BAG % rows
+
+    async def program(session: Session) -> list[Tensor]:
+        own = Bags(rows)
+        own.load_state_dict(model.state_dict())
+        own = session.private(own, owner=1)
+        index = session.share(
+            places if session.rank == 0 else None, owner=0, shape=places.shape, dtype=torch.int64
+        )
+        if not known:
+            nothing = torch.zeros_like(places) if session.rank == 1 else None
+            index = index + session.share(nothing, owner=1, shape=places.shape, dtype=torch.int64)
+        with torch.no_grad():
+            return [await x.reveal() for x in own(index)]  # type: ignore[attr-defined]
+
+    for results in (await run_parties(program, 2, suite)).results:
+        for result, expected in zip(results, model(places), strict=True):
+            torch.testing.assert_close(result, expected.detach(), atol=2e-6, rtol=1e-6)
+
+
+async def test_a_long_table_costs_no_more_than_its_coordinates() -> None:
+    """64 words of a sentence: less than a megabyte, and two exchanges with what is revealed."""
+
+    async def program(session: Session) -> None:
+        model = session.private(nn.Embedding(3000, 8), owner=1)
+        words = torch.arange(64).view(1, 64) if session.rank == 0 else None
+        index = session.share(words, owner=0, shape=(1, 64), dtype=torch.int64)
+        with torch.no_grad():
+            await model(index).reveal(to=0)
+
+    outcome = await run_parties(program)
+    assert outcome.rounds == 2
+    assert outcome.online_bits[0, 1] == 64 * 1600 * 64  # 819 kB
+    assert outcome.online_bits[1, 0] == 64 * 8 * 64  # what is revealed
+    assert outcome.offline_bits[2, 1] == 64 * 8 * 64
+    assert outcome.offline_bits[1, 0] < (3000 * 8 + 64) * 64  # the table, once
+
+
+async def test_bags_that_are_refused() -> None:
+    async def program(session: Session) -> None:
+        index = session.constant(torch.tensor([[1, 2], [0, 1]]))
+        model = session.private(nn.EmbeddingBag(5, 2, mode="max"), owner=0)
+        with torch.no_grad(), pytest.raises(UnsupportedOperator, match="'sum' or 'mean'"):
+            model(index)
+        with torch.no_grad(), pytest.raises(UnsupportedOperator, match="one of both is public"):
+            nn.EmbeddingBag(5, 2)(index)
+
+    await run_parties(program)
+
+
 async def test_rounds_and_words() -> None:
     async def program(session: Session) -> None:
         zeros = torch.zeros(6, dtype=torch.int64)

@@ -9,6 +9,7 @@ __all__ = ["INTEGERS"]
 
 FLAT = (3, 4)
 TABLE = torch.linspace(-1, 1, 12).view(4, 3)
+STARTS = torch.tensor([0, 4, 8])
 BITS = torch.tensor([[5, -4, 127, 0]])
 
 INTEGERS: list[Call] = [
@@ -75,6 +76,18 @@ INTEGERS: list[Call] = [
     signed("(x > -1).all(1)", lambda x: (x > -1).all(1), FLAT),
     signed("F.one_hot(whole, 4)", lambda x: F.one_hot((x * 2).long().abs(), 4), FLAT),
     signed("F.embedding(whole, table)", lambda x: F.embedding(x.long().abs(), TABLE), FLAT),
+    signed(
+        "F.embedding_bag(whole, y)",
+        lambda x, y: F.embedding_bag(x.long().abs(), y),
+        FLAT,
+        (4, 3),
+    ),
+    signed(
+        "aten._embedding_bag(y, whole, starts)",
+        lambda x, y: torch.ops.aten._embedding_bag(y, x.long().abs().flatten(), STARTS)[0],
+        FLAT,
+        (4, 3),
+    ),
     signed("table[whole]", lambda x: TABLE[x.long().abs()], FLAT),
     signed("x.gather(1, whole)", lambda x: x.gather(1, x.long().abs()), FLAT),
     signed("torch.rand_like(x)", lambda x: torch.rand_like(x) * 0, FLAT),

@@ -113,7 +113,10 @@ _OF_MANY: Final[dict[Range, tuple[str, ...]]] = {
         "grad of layer_norm(x)", "grad of group_norm(x, 3)", "grad of batch_norm(x), training",
     ),
     Range(-1.9, 1.9): ("F.one_hot(whole, 4)", "torch.bernoulli(x)"),
-    Range(-3.9, 3.9): ("F.embedding(whole, table)", "table[whole]", "x.gather(1, whole)"),
+    Range(-3.9, 3.9): (
+        "F.embedding(whole, table)", "table[whole]", "x.gather(1, whole)",
+        "F.embedding_bag(whole, y)", "aten._embedding_bag(y, whole, starts)",
+    ),
     APART: ("x.topk(2)", "x.kthvalue(2, 0)", "x.median()", "x.median(1)"),
 }  # fmt: skip
 

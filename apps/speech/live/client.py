@@ -20,14 +20,16 @@ from typing import BinaryIO
 import aiohttp
 import msgspec
 import torch
+from torch import Tensor
 
-from apps.speech.audio import read_wav, resample
+from apps.speech.audio import Resampler, wav_blocks
 from apps.speech.live.capture import BLOCK_S, paced
 from mpcnet.errors import AppError
 
 __all__ = ["Access", "main", "of_file", "of_stream", "talk"]
 
 _FILE_RATE = 16_000
+_PIECE_S = 1.0  # read at a time
 _EVENT = "conversation.item.input_audio_transcription"
 
 
@@ -58,10 +60,18 @@ _ANYBODY = Access()
 
 
 async def of_file(path: Path) -> AsyncIterator[bytes]:
-    """A recording as 16-bit samples at 16 kHz, as fast as it was spoken."""
-    waveform, rate = read_wav(path)
-    async for block in paced([(resample(waveform, rate, _FILE_RATE), _FILE_RATE)]):
-        yield (block.samples.clamp(-1, 1) * 32767).to(torch.int16).numpy().tobytes()
+    """A recording, however long, as 16-bit samples at 16 kHz, as fast as it was spoken."""
+    resampler: Resampler | None = None
+    async for block in paced(wav_blocks(path, _PIECE_S)):
+        resampler = resampler or Resampler(block.rate, _FILE_RATE)
+        yield _encoded(resampler.push(block.samples))
+    if resampler is not None:
+        yield _encoded(resampler.flush())
+
+
+def _encoded(samples: Tensor) -> bytes:
+    sound: bytes = (samples.clamp(-1, 1) * 32767).to(torch.int16).numpy().tobytes()
+    return sound
 
 
 async def of_stream(stream: BinaryIO, rate: int) -> AsyncIterator[bytes]:

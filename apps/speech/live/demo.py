@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from safetensors.torch import load_file
 
-from apps.speech.audio import read_wav, resample
+from apps.speech.audio import OffsetFilter, read_wav, resample
 from apps.speech.config import SpeechConfig, load_model, save_model
 from apps.speech.decoding import greedy_decode
 from apps.speech.features import log_mel
@@ -123,7 +123,8 @@ def conclude_live(
         zip(plan.extra["recordings"], private["samples"], strict=True)
     ):
         waveform, rate = read_wav(path)
-        features = log_mel(resample(waveform, rate, config.sample_rate), config)
+        heard = resample(waveform, rate, config.sample_rate)
+        features = log_mel(OffsetFilter(config.sample_rate).push(heard), config)
         # The last chunk is filled up with silence, which belongs to what the network heard.
         silence = sample["frames"] - features.shape[1]
         with torch.no_grad():

@@ -12,7 +12,8 @@ from torch import Tensor
 from apps.speech.audio import read_wav
 from apps.speech.live.capture import paced
 from apps.speech.live.meter import Meter
-from apps.speech.live.switchboard import Heard, Pace, follow, listen
+from apps.speech.live.steps import follow
+from apps.speech.live.switchboard import Heard, Pace, listen
 from apps.speech.program import LiveSettings, SpeechSettings, own_model
 from mpcnet.app import Events
 from mpcnet.errors import AppError

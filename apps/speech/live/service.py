@@ -13,7 +13,8 @@ from apps.speech.live.desk import Desk, Door
 from apps.speech.live.gateway import Gateway
 from apps.speech.live.run import check_model, pace_of
 from apps.speech.live.site import Login, TLSFiles
-from apps.speech.live.switchboard import Switchboard, follow
+from apps.speech.live.steps import follow
+from apps.speech.live.switchboard import Switchboard
 from apps.speech.page.server import Page, open_page
 from apps.speech.program import LiveSettings, SpeechSettings, own_model, owned_model
 from mpcnet.app import Events, Service

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -24,6 +24,7 @@ __all__ = [
     "Guests",
     "Speakers",
     "Step",
+    "follow",
     "take_steps",
     "warm_up",
 ]
@@ -227,3 +228,18 @@ async def warm_up(
     for logits in revealed:
         await logits
     await session.barrier()
+
+
+async def follow(
+    session: Session,
+    model: nn.Module,
+    config: SpeechConfig,
+    *,
+    owner: str | int,
+    guests: Guests | None = None,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """The part of everybody else; `ready` is told when all parties are warm."""
+    await warm_up(session, model, config, None, owner=owner)
+    ready()
+    await take_steps(session, model, config, None, owner=owner, guests=guests)

@@ -24,7 +24,7 @@ from apps.speech.prompt_model import shrinkage
 from mpcnet.errors import AppError
 from mpcnet.session import Session
 
-__all__ = ["Heard", "Pace", "Refusal", "Switchboard", "follow", "listen"]
+__all__ = ["Heard", "Pace", "Refusal", "Switchboard", "listen"]
 
 _BROKE = (
     "the link to the other organizations broke; what is said from now on is transcribed once it is "
@@ -326,21 +326,6 @@ async def listen(
         await asyncio.gather(program, speaker, return_exceptions=True)
 
 
-async def follow(
-    session: Session,
-    model: nn.Module,
-    config: SpeechConfig,
-    *,
-    owner: str | int,
-    guests: Guests | None = None,
-    ready: Callable[[], None] = lambda: None,
-) -> None:
-    """The part of everybody else; `ready` is told when all parties are warm."""
-    await warm_up(session, model, config, None, owner=owner)
-    ready()
-    await take_steps(session, model, config, None, owner=owner, guests=guests)
-
-
 def _depart(flight: _Flight, _: object) -> None:
     flight.begun_s = time.process_time()
 
@@ -375,6 +360,7 @@ async def _read(
             tell(Heard(utterance.number, text, final, said.frames, new), meter)
             if chunk is not None:
                 _measure(meter, chunk, said, revealed_at, used_s)
+        utterance.captured.forget(shrinkage(config.layers) * said.outputs)
         if chunk is None:
             said = _Said(GreedyDecoder(config))
 

@@ -21,7 +21,8 @@ from apps.speech.live.client import of_file, of_stream, talk
 from apps.speech.live.conversation import Conversation
 from apps.speech.live.desk import Desk
 from apps.speech.live.gateway import Gateway
-from apps.speech.live.switchboard import Heard, Pace, Switchboard, follow
+from apps.speech.live.steps import follow
+from apps.speech.live.switchboard import Heard, Pace, Switchboard
 from mpcnet import Session
 from mpcnet.errors import AppError
 from tests.apps.speech.tiny_live import CONFIG, network, speech, whole_pass

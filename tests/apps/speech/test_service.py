@@ -19,7 +19,8 @@ from apps.speech.config import save_model
 from apps.speech.decoding import greedy_decode
 from apps.speech.live.capture import Block
 from apps.speech.live.desk import Desk
-from apps.speech.live.switchboard import Heard, Pace, Refusal, Switchboard, follow
+from apps.speech.live.steps import follow
+from apps.speech.live.switchboard import Heard, Pace, Refusal, Switchboard
 from apps.speech.program import LiveSettings
 from mpcnet import Session
 from mpcnet.app import DemoPlan

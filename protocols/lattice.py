@@ -1,0 +1,132 @@
+"""A table under a mask of which every row can be taken off by the same few hundred numbers.
+
+A table W that one party owns shall be public in a masked form, D = W + M, such that whoever knows
+in the clear which row i it wants needs no more than a sharing of the mask's row i. With a uniform
+mask that is as hard as reading W itself. So M is only pseudorandom:
+
+    M = A S + E         A public and uniform, V x n;  S secret and uniform, n x d;  E small, V x d
+
+That D tells nothing of W is the assumption of learning with errors (Regev, STOC 2005), with fresh
+S and E, for d secrets under one A (Peikert, Vaikuntanathan, Waters, CRYPTO 2008). A row of the mask
+is a linear function of S: the reader needs the product of a row of A, which it alone may know, with
+S, which the table's owner alone knows. That is n words of traffic, however many rows there are, and
+no more for a sum of rows. (SimplePIR, Henzinger et al., USENIX Security 2023, reads a table of
+plain numbers from one server with the same product, for other ends.)
+
+E stays in what is read: its deviation is a quarter of a step of 2^-f, as the table is held at 2f.
+
+How large n must be: the dual attack finds a vector of length 2^(2 sqrt(n k lg delta)) in the dual
+lattice of dimension sqrt(n k / lg delta), and tells D from noise when that is below q / deviation =
+2^(k - f + 2) (Micciancio, Regev, 2009). `HERMITE` is lg delta of a reduction with blocks of 527,
+which takes 2^(0.292 * 527) = 2^153 operations for one call to a sieve alone (Becker, Ducas, Gama,
+Laarhoven, SODA 2016; core-SVP, Alkim et al., USENIX Security 2016); the primal attack comes to
+2^150. `tests/protocols/test_lattice.py` computes both for every scale and ring.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from protocols.label import Label
+from protocols.prg import Key
+from protocols.ring.matmul import matmul
+from protocols.ring.ring import Ring
+
+__all__ = ["HERMITE", "PublicRows", "deviation_bits", "dimension", "masked", "row_sums"]
+
+HERMITE = 0.00473
+"""Binary logarithm of the root Hermite factor that the dimension is chosen for."""
+
+_ROUND = 64
+_GROUP = 8
+"""Rows of A that one stream gives: fewer names for the owner, who makes all of them, and little
+waste for the reader, who wants single ones."""
+
+_CHUNK = 2048
+_LEAST_DEVIATION_BITS = 6
+"""Below, errors would be so small that their possible values could be listed."""
+
+
+def deviation_bits(scale_bits: int) -> int:
+    """Errors have a standard deviation of 2^this, in steps of 2^-2f: 2^-(f+2) as a number."""
+    return max(scale_bits - 2, _LEAST_DEVIATION_BITS)
+
+
+def dimension(scale_bits: int, ring: Ring) -> int:
+    """n: coordinates of a row, 1600 at f = 22 in 64 bits, 1280 at f = 16 in 48 bits."""
+    gap = ring.bits - deviation_bits(scale_bits)
+    least = (gap / 2) ** 2 / (ring.bits * HERMITE)
+    return math.ceil(least / _ROUND) * _ROUND
+
+
+class PublicRows:
+    """The public matrix A, made row by row of a public key: (any number of rows, columns)."""
+
+    def __init__(self, key: Key, columns: int) -> None:
+        self._key = key
+        self._columns = columns
+
+    def group(self, number: int) -> Tensor:
+        """Rows `_GROUP * number` and on."""
+        stream = self._key.stream(Label(str(number)), "rows")
+        return stream.words((_GROUP, self._columns))
+
+    def chunk(self, begin: int, end: int) -> Tensor:
+        """Rows from `begin`, which starts a group, to before `end`."""
+        groups = [self.group(number) for number in range(begin // _GROUP, -(-end // _GROUP))]
+        return torch.cat(groups)[: end - begin]
+
+    def sums(self, places: Tensor, skip: int | None) -> Tensor:
+        """Of each line of places (N, M) the sum of its rows, (N, columns), but those at `skip`."""
+        out = torch.zeros(places.shape[0], self._columns, dtype=torch.int64)
+        lines, columns = torch.nonzero(_counted(places, skip), as_tuple=True)
+        rows = places[lines, columns]
+        order = rows.argsort()
+        lines, rows = lines[order], rows[order]
+        numbers, counts = torch.unique_consecutive(rows // _GROUP, return_counts=True)
+        start = 0
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            stop = start + count
+            out.index_add_(0, lines[start:stop], self.group(number)[rows[start:stop] % _GROUP])
+            start = stop
+        return out
+
+
+def masked(table: Tensor, rows: PublicRows, secret: Tensor, bits: int) -> Tensor:
+    """D = W + A S + E.
+
+    Args:
+        table: W as ring elements at scale 2f, (V, d).
+        secret: S, uniform, (n, d).
+        bits: of the errors' deviation.
+    """
+    out = table.clone()
+    for begin in range(0, table.shape[0], _CHUNK):
+        end = min(begin + _CHUNK, table.shape[0])
+        chunk = rows.chunk(begin, end).to(table.device)
+        out[begin:end] += matmul(chunk, secret)
+        out[begin:end] += _errors((end - begin, table.shape[1]), bits).to(table.device)
+    return out
+
+
+def row_sums(table: Tensor, places: Tensor, skip: int | None) -> Tensor:
+    """Of each line of places (N, M) the sum of its rows of a table, (N, d), but those at `skip`."""
+    out = table.new_zeros(places.shape[0], table.shape[1])
+    for column, counted in zip(places.unbind(1), _counted(places, skip).unbind(1), strict=True):
+        out += table[column] * counted.unsqueeze(1)
+    return out
+
+
+def _counted(places: Tensor, skip: int | None) -> Tensor:
+    return torch.ones_like(places, dtype=torch.bool) if skip is None else places != skip
+
+
+def _errors(shape: tuple[int, int], bits: int) -> Tensor:
+    """Rounded normal numbers (Box and Muller, 1958), of a key that nobody else has."""
+    stream = Key.fresh().stream(Label("errors"), "rows")
+    words = stream.words((2, *shape))
+    uniform = ((words >> 11) & ((1 << 53) - 1)).to(torch.float64).mul_(2.0**-53)
+    radius = torch.sqrt(-2 * torch.log1p(-uniform[0]))  # 1 - u is never zero
+    normal = radius * torch.cos(2 * math.pi * uniform[1])
+    return normal.mul_(2.0**bits).round_().to(torch.int64)

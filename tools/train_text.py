@@ -1,0 +1,266 @@
+"""Train the text classifiers that ship with apps.text.
+
+    python -m tools.train_text sentiment-bag --data stsa.binary.train --check stsa.binary.dev
+    python -m tools.train_text questions-encoder --data TREC.train.all --held 700
+
+A bag is a linear model of what it reads, so it is fitted as one: squared hinge losses of each label
+against the rest (as LIBLINEAR's, Fan et al., JMLR 2008), by L-BFGS. For two labels features count
+as much as naive Bayes finds them to tell (Wang, Manning, ACL 2012). An encoder begins with the
+bag's weights as part of its table. Nothing of what is checked with chooses weights or epochs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.nn import functional
+
+from apps.text.config import SHIPPED, TextConfig, save_model
+from apps.text.model import BagClassifier, EncoderClassifier
+from tools.text_data import labelled, parted
+
+_SENTIMENT = ("negative", "positive")
+_QUESTIONS = ("description", "thing", "abbreviation", "person", "number", "place")
+"""In the order of the numbers in the files: DESC, ENTY, ABBR, HUM, NUM, LOC."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is made.
+
+    Attributes:
+        weight: of the losses against the squares of the linear weights.
+        bayes: whether features count as naive Bayes weighs them.
+        epochs, rate: of an encoder.
+    """
+
+    config: TextConfig
+    weight: float
+    bayes: bool
+    epochs: int = 8
+    rate: float = 1e-3
+
+
+RECIPES = {
+    "sentiment-bag": Recipe(
+        TextConfig(
+            architecture="bag",
+            labels=_SENTIMENT,
+            rows=32_768,
+            width=2,
+            length=56,
+            pieces=("word", "prefix", "suffix"),
+        ),
+        0.02,
+        True,
+    ),
+    "sentiment-encoder": Recipe(
+        TextConfig(
+            architecture="encoder",
+            labels=_SENTIMENT,
+            rows=10_240,
+            width=64,
+            length=48,
+            pieces=("word", "prefix", "suffix"),
+            layers=1,
+            heads=4,
+        ),
+        0.02,
+        True,
+    ),
+    "questions-bag": Recipe(
+        TextConfig(
+            architecture="bag",
+            labels=_QUESTIONS,
+            rows=65_536,
+            width=6,
+            length=40,
+            pieces=("word", "pair"),
+        ),
+        0.2,
+        False,
+    ),
+    "questions-encoder": Recipe(
+        TextConfig(
+            architecture="encoder",
+            labels=_QUESTIONS,
+            rows=12_288,
+            width=64,
+            length=32,
+            pieces=("word", "pair", "suffix"),
+            layers=1,
+            heads=4,
+        ),
+        0.2,
+        False,
+    ),
+}
+
+
+def main() -> None:
+    """Read the command line; train; tell how many unseen sentences come out right; write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("model", choices=sorted(RECIPES))
+    parser.add_argument("--data", type=Path, required=True, help="LABEL SENTENCE in each line")
+    parser.add_argument("--check", type=Path, help="as many more, never trained on")
+    parser.add_argument("--held", type=int, help="or so many of the data, kept out")
+    parser.add_argument("--fold", type=int, default=0, help="which of them")
+    parser.add_argument("--output", type=Path, help="default: the weights that ship")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    console, started = Console(), time.perf_counter()
+    recipe = RECIPES[arguments.model]
+    torch.set_num_threads(1)
+    torch.manual_seed(arguments.seed)
+    texts, labels = labelled(arguments.data)
+    if arguments.check is not None:
+        unseen = labelled(arguments.check)
+    else:
+        (texts, labels), unseen = parted(texts, labels, arguments.held or 700, arguments.fold)
+    places, checked = recipe.config.places(texts), recipe.config.places(unseen[0])
+    linear = fitted(places, labels, recipe)
+    model: BagClassifier | EncoderClassifier = bag_of(linear, places, recipe.config)
+    if recipe.config.architecture == "encoder":
+        report = _Report(console, checked, unseen[1])
+        report("its bag", model)
+        model = trained(linear, places, labels, recipe, report)
+    _Report(console, checked, unseen[1])(f"{time.perf_counter() - started:.0f} s", model)
+    output = arguments.output or SHIPPED[arguments.model]
+    save_model(output, recipe.config, model.half().float())
+    console.print(f"wrote {output} ({output.stat().st_size / 1e6:.2f} MB)")
+
+
+class _Report:
+    """Says how many of the unseen sentences come out right."""
+
+    def __init__(self, console: Console, places: Tensor, labels: Tensor) -> None:
+        self._console, self._places, self._labels = console, places, labels
+
+    def __call__(self, what: str, model: BagClassifier | EncoderClassifier) -> None:
+        with torch.no_grad():
+            found = torch.cat([model(part).argmax(1) for part in self._places.split(100)])
+        right = float((found == self._labels).double().mean())
+        self._console.print(f"{what}: {100 * right:.2f} % of {len(found)} unseen sentences right")
+
+
+def fitted(places: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
+    """The linear model, (rows, classes): a weight of each row for each label."""
+    rows, classes = recipe.config.rows, len(recipe.config.labels)
+    counts = _counts(places, rows)
+    turned = counts.to_sparse_coo().t().coalesce().to_sparse_csr()
+    sides = torch.where(functional.one_hot(labels, classes) > 0, 1.0, -1.0)
+    scale = torch.ones(rows, classes)
+    if recipe.bayes:
+        scale = _log_ratios(places, labels, rows, classes).abs().clamp(min=0.1)
+    weights = torch.zeros(rows, classes, requires_grad=True)
+    search = torch.optim.LBFGS([weights], max_iter=80, line_search_fn="strong_wolfe")
+
+    def loss() -> float:
+        with torch.no_grad():
+            missing = (1 - sides * (counts @ (weights * scale))).clamp(min=0)
+            slope = scale * (turned @ (-2 * recipe.weight * sides * missing))
+            weights.grad = weights.detach() + slope
+            squares = 0.5 * weights.square().sum() + recipe.weight * missing.square().sum()
+        return float(squares)
+
+    search.step(loss)  # type: ignore[arg-type]  # a number does where it takes no gradient
+    return weights.detach() * scale
+
+
+def _counts(places: Tensor, rows: int) -> Tensor:
+    """How often each sentence has each row, (N, rows), sparse."""
+    flat = places.flatten(1)
+    lines = torch.arange(len(flat)).repeat_interleave(flat.shape[1])
+    found = flat.flatten() > 0
+    where = torch.stack([lines[found], flat.flatten()[found]])
+    ones = torch.ones(where.shape[1])
+    return torch.sparse_coo_tensor(where, ones, (len(flat), rows)).coalesce().to_sparse_csr()
+
+
+def _log_ratios(places: Tensor, labels: Tensor, rows: int, classes: int) -> Tensor:
+    """How much more frequent a row is with a label than without it, (rows, classes)."""
+    counts = torch.stack(
+        [torch.bincount(places[labels == c].flatten(), minlength=rows) for c in range(classes)]
+    ).float()
+    counts[:, 0] = 0
+    among, beside = counts + 1, counts.sum(0) - counts + classes - 1
+    ratios = (among / among.sum(1, keepdim=True)).log()
+    ratios -= (beside / beside.sum(1, keepdim=True)).log()
+    return torch.where(counts.sum(0) > 0, ratios, 0.0).t().clamp(-3, 3)
+
+
+def bag_of(linear: Tensor, places: Tensor, config: TextConfig) -> BagClassifier:
+    """The same as averaged embeddings: what is added up there is a mean here, so it is scaled."""
+    model = BagClassifier(config.rows, len(config.labels), len(config.labels))
+    with torch.no_grad():
+        model.table.weight.copy_(linear)
+        model.table.weight[0] = 0
+        pieces = float((places > 0).flatten(1).sum(1).double().mean())
+        model.head.weight.copy_(torch.eye(len(config.labels)) * pieces)
+        model.head.bias.zero_()
+    return model.requires_grad_(False).eval()
+
+
+def trained(
+    linear: Tensor, places: Tensor, labels: Tensor, recipe: Recipe, report: _Report
+) -> EncoderClassifier:
+    """An encoder; a running mean of its weights."""
+    model = recipe.config.build()
+    if not isinstance(model, EncoderClassifier):
+        raise TypeError("only an encoder is trained step by step")
+    classes = linear.shape[1]
+    with torch.no_grad():
+        model.table.weight.normal_(std=0.05)
+        model.table.weight[:, :classes] = linear * 4
+        model.table.weight[0] = 0
+        model.positions.normal_(std=0.02)
+    mean = copy.deepcopy(model).requires_grad_(False)
+    model.table.sparse = True
+    others = [p for name, p in model.named_parameters() if name != "table.weight"]
+    steps = recipe.epochs * -(-len(places) // 32)
+    optimizers = [
+        torch.optim.SparseAdam([model.table.weight], lr=recipe.rate),
+        torch.optim.AdamW(others, lr=recipe.rate, weight_decay=0.05),
+    ]
+    slopes = [
+        torch.optim.lr_scheduler.LambdaLR(each, lambda s: min(1.0, s / 100) * (1 - s / steps))
+        for each in optimizers
+    ]
+    done = 0
+    for epoch in range(recipe.epochs):
+        for batch in torch.randperm(len(places)).split(32):
+            scores = model(_thinned(places[batch]))
+            loss = functional.cross_entropy(scores, labels[batch], label_smoothing=0.1)
+            loss.backward()  # type: ignore[no-untyped-call]
+            for optimizer, slope in zip(optimizers, slopes, strict=True):
+                optimizer.step()
+                slope.step()
+                optimizer.zero_grad()
+            done += 1
+            if done % 8 == 0:
+                share = 0.04 if done > steps // 3 else 0.3
+                for p, q in zip(mean.parameters(), model.parameters(), strict=True):
+                    p.lerp_(q.detach(), share)
+        report(f"epoch {epoch + 1}", mean)
+    return mean.eval()
+
+
+def _thinned(places: Tensor) -> Tensor:
+    """Sentences up to the longest one's length, without some of their words and pieces."""
+    length = max(1, int((places[:, :, 0] > 0).sum(1).max()))
+    places = places[:, :length]
+    words = torch.rand(places.shape[:2]) < 0.1
+    pieces = torch.rand(places.shape) < 0.2
+    pieces[:, :, 0] = False  # whether a word is there is seen by its first piece
+    return places.masked_fill(pieces, 0).masked_fill(words.unsqueeze(2), 0)
+
+
+if __name__ == "__main__":
+    main()
