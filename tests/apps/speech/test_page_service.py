@@ -111,7 +111,7 @@ async def test_guests_come_and_go_as_sessions_do(three: dict[str, Participant]) 
         await asyncio.gather(clinic.ready.wait(), lab.ready.wait())
         return Guest([await http.ws_connect(url + SOCKET) for url in urls])
 
-    async with asyncio.timeout(40), aiohttp.ClientSession() as http:
+    async with aiohttp.ClientSession() as http:
         guest = await visit(http)
         await guest.join()
         await utterance(guest, 0)
