@@ -32,7 +32,7 @@ _TYPES = {
 }
 _HELLO_S = 10.0
 _HEARTBEAT_S = 20.0
-_POLICY = 1008  # the close code for who breaks the rules
+_POLICY, _TRY_LATER = 1008, 1013  # close codes
 _MOST_WAITING = 64  # answers and events for one browser, before it is too slow
 
 
@@ -146,13 +146,20 @@ class Door:
             max_msg_size=self._longest + 1,  # aiohttp refuses what reaches it
             compress=False,
         )
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:  # it has left before it came in
+            return socket
         self._sockets.add(socket)
         try:
             await _Visit(socket, self._guests, self._welcome).run()
         finally:
             self._sockets.discard(socket)
         return socket
+
+
+class _Apart(PageFrameError):
+    """Nothing is wrong with the message; it may be sent again later."""
 
 
 class _Visit:
@@ -166,7 +173,7 @@ class _Visit:
     ) -> None:
         self._socket, self._guests, self._welcome = socket, guests, welcome
         self._out: asyncio.Queue[bytes | dict[str, Any] | None] = asyncio.Queue()
-        self._closing = asyncio.Event()
+        self._code = 1000
         self._messages = Bucket(100.0, 200.0)
 
     async def run(self) -> None:
@@ -181,7 +188,9 @@ class _Visit:
                 self._guests.hear(guest, Request.decode(message.data))
         except (PageFrameError, TimeoutError) as error:
             why = str(error) or "no greeting came"
-            self._tell({"type": "over", "why": why})
+            later = isinstance(error, _Apart)
+            self._code = _TRY_LATER if later else _POLICY
+            self._tell({"type": "over", "why": why, "later": later})
         finally:
             if guest is not None:
                 self._guests.leave(guest)
@@ -197,14 +206,14 @@ class _Visit:
             raise PageFrameError("a conversation begins with a greeting")
         welcome = self._welcome()
         if welcome is None:
-            raise PageFrameError("the parties have no connection to each other at the moment")
+            raise _Apart("the parties have no connection to each other at the moment")
         guest = self._guests.arrive(request.body.hex(), self._tell)
         self._tell({"type": "welcome", **welcome, "leads": self._guests.leads})
         return guest
 
     def _tell(self, what: bytes | dict[str, Any] | None) -> None:
-        if self._out.qsize() < _MOST_WAITING or what is None:
-            self._out.put_nowait(what)
+        # Who does not read what it is told is let go.
+        self._out.put_nowait(what if self._out.qsize() < _MOST_WAITING else None)
 
     async def _write(self) -> None:
         try:
@@ -215,4 +224,4 @@ class _Visit:
                     await self._socket.send_str(msgspec.json.encode(what).decode())
         except ConnectionError:
             return  # it has left, which the reader sees as well
-        await self._socket.close(code=_POLICY if self._socket.close_code is None else 1000)
+        await self._socket.close(code=self._code)

@@ -44,12 +44,14 @@ class Guest:
     Attributes:
         id: random, and the same at all parties.
         tell: reaches the browser.
+        asked: whether it asked to join, at the leader.
         joined: whether all parties have it.
         gone: whether its connection here has ended.
     """
 
     id: str
     tell: Tell
+    asked: bool = False
     joined: bool = False
     gone: bool = False
     wishes: deque[Wish] = field(default_factory=deque)  # at the leader
@@ -122,8 +124,9 @@ class Guests:
         elif self._wake is None:
             raise PageFrameError("another party leads: tell it")
         elif request.kind is Kind.JOIN:
-            if guest.joined or guest.wishes:
+            if guest.asked:
                 raise PageFrameError("it has joined already")
+            guest.asked = True
             guest.wishes.append(Wish("join", guest.id))
         elif not guest.joined or request.number != guest.wished:
             raise PageFrameError(f"step {request.number} is not the next one")
@@ -207,7 +210,9 @@ class Guests:
         if guest is None:
             # It left while the parties asked each other, so that its leader has to let it go.
             if everywhere and self._wake is not None:
-                self._guests[id] = Guest(id, _to_nobody, True, True, deque([Wish("stop", id)]))
+                self._guests[id] = Guest(
+                    id, _to_nobody, True, True, True, deque([Wish("stop", id)])
+                )
             return
         guest.joined = everywhere
         if everywhere:

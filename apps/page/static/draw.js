@@ -1,12 +1,15 @@
 // Pictures of a signal, and of a share of it.
 
-const BINS_PER_PIXEL = 0.5;
+const PITCH = 3; // pixels from bar to bar
+const BAR = 2;
 
-/** A strip that scrolls: the latest `seconds` of extremes, drawn as bars around the middle. */
+/** A strip that scrolls: the latest extremes, drawn as bars around the middle. */
 export class Strip {
-  constructor(canvas, color) {
+  /** `color` is a property of the style sheet; what is soft is drawn up to `gain` times as tall. */
+  constructor(canvas, color, gain = 1) {
     this.canvas = canvas;
     this.color = color;
+    this.gain = gain;
     this.bars = []; // [lowest, highest], between -1 and 1
     this.dirty = false;
   }
@@ -51,13 +54,15 @@ export class Strip {
     context.fillStyle = style.getPropertyValue("--grid");
     context.fillRect(0, Math.floor(height / 2), width, Math.max(1, ratio / 2));
     context.fillStyle = style.getPropertyValue(this.color);
-    const pitch = ratio / BINS_PER_PIXEL;
+    const pitch = PITCH * ratio;
     const count = Math.floor(width / pitch);
     const shown = this.bars.slice(-count);
+    const peak = shown.reduce((most, [lowest, highest]) => Math.max(most, -lowest, highest), 1e-9);
+    const scale = 0.48 * Math.min(this.gain, 1 / Math.min(1, peak)) * height;
     shown.forEach(([lowest, highest], i) => {
-      const top = (0.5 - 0.48 * highest) * height;
-      const tall = Math.max(ratio, 0.48 * (highest - lowest) * height);
-      context.fillRect(i * pitch, top, pitch * 0.7, tall);
+      const top = height / 2 - scale * highest;
+      const tall = Math.max(ratio, scale * (highest - lowest));
+      context.fillRect(i * pitch, top, BAR * ratio, tall);
     });
   }
 }

@@ -10,7 +10,13 @@ const ANSWER_BYTES = 32;
 const PATIENCE_MS = 15000;
 
 /** Something that a person can do something about; its message is for people. */
-export class ConversationError extends Error {}
+export class ConversationError extends Error {
+  /** `later`: whether it may get better by itself. */
+  constructor(message, later = false) {
+    super(message);
+    this.later = later;
+  }
+}
 
 export function request(kind, number = 0, size = 0, body = new Uint8Array(0)) {
   const message = new Uint8Array(REQUEST_BYTES + body.length);
@@ -53,7 +59,7 @@ class Line {
     return new Promise((resolve, reject) => {
       const fail = (why) => {
         clearTimeout(timer);
-        reject(new ConversationError(why));
+        reject(new ConversationError(why, this.later));
         lost(why);
       };
       const timer = setTimeout(() => fail(`${this.name} does not answer`), PATIENCE_MS);
@@ -72,6 +78,7 @@ class Line {
             resolve(event);
           } else if (event.type === "over") {
             this.why = `${this.name}: ${event.why}`;
+            this.later = event.later === true;
           } else {
             hear(this, event);
           }
@@ -137,7 +144,7 @@ export class Conversation {
     [this.leader] = leaders;
     this.ringBits = ring_bits;
     this.scaleBits = scale_bits;
-    this.app = app;
+    this.app = { ...app, ...this.leader.welcome.pace };
   }
 
   /** Says that a piece of this size will come; returns its number. */

@@ -130,6 +130,7 @@ class Page:
             "ring_bits": session.suite.ring.bits,
             "scale_bits": session.suite.scale_bits,
             "app": self._public(),
+            "pace": self._measure(),
         }
 
     def _settings(self) -> dict[str, Any]:
@@ -137,12 +138,15 @@ class Page:
         return {"party": self._name, "parties": self._parties, "app": self._public()}
 
     def _public(self) -> dict[str, Any]:
+        """What all parties say alike."""
+        return {"model": msgspec.to_builtins(self._config), "unit": self._unit}
+
+    def _measure(self) -> dict[str, int]:
+        """How a browser cuts what it hears, as the party says that leads."""
         second = self._config.sample_rate / self._config.hop_length
         unit, pace = self._unit, self._pace
         widest = min(pace.widest_s * second, MOST_CHUNK_FRAMES)
         return {
-            "model": msgspec.to_builtins(self._config),
-            "unit": unit,
             "chunk_frames": max(1, round(pace.chunk_s * second / unit)) * unit,
             "widest_frames": max(1, int(widest / unit)) * unit,
             "in_flight": min(pace.in_flight, MOST_UNANSWERED - 2),

@@ -110,7 +110,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
         f"--use-file-for-fake-audio-capture={spoken}",
     ]
     async with (
-        serving(CONFIG, network(), pace=Pace(0.4), wrap=tap.on) as service,
+        serving(CONFIG, network(), pace=Pace(0.4, 4.8), wrap=tap.on) as service,
         async_playwright() as playwright,
     ):
         browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
@@ -171,9 +171,7 @@ async def test_the_microphone_is_heard_and_a_stereo_file_after_it(stage: Stage) 
     page = await stage.open()
     await page.click(LISTEN)
     await expect(page.locator("#microphone-label")).to_have_text("Stop")
-    await expect(page.locator("[data-meter=chunks]")).to_have_text(
-        re.compile(r"^([2-9]|\d\d+) chunks")
-    )
+    await expect(page.locator("[data-meter=chunks]")).to_have_text(re.compile(r"^[1-9]\d* chunks"))
     await page.click(LISTEN)
     await expect(page.locator("#status")).to_contain_text("Done")
     heard = stage.tap.features()

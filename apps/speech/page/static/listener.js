@@ -7,6 +7,13 @@ import { Resampler } from "./resampler.js";
 
 const clean = (sample) => (Number.isNaN(sample) ? 0 : Math.max(-1, Math.min(1, sample)));
 
+const MOST_KEPT = 15000; // figures: ten minutes of frames
+
+const keep = (values, value) => {
+  values.push(value);
+  if (values.length > 2 * MOST_KEPT) values.splice(0, MOST_KEPT);
+};
+
 export function percentile(values, part) {
   if (!values.length) return null;
   const sorted = [...values].sort((a, b) => a - b);
@@ -98,7 +105,7 @@ export class Utterance {
     meter.rounds = Math.max(meter.rounds, rounds);
     if (step) {
       meter.chunks++;
-      meter.flights.push(seconds);
+      keep(meter.flights, seconds);
       meter.busy += Math.max(0, now - Math.max(step.filledAt, this.busyUntil)) / 1000;
       this.busyUntil = now;
     }
@@ -106,7 +113,7 @@ export class Utterance {
       const at = this.moments[this.app.unit * (this.outputs + output + 1) - 1];
       if (typeof at !== "number") continue;
       meter.behind = (now - at) / 1000;
-      meter.latencies.push(meter.behind);
+      keep(meter.latencies, meter.behind);
     }
     this.outputs += size;
     const text = this.decoder.push(values, size);

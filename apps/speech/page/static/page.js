@@ -9,9 +9,12 @@ const BAR_S = 0.02;
 const FILE_BLOCK_S = 0.1;
 const NOISE_PER_BAR = 3;
 const QUIET_S = 3;
+const LATE_S = 4;
+const ATTEMPTS = 4; // to reach organizations that are not connected to each other
+const PAUSE_MS = 1500;
 const $ = (id) => document.getElementById(id);
 
-const wave = new Strip($("wave"), "--wave");
+const wave = new Strip($("wave"), "--wave", 4);
 const strips = [];
 let settings = null;
 let conversation = null;
@@ -55,7 +58,16 @@ async function begin() {
 async function connect() {
   if (conversation && !conversation.closed) return;
   say("Connecting to every organization …");
-  conversation = await Conversation.open(settings.parties, { answer, over, stopping });
+  for (let attempt = 1; ; attempt++) {
+    try {
+      conversation = await Conversation.open(settings.parties, { answer, over, stopping });
+      return;
+    } catch (error) {
+      if (!error.later || attempt === ATTEMPTS) throw error;
+      say("The organizations are connecting to each other …");
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+  }
 }
 
 function answer(event) {
@@ -71,7 +83,8 @@ async function stopping() {
 }
 
 function over(why) {
-  utterance?.fail(why);
+  if (!utterance) return; // whoever asked for the conversation is told
+  utterance.fail(why);
   complain(`The conversation has ended: ${why}. What is on its way is lost; try again.`);
   rest();
 }
@@ -104,6 +117,7 @@ function shared(shares, frames) {
 
 function text(said, final) {
   $("text").textContent = said;
+  $("text").scrollTop = $("text").scrollHeight; // the latest words
   $("state").textContent = final ? "final" : "partial";
   $("text").dataset.final = final ? "yes" : "no";
 }
@@ -139,6 +153,8 @@ function draw(samples, rate) {
 /** What to say of the sound itself. */
 function remark() {
   if (loud.quiet > QUIET_S) return "Nothing but silence comes: is the microphone muted?";
+  const hop = settings.app.model.hop_length / settings.app.model.sample_rate;
+  if (utterance?.feed.waiting.length * hop > LATE_S) return "The organizations cannot keep up: the text comes later and later.";
   if (loud.clipped > 5) return "The sound is clipped: speak softer, or farther from the microphone.";
   return "Listening. Press again when you are done.";
 }
