@@ -98,6 +98,13 @@ def approve_options() -> argparse.ArgumentParser:
         "--any-rows", action="store_true", help="inputs may have any number of rows"
     )
     options.add_argument(
+        "--reveal-to",
+        action="append",
+        default=[],
+        metavar="PARTY",
+        help="with --no-run: who may learn whatever the program reveals to it",
+    )
+    options.add_argument(
         "--runs-per-day", type=_positive, metavar="N", help="at most; default: any number"
     )
     return options

@@ -48,6 +48,7 @@ def approve_command(arguments: argparse.Namespace) -> None:
         name=arguments.name,
         any_of=arguments.any,
         any_rows=arguments.any_rows,
+        reveal_to=arguments.reveal_to,
         limits=Limits(runs_per_day=arguments.runs_per_day),
     )
     show(review_text(found, config.name, _verdict(config, found)))
