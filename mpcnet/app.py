@@ -2,7 +2,8 @@
 
 import argparse
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 from rich.console import RenderableType
 
-from mpcnet.errors import ConfigError
+from mpcnet.errors import AppError, ConfigError
 from mpcnet.plan import DemoPlan
+from mpcnet.policy.sources import package_sources
+from mpcnet.service import RepeatedRuns, Service
 from mpcnet.session import Session
 
-__all__ = ["App", "DemoPlan", "Events", "load_app"]
+__all__ = ["App", "DemoPlan", "Events", "RepeatedRuns", "Service", "load_app"]
 
 Events: TypeAlias = Callable[[str, dict[str, Any]], None]
 """Is told small public facts for a progress display: a name and plain fields."""
@@ -64,6 +67,32 @@ class App(ABC, Generic[S]):
         """
         await self.run(session, settings, events)
         return self.shapes(settings)
+
+    def sources(self, settings: S) -> Sequence[Path]:
+        """The files whose digest stands for this app where a party approves it."""
+        return package_sources(type(self))
+
+    @asynccontextmanager
+    async def service(self, name: str, settings: S, events: Events) -> AsyncIterator[Service]:
+        """What a party keeps while it serves (`mpcnet serve`): as long as the block lasts.
+
+        By default `run`, again and again: for the party that others come to.
+
+        Args:
+            name: of the party.
+        """
+        yield RepeatedRuns(lambda session: self.run(session, settings, events))
+
+    def add_serve_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Options of `mpcnet serve NAME` without a configuration."""
+
+    def try_out(self, arguments: argparse.Namespace, folder: Path) -> DemoPlan:
+        """Lays out a service for trying out: all participants on this machine.
+
+        Raises:
+            AppError: the app has none.
+        """
+        raise AppError(f"{self.name} serves with a configuration only: give --config FILE")
 
     @abstractmethod
     def add_demo_arguments(self, parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,8 @@ from mpcnet.commands import (
 from mpcnet.errors import describe, exit_code, first_cause
 from mpcnet.launch import debug_command, run_command
 from mpcnet.options import (
+    approve_options,
+    audit_options,
     common_options,
     debug_options,
     demo_options,
@@ -31,10 +33,14 @@ from mpcnet.options import (
     party_options,
     prepare_options,
     relay_options,
+    review_options,
     run_options,
     script_options,
+    serve_options,
     stock_options,
 )
+from mpcnet.policy_commands import approve_command, audit_command, review_command
+from mpcnet.serve_command import serve_command
 from mpcnet.store_commands import prepare_command, stock_command
 
 __all__ = ["main"]
@@ -43,7 +49,7 @@ _EPILOG: Final = """\
 exit status: 0 done; 1 unexpected; 2 usage or configuration; 3 the app's input; 4 an operation that
 secrets do not have; 5 address, identity or handshake; 6 a peer absent or lost; 7 a peer stopped;
 8 a peer broke the rules of the wire, or a limit; 9 the protocol; 10 the store of prepared runs;
-11 parties whose programs differ; 130, 143 SIGINT, SIGTERM
+11 parties whose programs differ; 12 this party's policy; 130, 143 SIGINT, SIGTERM
 """
 
 
@@ -54,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     arguments = _parse(sys.argv[1:] if argv is None else argv)
     debug = arguments.debug or os.environ.get("MPCNET_DEBUG") == "1"
-    configure_logging(verbose=arguments.verbose, as_json=arguments.log_json, debug=debug)
+    configure_logging(verbose=_verbosity(arguments), as_json=arguments.log_json, debug=debug)
     try:
         with interruptible():
             arguments.run(arguments)
@@ -66,6 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         return _fail(error, arguments, debug)
     return 0
+
+
+def _verbosity(arguments: argparse.Namespace) -> int:
+    """Who stays says what happens, unless that is not wanted."""
+    stays = arguments.run is serve_command and not arguments.quiet
+    return max(int(arguments.verbose), int(stays))
 
 
 def _fail(error: BaseException, arguments: argparse.Namespace, debug: bool) -> int:
@@ -99,18 +111,23 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     _add(commands, dealer_command, "dealer", "serve one session as its dealer", run_options())
     _add(commands, prepare_command, "prepare", "deal runs ahead of time", prepare_options())
     _add(commands, stock_command, "stock", "show which prepared runs are left", stock_options())
+    _add(commands, review_command, "review", "show what a session would do", review_options())
+    _add(commands, approve_command, "approve", "let a program run here", approve_options())
+    _add(commands, audit_command, "audit", "show which sessions there were", audit_options())
     _add(commands, relay_command, "relay", "carry links of parties that only dial", relay_options())
     _add(commands, run_command, "run", "run a script at parties of this machine", script_options())
     _add(commands, debug_command, "debug", "a script beside its twin in the clear", debug_options())
-    demo = _add(
-        commands, demo_command, "demo", "all participants on this machine", demo_options(), False
-    )
+    summary = "serve an app's sessions, until a signal ends it"
+    serve = _add(commands, serve_command, "serve", summary, serve_options(), False)
+    summary = "all participants on this machine"
+    demo = _add(commands, demo_command, "demo", summary, demo_options(), False)
     arguments, rest = parser.parse_known_args(argv)
-    if arguments.run is not demo_command:
+    named = {demo_command: demo, serve_command: serve}.get(arguments.run)
+    if named is None:
         if rest:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
     elif not rest or rest[0].startswith("-"):
-        _list_apps(demo, rest)
+        _list_apps(named, rest)
     arguments.rest = rest
     return arguments
 
@@ -136,12 +153,12 @@ def _add(
     return parser
 
 
-def _list_apps(demo: argparse.ArgumentParser, rest: Sequence[str]) -> None:
+def _list_apps(command: argparse.ArgumentParser, rest: Sequence[str]) -> None:
     """Ends the command with the apps that there are."""
     names = ", ".join(sorted(entry.name for entry in entry_points(group="mpcnet.apps")))
-    demo.usage = "mpcnet demo APP [options]"
-    demo.epilog = f"APP is one of: {names}. See also mpcnet demo APP --help."
+    command.usage = f"{command.prog} APP [options]"
+    command.epilog = f"APP is one of: {names}. See also {command.prog} APP --help."
     if {"-h", "--help"} & set(rest):
-        demo.print_help()
+        command.print_help()
         raise SystemExit(0)
-    demo.error(f"name an app first; there are: {names}")
+    command.error(f"name an app first; there are: {names}")

@@ -32,6 +32,7 @@ __all__ = [
     "party_command",
     "relay_command",
     "show",
+    "take_part",
 ]
 
 _DEMO_PATIENCE_S: Final = 20.0  # its children are asked to end first, then killed
@@ -68,13 +69,14 @@ def keygen_command(arguments: argparse.Namespace) -> None:
 
 def party_command(arguments: argparse.Namespace) -> None:
     """Runs one party."""
+    from mpcnet.policy.settings import with_policy
     from mpcnet.runtime import run_party
     from mpcnet.store import with_store
 
     config = load(arguments)
     if config.is_dealer:
         raise ConfigError(config.path, "name", "is the dealer's; run it with `mpcnet dealer`")
-    config = with_store(config, arguments.store)
+    config = with_policy(with_store(config, arguments.store), arguments.policy)
     if arguments.store_only and config.preprocessing is None:
         why = "is missing; --store-only needs it (or give --store)"
         raise ConfigError(config.path, "preprocessing.store", why)
@@ -126,15 +128,36 @@ def participate(
     part: Callable[[Config, Events], Coroutine[Any, Any, dict[str, Any]]],
 ) -> None:
     """Plays a participant's part to its end, and shows what comes of it."""
+    from mpcnet import report
+
+    display = report.EventLines() if arguments.events else _display([config.name], arguments.quiet)
+    result = take_part(config, arguments, part, display)
+    if arguments.json:
+        report.print_json(result)
+    elif not arguments.events:
+        show(report.summary(result))
+
+
+def take_part(
+    config: Config,
+    arguments: argparse.Namespace,
+    part: Callable[[Config, Events], Coroutine[Any, Any, dict[str, Any]]],
+    display: Display,
+    **ending: Any,
+) -> dict[str, Any]:
+    """Plays a participant's part to its end.
+
+    Args:
+        ending: how signals end it, for `mpcnet.loop.run`.
+    """
     import structlog
     import torch
 
-    from mpcnet import loop, report
+    from mpcnet import loop
     from protocols.ring.library import warm_kernels
 
     torch.set_num_threads(arguments.threads)
     warm_kernels()
-    display = report.EventLines() if arguments.events else _display([config.name], arguments.quiet)
 
     def watch(name: str, fields: dict[str, Any]) -> None:
         display.event(config.name, name, fields)
@@ -144,12 +167,9 @@ def participate(
         display,
     ):
         with _printed(watch) if arguments.events else nullcontext():
-            result = loop.run(lambda: part(config, watch))
+            result = loop.run(lambda: part(config, watch), **ending)
         display.event(config.name, "result", {"result": result})
-    if arguments.json:
-        report.print_json(result)
-    elif not arguments.events:
-        show(report.summary(result))
+    return result
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from mpcnet.computation import ComputationSettings
 from mpcnet.errors import ConfigError
+from mpcnet.policy.settings import PolicySettings, policy_complaints
 from mpcnet.store import PreprocessingSettings, store_complaints
 from mpcnet.tables import convert_table, read_toml
 from transports.emulated import network_of
@@ -157,6 +158,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     status: StatusSettings | None = None
     preprocessing: PreprocessingSettings | None = None
     computation: ComputationSettings = ComputationSettings()
+    policy: PolicySettings | None = None
     app: dict[str, Any] | None = None
 
 
@@ -294,14 +296,12 @@ def _complaints(config: Config) -> Iterator[tuple[str, str]]:
     if config.link.heartbeat_s >= config.link.silence_timeout_s:
         yield "link.heartbeat_s", "must be less than silence_timeout_s, or quiet peers get lost"
     if config.link.max_buffered_bytes < config.link.max_frame_bytes:
-        yield (
-            "link.max_buffered_bytes",
-            "must be at least max_frame_bytes: a frame may have to wait",
-        )
+        yield "link.max_buffered_bytes", "must hold a frame that waits: at least max_frame_bytes"
     if why := _wrong_network(config.link.network):
         yield "link.network", why
     yield from _route_complaints(config)
     yield from store_complaints(config)
+    yield from policy_complaints(config)
     if config.status is not None and _wrong_url(f"tcp://{config.status.listen}"):
         yield "status.listen", f"{config.status.listen!r} needs a host and a port: 127.0.0.1:9100"
     names = [entry.name for entry in config.participants]

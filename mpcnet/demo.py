@@ -136,7 +136,12 @@ def _bind_somewhere(taken: socket.socket) -> int:
 
 
 async def run_participants(
-    files: Mapping[str, Path], dealer: str, watch: Watch, *, options: Sequence[str] = ()
+    files: Mapping[str, Path],
+    dealer: str,
+    watch: Watch,
+    *,
+    options: Sequence[str] = (),
+    serve: str = "",
 ) -> dict[str, dict[str, Any]]:
     """Starts every participant, and waits until all have ended.
 
@@ -145,6 +150,7 @@ async def run_participants(
         dealer: which of them is the dealer.
         watch: is told every event of every participant.
         options: further options of `mpcnet party` and `mpcnet dealer`.
+        serve: an app that they serve, until a signal ends them; else each runs its program once.
 
     Returns:
         What each participant reported as its result, by name.
@@ -153,7 +159,7 @@ async def run_participants(
         DemoFailed: with the first cause; no process is left then.
     """
     children = [
-        Child(name, ["dealer" if name == dealer else "party", "--config", str(file), *options])
+        Child(name, [*_command(name == dealer, serve), "--config", str(file), *options])
         for name, file in files.items()
     ]
     ends = [asyncio.create_task(child.run(watch)) for child in children]
@@ -167,6 +173,10 @@ async def run_participants(
     if failures:
         raise DemoFailed(first_failure([child.failure for child in failures if child.failure]))
     return {child.name: child.result or {} for child in children}
+
+
+def _command(deals: bool, serve: str) -> list[str]:
+    return ["serve", serve] if serve else ["dealer" if deals else "party"]
 
 
 async def _until_over(children: Sequence[Child], ends: Sequence[asyncio.Task[None]]) -> None:

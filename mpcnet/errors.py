@@ -11,6 +11,7 @@
     ├── PrecisionError         4   an operator left its range or its domain
     ├── CalibrationError       4   a calibration of another model, ring or scale
     ├── Divergence            11   the parties do not run the same program
+    ├── PolicyError           12   a party's policy does not allow it
     └── Interrupted      130, 143  SIGINT or SIGTERM
 
 `exit_code` also knows the errors of the lower packages. No error holds a share, a mask, a seed, a
@@ -48,6 +49,7 @@ __all__ = [
     "Divergence",
     "Interrupted",
     "MpcnetError",
+    "PolicyError",
     "PrecisionError",
     "RangeError",
     "SecretError",
@@ -204,6 +206,31 @@ class Divergence(MpcnetError):
 
     def __str__(self) -> str:
         return f"the parties do not run the same program: {'; '.join(self.places)}"
+
+    @property
+    def peer_reason(self) -> str:
+        return str(self)
+
+
+class PolicyError(MpcnetError):
+    """A party's policy does not allow what was about to happen; nothing of it was sent.
+
+    Attributes:
+        party: whose policy.
+        what: what is refused, such as "to reveal 3x1 to lab at wages.py:21".
+        why: which rule or limit stands against it, as a clause.
+    """
+
+    exit_code = 12
+
+    def __init__(self, party: str, what: str, why: str) -> None:
+        super().__init__(party, what, why)
+        self.party = party
+        self.what = what
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"the policy of {self.party} refuses {self.what}: {self.why}"
 
     @property
     def peer_reason(self) -> str:

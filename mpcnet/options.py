@@ -11,6 +11,8 @@ from transports.errors import ProfileError
 from transports.profile import parse_profile
 
 __all__ = [
+    "approve_options",
+    "audit_options",
     "common_options",
     "debug_options",
     "demo_options",
@@ -18,8 +20,10 @@ __all__ = [
     "party_options",
     "prepare_options",
     "relay_options",
+    "review_options",
     "run_options",
     "script_options",
+    "serve_options",
     "stock_options",
 ]
 
@@ -67,7 +71,68 @@ def party_options() -> argparse.ArgumentParser:
     options.add_argument(
         "--store-only", action="store_true", help="fail rather than ask the dealer"
     )
+    _add_policy(options)
     return options
+
+
+def review_options() -> argparse.ArgumentParser:
+    """What `mpcnet review` takes."""
+    options = argparse.ArgumentParser(add_help=False, parents=[_reviewed_options()])
+    options.add_argument(
+        "--no-run", action="store_true", help="do not run it dry: program and parties only"
+    )
+    options.add_argument("--json", action="store_true", help="print one JSON object")
+    return options
+
+
+def approve_options() -> argparse.ArgumentParser:
+    """What `mpcnet approve` takes."""
+    options = argparse.ArgumentParser(add_help=False, parents=[_reviewed_options()])
+    options.add_argument("--yes", action="store_true", help="do not ask")
+    options.add_argument("--name", help="of the rule; default: made of the digests")
+    options.add_argument(
+        "--any",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="a key of [app] that may change, such as the names of this party's files",
+    )
+    options.add_argument(
+        "--any-rows", action="store_true", help="inputs may have any number of rows"
+    )
+    options.add_argument(
+        "--runs-per-day", type=_positive, metavar="N", help="at most; default: any number"
+    )
+    return options
+
+
+def audit_options() -> argparse.ArgumentParser:
+    """What `mpcnet audit` takes."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--config", type=Path, required=True, metavar="FILE", help="a TOML file")
+    _add_policy(options)
+    options.add_argument("--json", action="store_true", help="print one JSON object")
+    return options
+
+
+def _reviewed_options() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--config", type=Path, required=True, metavar="FILE", help="a TOML file")
+    _add_policy(options)
+    options.add_argument(
+        "--told",
+        action="append",
+        default=[],
+        metavar="PARTY=JSON",
+        help="what another party would announce; once for each announcement, in their order",
+    )
+    return options
+
+
+def _add_policy(options: argparse.ArgumentParser) -> None:
+    options.add_argument(
+        "--policy", type=Path, metavar="FILE", help="what this party allows; default: [policy]"
+    )
 
 
 def prepare_options() -> argparse.ArgumentParser:
@@ -77,6 +142,7 @@ def prepare_options() -> argparse.ArgumentParser:
         "--runs", type=_runs, default=1, metavar="N", help="how many, the same at all; default: 1"
     )
     _add_store(options, "where to keep them, at a party; a folder of its own, for secrets")
+    _add_policy(options)
     return options
 
 
@@ -126,6 +192,29 @@ def demo_options() -> argparse.ArgumentParser:
     )
     options.add_argument("--threads", type=_positive, default=1, help="of torch in each process")
     options.add_argument("--device", metavar="NAME", help="of all: cpu or cuda:0; default: cpu")
+    return options
+
+
+def serve_options() -> argparse.ArgumentParser:
+    """What `mpcnet serve` takes before an app adds its own."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="a TOML file; without it all participants on this machine, for trying out",
+    )
+    options.add_argument("--threads", type=_positive, default=1, help="of torch; default: 1")
+    options.add_argument("--device", metavar="NAME", help="cpu or cuda:0; default: as configured")
+    options.add_argument(
+        "--grace",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="seconds that a signal leaves for what is under way; default: 30",
+    )
+    options.add_argument("--quiet", action="store_true", help="log warnings only")
+    options.add_argument("--events", action="store_true", help=argparse.SUPPRESS)
     return options
 
 

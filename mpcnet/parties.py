@@ -31,7 +31,7 @@ from transports.emulated import with_network
 from transports.errors import ProfileError
 from transports.profile import parse_profile
 
-__all__ = ["Gathering", "LocalParties", "local", "run"]
+__all__ = ["Gathering", "LocalParties", "linked", "local", "run"]
 
 T = TypeVar("T")
 
@@ -180,7 +180,7 @@ class LocalParties:
         """
         if self._gathering is not None:
             raise RuntimeError("these parties are open")
-        self._exchanges = await _linked([*self.names, "dealer"], self._network)
+        self._exchanges = await linked([*self.names, "dealer"], self._network)
         self._gathering = Gathering(
             self._exchanges,
             self.names,
@@ -289,7 +289,7 @@ def run(
     return local(parties, **options).run_blocking(program)
 
 
-async def _linked(names: Sequence[str], network: str | None) -> list[Exchange]:
+async def linked(names: Sequence[str], network: str | None) -> list[Exchange]:
     """Links between all, open; in order of rank."""
     place = secrets.token_hex(8)
     urls = [f"mem://{place}-{rank}" for rank in range(len(names))]

@@ -12,9 +12,11 @@ from mpcnet.app import Events
 from mpcnet.computation import check_device, open_device
 from mpcnet.config import Config
 from mpcnet.errors import ConfigError
+from mpcnet.policy.guard import Guard
 from mpcnet.runtime import (
     SUITES,
     connected,
+    guarded,
     load_settings,
     open_suite,
     program_digest,
@@ -70,12 +72,14 @@ async def prepare_as_party(config: Config, events: Events, *, runs: int) -> dict
     store.create()
     store.sweep()
     digest = program_digest(*load_settings(config))
+    guard = guarded(config, purpose="prepare")
     async with (
         watched(config) as pages,
         connected(config, digest, events, pages, purpose=PURPOSE) as exchange,
     ):
         events("phase", {"what": "rehearsal"})
-        header, requests = await _rehearse(config, exchange, events, runs)
+        with guard as asked:
+            header, requests = await _rehearse(config, exchange, asked, runs)
         events("phase", {"what": "preparing"})
         batch = store.begin(header)
         await prepare(exchange, batch, requests, lambda done: _progress(events, done, runs))
@@ -109,9 +113,10 @@ async def prepare_as_dealer(config: Config, events: Events) -> dict[str, Any]:
 
 
 async def _rehearse(
-    config: Config, exchange: Exchange, events: Events, runs: int
+    config: Config, exchange: Exchange, guard: Guard, runs: int
 ) -> tuple[Header, list[Request]]:
     """What all parties agree to prepare, and what this one will ask for."""
+    guard.admit()
     app, settings = load_settings(config)
     device = Device(exchange.holding)
     party = RehearsingParty(exchange, config.rank, config.size, device)
@@ -125,7 +130,7 @@ async def _rehearse(
         return [await session.announce(mine, owner=rank, type=_Said) for rank in range(config.size)]
 
     try:
-        session = Session(suite, [entry.name for entry in config.parties])
+        session = Session(suite, [entry.name for entry in config.parties], guard=guard)
         said = await session.run(rehearse)
     finally:
         await suite.close()

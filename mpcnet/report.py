@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 import msgspec
+import structlog
 from rich.console import Console, Group, RenderableType
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -19,11 +20,14 @@ __all__ = [
     "Display",
     "EventLines",
     "Lines",
+    "Logged",
     "PrintedLines",
     "ProgressBars",
     "print_json",
     "summary",
 ]
+
+_log = structlog.get_logger(__name__)
 
 
 class Display:
@@ -102,6 +106,18 @@ class Lines(Display):
         if words and self._last.get(participant) != words:
             self._last[participant] = words
             print(f"{participant}: {words}", file=sys.stderr)
+
+
+class Logged(Display):
+    """What a participant that stays says, for its log: where it serves, what it has come to."""
+
+    def event(self, participant: str, name: str, fields: Mapping[str, Any]) -> None:
+        """Logs it, if the log does not have it already."""
+        if name == "phase":
+            _log.info(_words(name, fields))
+        elif name == "serving":
+            for line in fields["lines"]:
+                _log.info(line)
 
 
 class ProgressBars(Display):

@@ -5,8 +5,14 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeAlias
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import structlog
@@ -16,6 +22,8 @@ from mpcnet import __version__
 from mpcnet.app import App, Events, load_app
 from mpcnet.computation import check_device, open_device
 from mpcnet.config import Config, PartyEntry
+from mpcnet.policy.admission import Admission
+from mpcnet.policy.guard import Guard
 from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
 from protocols.additive.choice import agree_on_comparison
@@ -42,6 +50,7 @@ from transports.status_server import StatusServer
 __all__ = [
     "SUITES",
     "connected",
+    "guarded",
     "load_settings",
     "open_suite",
     "program_digest",
@@ -104,7 +113,8 @@ async def run_program(
     needs_dealer = SUITES[config.protocol.suite].needs_dealer
     check_device(config.computation)
     async with AsyncExitStack() as stack:
-        links, key, source = await _begin(stack, config, digest, events, store, store_only)
+        guard = stack.enter_context(guarded(config))
+        links, key, source = await _begin(stack, config, digest, events, store, store_only, guard)
         exchange = links[0]
         device = open_device(config.computation, exchange.holding)
         party = Party(exchange, config.rank, config.size, device, key=key, source=source)
@@ -113,7 +123,7 @@ async def run_program(
             await party.join(dealer=needs_dealer)
             suite = await open_suite(config, party, live=not isinstance(source, StoredSource))
             try:
-                session = Session(suite, [entry.name for entry in config.parties])
+                session = Session(suite, [each.name for each in config.parties], guard=guard)
                 result = await session.run(program)
                 await session.barrier()  # nobody leaves before everybody has what it came for
             finally:
@@ -149,13 +159,16 @@ async def _begin(
     events: Events,
     store: FromStore | None,
     store_only: bool,
+    guard: Guard,
 ) -> tuple[list[Exchange], Key, MaterialSource | None]:
     """Links to the other parties, and to the dealer if it is needed; a key, and its material."""
     pages = await stack.enter_async_context(watched(config))
 
     async def connect(among: Iterable[int]) -> Exchange:
         link = connected(config, digest, events, pages, among=among)
-        return await stack.enter_async_context(link)
+        exchange = await stack.enter_async_context(link)
+        guard.admit()  # while peers can be told
+        return exchange
 
     parties = range(config.size)
     if not SUITES[config.protocol.suite].needs_dealer:
@@ -190,8 +203,16 @@ async def _prepared_slot(
     return await agree(exchange, config.size, store, terms)
 
 
-async def run_dealer(config: Config, events: Events) -> dict[str, Any]:
-    """Serves one session as its dealer."""
+async def run_dealer(
+    config: Config,
+    events: Events,
+    beside: Callable[[Exchange], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
+) -> dict[str, Any]:
+    """Serves one session as its dealer.
+
+    Args:
+        beside: is entered while it serves.
+    """
     check_device(config.computation)
     async with watched(config) as pages, connected(config, None, events, pages) as exchange:
         device = open_device(config.computation, exchange.holding, workers())
@@ -203,7 +224,8 @@ async def run_dealer(config: Config, events: Events) -> dict[str, Any]:
                 device,
                 lambda answers, size: events("answered", {"answers": answers, "bytes": size}),
             )
-            await dealer.serve()
+            async with beside(exchange):
+                await dealer.serve()
             await exchange.drained()
         finally:
             device.close()
@@ -236,6 +258,21 @@ def stored_program(config: Config, app: App[Any], settings: Any) -> str:
         "protocol": msgspec.to_builtins(config.protocol),
     }
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+def guarded(
+    config: Config, *, purpose: Literal["run", "prepare"] = "run"
+) -> AbstractContextManager[Guard]:
+    """What a session asks before anything leaves it; enter it before links are made.
+
+    Raises:
+        ConfigError: the policy cannot be used.
+    """
+    if config.policy is None:
+        _log.info("no policy is configured: whatever the program reveals is revealed")
+        return nullcontext(Guard())
+    app, settings = load_settings(config)
+    return Admission(config, app, settings, program_digest(app, settings), purpose=purpose)
 
 
 @asynccontextmanager

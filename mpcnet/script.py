@@ -14,7 +14,7 @@ import asyncio
 import hashlib
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from mpcnet.errors import AppError, Divergence
 from mpcnet.launch import plan_script
 from mpcnet.names import NAMES
 from mpcnet.plan import DemoPlan
+from mpcnet.policy.sources import script_sources
 from mpcnet.session import Session
 from transports import TransportError
 
@@ -80,6 +81,9 @@ class Script(App[ScriptSettings]):
         except OSError as error:
             raise AppError(f"{settings.file}: {error.strerror}") from None
         return {"script": hashlib.sha256(text).hexdigest(), "function": settings.function}
+
+    def sources(self, settings: ScriptSettings) -> Sequence[Path]:
+        return script_sources(settings.file)
 
     async def run(
         self, session: Session, settings: ScriptSettings, events: Events

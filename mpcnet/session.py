@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from mpcnet.chance import Chance
+from mpcnet.closing import Closing
 from mpcnet.current import CURRENT
 from mpcnet.dtypes import check_dtype, checked
 from mpcnet.errors import MpcnetError, SecretError, UnsupportedOperator
@@ -18,6 +19,8 @@ from mpcnet.lookout import PATIENCE_S, Lookout
 from mpcnet.meeting import Meetings
 from mpcnet.modes import in_own_modes
 from mpcnet.operators import dispatch
+from mpcnet.outside import Outside
+from mpcnet.policy.guard import Binding, Guard
 from mpcnet.tensor import SecretTensor
 from mpcnet.trail import Trail, place_of_error
 from mpcnet.weights import (
@@ -49,7 +52,7 @@ T = TypeVar("T")
 Readers: TypeAlias = int | str | Sequence[int | str] | None
 
 
-class Session(Chance):
+class Session(Chance, Outside):
     """What a program sees: its place among the parties, and ways in and out for values.
 
     All parties run the same program and call the same methods in the same order.
@@ -59,20 +62,29 @@ class Session(Chance):
         names: the parties' names in order of rank.
         name: this party's own.
         rounds: messages on the longest chain behind anything revealed to this party so far.
+        policy: asked before anything of this party's own leaves it.
+        closing: who wishes that the session end, for programs that go on until somebody does.
     """
 
     def __init__(
-        self, suite: Suite, names: Sequence[str], *, patience_s: float = PATIENCE_S
+        self,
+        suite: Suite,
+        names: Sequence[str],
+        *,
+        patience_s: float = PATIENCE_S,
+        guard: Guard | None = None,
     ) -> None:
         self.suite = suite
         self.names = tuple(names)
         self.rank = suite.party.rank
         self.name = self.names[self.rank]
         self.rounds = 0
+        self.closing = Closing(suite.party.exchange)
         self._meetings = Meetings(suite.party)
         self._trail = Trail()
         self._lookout = Lookout(suite.party, self.names, self._trail, patience_s)
         self._guards = 0
+        self.policy = Binding(guard or Guard(), suite.party.exchange.fail)
         suite.mark, suite.locate = self._trail.mark, self._trail.place_of
 
     def __repr__(self) -> str:
@@ -174,6 +186,7 @@ class Session(Chance):
                 raise SecretError("give the shape: only the owner of a tensor can read it off")
             shape = value.shape
         rank = self.rank_of(owner)
+        self.policy.gives(rank, tuple(shape), dtype)
         with self.step("share", rank, torch.Size(shape), dtype):
             return self.wrap(self.suite.input(value, rank, tuple(shape), whole=whole), dtype)
 
@@ -248,9 +261,8 @@ class Session(Chance):
             _log.warning("a model without a calibration: nobody sees it if values pass the ring")
 
     def _hide(self, weight: Tensor, owner: int, *, table: bool = False) -> SecretTensor:
-        value = weight.detach().clone() if owner == self.rank else None
-        dtype = hidden_dtype(weight.dtype)
-        secret = self.share(value, owner=owner, shape=weight.shape, dtype=dtype)
+        own = weight.detach().clone() if owner == self.rank else None
+        secret = self.share(own, owner=owner, shape=weight.shape, dtype=hidden_dtype(weight.dtype))
         if table and len(weight) > self.suite.coordinates:  # read at places, not multiplied with
             self.suite.prepare_table(secret.sharing)
         elif weight.dim() > 1:  # biases are added, never multiplied with
@@ -302,6 +314,7 @@ class Session(Chance):
         """
         ranks = self._ranks(to)
         if isinstance(x, SecretTensor):
+            self.policy.reveals(tuple(x.shape), x.dtype, ranks)
             with self.step("reveal", x, ranks):
                 return self.suite.issue("reveal", self._reveal, x.sharing, tuple(ranks), x.dtype)
         if isinstance(x, Tensor):
@@ -335,6 +348,8 @@ class Session(Chance):
             type: what is expected; a message that does not fit is refused.
         """
         rank = self.rank_of(owner)
+        if rank == self.rank:
+            self.policy.announces(value)
         self._trail.note("announce", rank)
         return await self._meetings.announce(rank, value, type)
 

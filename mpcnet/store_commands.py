@@ -19,10 +19,11 @@ __all__ = ["prepare_command", "stock_command", "stock_table"]
 
 def prepare_command(arguments: argparse.Namespace) -> None:
     """Prepares runs at one party, or deals them."""
+    from mpcnet.policy.settings import with_policy
     from mpcnet.prepare import prepare_as_dealer, prepare_as_party
     from mpcnet.store import with_store
 
-    config = load(arguments)
+    config = with_policy(load(arguments), arguments.policy)
     if config.is_dealer:
         participate(config, arguments, prepare_as_dealer)
         return

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from mpcnet.storage import Rearrange, Storage
 from protocols.ring.bilinear import Shape
 from protocols.shares import Sharing
 from protocols.suite import Suite
+
+if TYPE_CHECKING:
+    from mpcnet.outside import OutsideShare  # which makes tensors
 
 __all__ = ["Content", "Home", "SecretTensor"]
 
@@ -45,6 +48,8 @@ class Home(Protocol):
     def reveal(
         self, x: "SecretTensor", to: int | str | Sequence[int | str] | None = None
     ) -> "asyncio.Future[Tensor]": ...
+
+    def to_outside(self, x: "SecretTensor") -> "asyncio.Future[OutsideShare]": ...
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -225,6 +230,21 @@ class SecretTensor(Tensor):
                 "a secret masked with minus infinity has no value there: softmax first"
             )
         return self.session.reveal(self, to)
+
+    def to_outside(self) -> "asyncio.Future[OutsideShare]":
+        """This party's share of the value for somebody who is no party; see `mpcnet.outside`.
+
+        Every party must call it, at the same place in the program. Returns at once; await the
+        result and hand it to whoever may learn the value, who needs that of every party.
+
+        Raises (when it is awaited):
+            OutsiderError: the suite has no shares.
+        """
+        if self.barred is not None:
+            raise SecretError(
+                "a secret masked with minus infinity has no value there: softmax first"
+            )
+        return self.session.to_outside(self)
 
     def __copy__(self) -> "SecretTensor":
         """Another handle on the same content, as torch's shallow copy shares memory."""

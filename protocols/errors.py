@@ -8,6 +8,7 @@
     ├── PlaceError         a place to read a table at is outside of it
     ├── PartiesError       a protocol is not made for so many parties
     ├── OwnershipError     an operand was given, or missing, at the wrong party
+    ├── OutsiderError      a share from outside that is none, or a suite that takes none
     ├── DeviceError        what a configuration names cannot compute on shares
     ├── MessageError       a peer's message is not what the protocol expects
     ├── RequestError       the dealer refuses a request
@@ -21,6 +22,7 @@ __all__ = [
     "EncodingError",
     "InputShapeError",
     "MessageError",
+    "OutsiderError",
     "OwnershipError",
     "PartiesError",
     "PlaceError",
@@ -144,6 +146,10 @@ class PartiesError(ProtocolError):
 
 class OwnershipError(ProtocolError):
     """A value given where it is not owned, or missing where it is."""
+
+
+class OutsiderError(ProtocolError):
+    """A share from somebody outside that cannot be one, or a suite without shares to give."""
 
 
 class MessageError(ProtocolError):

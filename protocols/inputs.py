@@ -1,12 +1,14 @@
 """Where values enter a computation: inputs, constants, and random numbers that nobody knows."""
 
 from collections.abc import Awaitable, Callable
+from math import prod
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 from protocols.correlations.elementary import SampleKind
-from protocols.errors import InputShapeError, OwnershipError, ShapeError
+from protocols.errors import InputShapeError, OutsiderError, OwnershipError, ShapeError
 from protocols.fixedpoint import bound, encode
 from protocols.owned import Owned
 from protocols.party import Operator, Party
@@ -15,10 +17,11 @@ from protocols.ring.ring import RING, Ring
 from protocols.scales import of_real
 from protocols.shares import Share, Sharing
 
-__all__ = ["Given", "Inputs", "Real"]
+__all__ = ["Given", "HandedIn", "Inputs", "Real"]
 
 Real: TypeAlias = Callable[[Tensor], Tensor]
 Given: TypeAlias = Tensor | Awaitable[Tensor] | None
+HandedIn: TypeAlias = bytes | Awaitable[bytes]
 
 
 class Inputs(Owned):
@@ -85,6 +88,50 @@ class Inputs(Owned):
         limit = self.input_limit if scale else 2.0**self.ring.integer_bits
         there = real.to(op.place)  # from here on it lies where shares do
         return await op.run(real.numel(), encode, there, scale, limit=limit)
+
+    def handed_in(self, share: HandedIn, shape: Shape, *, whole: bool = False) -> Sharing:
+        """The secret of somebody who is no party, of whom each party was given one share.
+
+        Shapes:   (...) as bytes -> (...)
+        Spends:   nothing
+        Cost:     nothing is sent
+        Reveals:  nothing, if the shares were drawn as they should be: any n - 1 of n are uniform
+        Security: semi-honest. Whatever bytes come are shares of some tensor, so nothing needs to be
+                  checked but their number. Whoever made them badly hides its own value badly.
+
+        Args:
+            share: this party's: elements of the ring, little-endian, `handed_bytes` in all; or an
+                awaitable: the program runs ahead up to where it is needed.
+            whole: of integers, at scale 0.
+
+        Raises (for an awaitable when it is read):
+            OutsiderError: the number of bytes is another one, or the suite takes none.
+        """
+        scale = 0 if whole else self.scale_bits
+        if isinstance(share, bytes):
+            self._check_handed(share, shape)
+        return Sharing(shape, scale, self.issue("hand in", self._handed_in, share, shape))
+
+    async def _handed_in(self, op: Operator, share: HandedIn, shape: Shape) -> Share:
+        data = share if isinstance(share, bytes) else await share
+        self._check_handed(data, shape)
+        if not data:
+            return Share(torch.zeros(shape, dtype=torch.int64, device=op.place))
+        _, dtype = self.ring.wire(shape)
+        sent = torch.frombuffer(bytearray(data), dtype=dtype)
+        return Share(self.ring.received(sent, shape).reshape(shape).to(op.place))
+
+    def handed_bytes(self, shape: Shape) -> int:
+        """Bytes of one share from outside."""
+        return prod(shape) * self.ring.bits // 8
+
+    def _check_handed(self, share: bytes, shape: Shape) -> None:
+        expected = self.handed_bytes(shape)
+        if len(share) != expected:
+            raise OutsiderError(
+                f"a share from outside has {len(share)} bytes, and one of shape {shape} has "
+                f"{expected}"
+            )
 
     def refreshed(self, x: Sharing) -> Sharing:
         """x by other shares, which may be kept while the program goes on with those it has."""

@@ -43,6 +43,14 @@ class Scheme(Program, ABC):
         """The ring value of x at the parties in `to`; None at others."""
 
     @abstractmethod
+    async def hand_out(self, op: Operator, x: Sharing) -> Tensor:
+        """This party's share of x, fresh, as it travels, for somebody outside.
+
+        Raises:
+            OutsiderError: the suite has no shares.
+        """
+
+    @abstractmethod
     def _refresh(self, x: Sharing) -> "asyncio.Future[Share]":
         """x by shares that have nothing to do with those of before, where nobody owns it."""
 

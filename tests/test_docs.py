@@ -6,8 +6,7 @@ What a fenced block is for, by the word behind its three backticks:
     python no-run    is only compiled
     sh               commands of mpcnet and targets of make exist, with the options that are named
     toml             is TOML; with a `session` it is a whole configuration and must load
-    json             in wire-format.md: a message that must decode, and encode to the same bytes
-    hex              in wire-format.md: the worked frame, comments behind #
+    json, hex, text  in wire-format.md: see test_wire_format.py
 """
 
 import argparse
@@ -18,22 +17,24 @@ import shlex
 import tomllib
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import soundfile
 import torch
 
 from apps.speech.config import DIGITS_WEIGHTS, load_model, save_model
 from apps.speech.program import SpeechSettings
+from apps.speech.prompt_model import LADDER
 from mpcnet import Session
 from mpcnet.app import load_app
 from mpcnet.config import Config, load_config
 from mpcnet.options import (
+    approve_options,
+    audit_options,
     common_options,
     debug_options,
     demo_options,
@@ -41,66 +42,21 @@ from mpcnet.options import (
     party_options,
     prepare_options,
     relay_options,
+    review_options,
     run_options,
     script_options,
+    serve_options,
     stock_options,
 )
 from mpcnet.runtime import load_settings, program_digest, run_dealer, run_party
-from protocols.correlations import Request
-from protocols.label import Label
+from tests.documents import DOCUMENTS, FENCE, ROOT, Block, blocks
 from tests.parties import run_parties
 from tests.transports.pairs import open_all, unused_port
 from transports import Address, registry
-from transports.frame import Limits, decode, encode_data, outgoing
-from transports.handshake import Hello, Resume
 from transports.identity import create_identity, write_identity
-from transports.relay_server import RelayLimits
-from transports.rendezvous import (
-    HEAD_BYTES,
-    LONGEST_NAME,
-    Reply,
-    Role,
-    decode_head,
-    encode_request,
-)
-from transports.rendezvous import Request as RelayRequest
 
-ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-
-_FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6}\s+(?P<text>.+?)\s*$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a document."""
-
-    file: Path
-    line: int
-    info: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.file.relative_to(ROOT)}:{self.line}"
-
-
-def blocks(*infos: str, file: Path | None = None) -> list[Block]:
-    return [
-        block
-        for document in DOCUMENTS
-        if file in (None, document)
-        for block in blocks_of(document)
-        if block.info in infos
-    ]
-
-
-def blocks_of(file: Path) -> Iterator[Block]:
-    text = file.read_text(encoding="utf-8")
-    for match in _FENCE.finditer(text):
-        line = text.count("\n", 0, match.start()) + 1
-        yield Block(file, line, match["info"].strip(), match["text"])
 
 
 # --- programs -------------------------------------------------------------------------------------
@@ -185,12 +141,19 @@ def parser_of(words: list[str]) -> argparse.ArgumentParser:
         "dealer": run_options,
         "prepare": prepare_options,
         "stock": stock_options,
+        "review": review_options,
+        "approve": approve_options,
+        "audit": audit_options,
         "run": script_options,
         "debug": debug_options,
     }
     if command == "demo":
         parser = argparse.ArgumentParser(parents=[demo_options(), common_options()])
         load_app(words[2]).add_demo_arguments(parser)
+        return parser
+    if command == "serve":
+        parser = argparse.ArgumentParser(parents=[serve_options(), common_options()])
+        load_app(words[2]).add_serve_arguments(parser)
         return parser
     return argparse.ArgumentParser(parents=[options[command](), common_options()])
 
@@ -203,7 +166,7 @@ def test_commands_exist(block: Block) -> None:
             targets = [word for word in words[1:] if "=" not in word]
             assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
         elif words[0] == "mpcnet" and words[1:] != ["--version"]:
-            parser_of(words).parse_args(words[3:] if words[1] == "demo" else words[2:])
+            parser_of(words).parse_args(words[3 if words[1] in ("demo", "serve") else 2 :])
 
 
 # --- configurations -------------------------------------------------------------------------------
@@ -245,6 +208,17 @@ def test_the_tutorials_participants_agree(tmp_path: Path) -> None:
     assert len(programs) == 1
 
 
+def test_the_participants_of_live_speech_agree(tmp_path: Path) -> None:
+    pages = blocks("toml", file=ROOT / "docs" / "live-speech.md")
+    configs = [configured(block, tmp_path) for block in pages if whole(block)]
+    assert [config.name for config in configs] == ["clinic", "lab", "dealer"]
+    assert len({config.session for config in configs}) == 1
+    assert len({config.digest() for config in configs}) == 1
+    settings = [load_settings(config) for config in configs[:2]]
+    assert len({program_digest(*each) for each in settings}) == 1
+    assert (settings[0][1].model.width, settings[0][1].model.layers) == LADDER["medium"]
+
+
 def test_the_tutorials_model_is_the_one_that_ships(tmp_path: Path) -> None:
     shipped, _ = load_model(DIGITS_WEIGHTS)
     for block in blocks("toml", file=ROOT / "docs" / "tutorial.md"):
@@ -277,77 +251,12 @@ async def test_the_tutorial_runs(tmp_path: Path) -> None:
     ]
 
 
-# --- the wire -------------------------------------------------------------------------------------
-
-WIRE_FORMAT = ROOT / "docs" / "wire-format.md"
-
-
-def test_the_worked_frame_is_what_is_sent() -> None:
-    lines = "".join(block.text for block in blocks("hex", file=WIRE_FORMAT)).splitlines()
-    shown = bytes.fromhex("".join(line.partition("#")[0] for line in lines))
-    messages = [
-        outgoing(Label("announcement/0").tag, b"[1,4]", 0, True, Limits()),
-        outgoing(Label("7.reveal/share/0").tag, (-2).to_bytes(8, "little", signed=True), 3, False,
-                 Limits()),
-    ]  # fmt: skip
-    assert shown == b"".join(encode_data(1, messages))
-    assert next(bytes(m.payload) for _, m in decode(shown, Limits()).messages) == b"[1,4]"
-
-
-@pytest.mark.parametrize("block", blocks("json", file=WIRE_FORMAT), ids=str)
-def test_the_shown_messages_are_what_is_sent(block: Block) -> None:
-    raw = block.text.strip().encode()
-    kinds: dict[bytes, Any] = {b'"session"': Hello, b'"peer_run"': Resume}
-    kind = next((kind for key, kind in kinds.items() if key in raw), Request)
-    message = msgspec.json.decode(raw, type=kind)
-    assert msgspec.json.decode(msgspec.json.encode(message)) == msgspec.json.decode(raw)
-
-
-def relay_section() -> str:
-    text = WIRE_FORMAT.read_text(encoding="utf-8")
-    return text.partition("\n## Relay\n")[2].partition("\n## ")[0]
-
-
-def test_the_relays_request_is_what_is_sent() -> None:
-    section = relay_section()
-    shown = re.search(r"```text\n(.*?)```", section, re.DOTALL)
-    assert shown is not None
-    lines = [line.partition("#")[0] for line in shown[1].splitlines()]
-    request = bytes.fromhex("".join(lines))
-    assert request == encode_request(RelayRequest(Role.DIALLER, "Zk3v0pQ"))
-    fields = re.findall(r"^\| (\d+) \| (\d*) ?\| (\w[\w ]*) \|", section, re.MULTILINE)
-    assert [(int(offset), size) for offset, size, _ in fields] == [
-        (0, "8"), (8, "1"), (9, "1"), (HEAD_BYTES, "")
-    ]  # fmt: skip
-    assert decode_head(request[:HEAD_BYTES]) == (Role.DIALLER, 7)
-    assert re.search(rf"\| 1 to {LONGEST_NAME} \|", section)
-    assert {f"`{role.value.decode()}`" for role in Role} <= set(re.findall(r"`\w`", section))
-
-
-def test_the_relays_replies_and_limits_are_all_there() -> None:
-    section = relay_section()
-    replies = re.findall(r"^\| (\d+) \| ([A-Z]+) \|", section, re.MULTILINE)
-    assert [(int(byte), name) for byte, name in replies] == [(r.value, r.name) for r in Reply]
-    values = re.findall(r"^\| [a-z][^|]* \| (\d+)(?: s)? \|", section, re.MULTILINE)
-    limits = RelayLimits()
-    assert [float(value) for value in values] == [
-        limits.request_s,
-        limits.pair_s,
-        limits.wait_s,
-        limits.waiting,
-        limits.waiting_per_name,
-        limits.pairs,
-        limits.idle_s,
-        limits.linger_s,
-    ]
-
-
 # --- words ----------------------------------------------------------------------------------------
 
 
 def slugs(file: Path) -> set[str]:
     """Anchors of a document's headings, as the usual renderers make them."""
-    text = _FENCE.sub("", file.read_text(encoding="utf-8"))
+    text = FENCE.sub("", file.read_text(encoding="utf-8"))
     found: set[str] = set()
     for match in _HEADING.finditer(text):
         kept = (
@@ -361,14 +270,14 @@ def slugs(file: Path) -> set[str]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
 def test_named_files_exist(document: Path) -> None:
-    text = _FENCE.sub("", document.read_text(encoding="utf-8"))
+    text = FENCE.sub("", document.read_text(encoding="utf-8"))
     paths = re.findall(r"`((?:transports|protocols|mpcnet|apps|tests|tools|docs)/[\w./-]*)`", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
-    text = _FENCE.sub("", document.read_text(encoding="utf-8"))
+    text = FENCE.sub("", document.read_text(encoding="utf-8"))
     lost = []
     for match in _LINK.finditer(text):
         target = match["target"]

@@ -21,9 +21,11 @@ from rich.console import Console
 __all__ = ["main"]
 
 _SUITES: Final = {
+    "analytics": "tools.bench_analytics",
     "comparison": "tools.bench_comparison",
     "kernels": "tools.bench_kernels",
     "protocols": "tools.bench_protocols",
+    "speech": "tools.bench_speech",
     "transports": "tools.bench_transports",
 }
 _PIPED_WIDTH: Final = 160

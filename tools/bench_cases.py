@@ -17,7 +17,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from apps.images.resnet import ResNet
+from apps.images.vit import VisionTransformer
 from apps.speech.model import Wav2Letter
+from mpcnet import fold
 
 __all__ = ["CASES", "Case", "LeNet5", "Target", "WordTable", "layer_elements"]
 
@@ -189,6 +192,41 @@ def _second_of_sound(scale: int) -> list[Shape]:
     return [(1, 1, _part(16_000, scale, 1_600))]
 
 
+def _picture(scale: int) -> list[Shape]:
+    return [(1, 3, *[_part(224, scale, 32)] * 2)]
+
+
+def _resnet18(scale: int) -> nn.Module:
+    return _residual((2, 2, 2, 2), scale, bottleneck=False)
+
+
+def _resnet50(scale: int) -> nn.Module:
+    return _residual((3, 4, 6, 3), scale, bottleneck=True)
+
+
+def _residual(depths: tuple[int, int, int, int], scale: int, *, bottleneck: bool) -> nn.Module:
+    """As both parties rewrite it before its weights are hidden."""
+    first, second, third, fourth = (_part(depth, scale) for depth in depths)
+    blocks = first, second, third, fourth
+    return fold(ResNet(blocks, bottleneck=bottleneck, width=_part(64, scale, 4)).eval())
+
+
+def _vision(scale: int) -> nn.Module:
+    """ViT-B/16, of fewer and narrower blocks at a scale."""
+    heads = _part(12, scale, 2)
+    network = VisionTransformer(
+        size=_part(224, scale, 32),
+        patch=16,
+        depth=_part(12, scale),
+        heads=heads,
+        width=64 * heads,
+        hidden=256 * heads,
+    )
+    # A trained one is not zero; a norm would raise the rounding of a word that nearly is.
+    nn.init.normal_(network.class_token)
+    return network
+
+
 def _wav2letter(width: int) -> Wav2Letter:
     """Twelve convolutions and eleven ReLUs: the last is left to whoever reads the logits, as in the
     measurement of CrypTen that the target is taken from."""
@@ -240,6 +278,20 @@ _CASES: Final = (
         model=lambda scale: WordTable(_part(30_000, scale, 1_700), _part(64, scale, 8)),
         draw=lambda generator, shape: torch.randint(1_700, shape, generator=generator).double(),
     ),
+    Case(
+        "resnet18_224",
+        Target(5.0),
+        _picture,
+        model=_resnet18,
+        rings=(64, 48),
+    ),
+    Case(
+        "resnet50_224",
+        Target(15.0),
+        _picture,
+        model=_resnet50,
+    ),
+    Case("vit_b_16_224", Target(60.0), _picture, model=_vision),
     Case(
         "wav2letter_1s",
         Target(0.4, 46, both_seconds=0.9, both_megabytes=6.0),

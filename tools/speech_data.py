@@ -49,10 +49,15 @@ class Recording:
 
 @dataclass(frozen=True)
 class Utterance:
-    """A waveform at 8 kHz with the digits that are spoken in it."""
+    """A waveform at 8 kHz with the digits that are spoken in it.
+
+    Attributes:
+        ends: the sample at which each digit is over; empty where that is not known.
+    """
 
     digits: tuple[int, ...]
     waveform: np.ndarray  # (samples,) float32
+    ends: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:

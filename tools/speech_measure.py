@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from apps.speech.audio import OffsetFilter
 from apps.speech.config import Network, SpeechConfig
 from apps.speech.decoding import BLANK, error_rate, greedy_decode
 from apps.speech.features import log_mel
@@ -36,7 +37,9 @@ _RESERVED = "espeak-ng voices never trained on, strings of 2-8"
 
 @torch.no_grad()
 def transcribe(config: SpeechConfig, model: Network, waveform: Tensor) -> str:
-    """Shapes: waveform (samples,) at the model's rate."""
+    """As a live run does, if the model can; waveform (samples,) at the model's rate."""
+    if config.level == "running":
+        waveform = OffsetFilter(config.sample_rate).push(waveform)
     logits = model(log_mel(waveform, config).unsqueeze(0))[0]  # (classes, frames)
     return greedy_decode(logits, config)
 

@@ -66,6 +66,32 @@ class TrainingNetwork(nn.Module):
         scores: Tensor = self._convolutions[-1](x)
         return scores
 
+    @torch.no_grad()
+    def adopt(self, model: Network, batches: list[Tensor]) -> None:
+        """Goes on from a plain network that `folded` made.
+
+        Each normalisation gets as factor and summand what it takes away, so that it does nothing
+        at first.
+
+        Args:
+            batches: features (batch, num_features, time), to measure what is taken away.
+        """
+        self.model.load_state_dict(model.state_dict())
+        for number, norm in enumerate(self._norms):
+            outputs = torch.cat([self._output(number, features) for features in batches], dim=1)
+            norm.running_mean, norm.running_var = outputs.mean(dim=1), outputs.var(dim=1)
+            norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+            norm.bias.copy_(norm.running_mean)
+
+    def _output(self, number: int, features: Tensor) -> Tensor:
+        """What convolution `number` of the plain network makes, (channels, batch * frames)."""
+        x = features
+        for layer in self._layers:
+            x = layer(x)
+            if layer is self._convolutions[number]:
+                break
+        return x.transpose(0, 1).flatten(1).clone()
+
     def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
         """Convolution weights decay; biases and normalisations do not."""
         decaying = [convolution.weight for convolution in self._convolutions]

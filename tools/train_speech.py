@@ -2,10 +2,10 @@
 
     python -m tools.train_speech --data ../shared/data/fsdd/recordings.zip
     python -m tools.train_speech --data ../shared/data/fsdd/recordings.zip --evaluate
-    python -m tools.train_speech --data ../shared/data/fsdd/recordings.zip --rung medium \
-        --output apps/speech/weights/live-medium.safetensors
+    python -m tools.train_speech --data ../shared/data/fsdd/recordings.zip --rungs small large
 
-Needs espeak-ng for the synthetic voices. Takes 5-9 of every speaker are never trained on.
+Needs espeak-ng for the synthetic voices. Takes 5-9 of every speaker are never trained on. Rungs
+that are trained together see the same examples, which are half of the work.
 """
 
 from __future__ import annotations
@@ -24,20 +24,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from apps.speech.config import DIGITS_WEIGHTS, Network, SpeechConfig, load_model, save_model
-from apps.speech.prompt_model import LADDER, shrinkage
+from apps.speech.config import (
+    DIGITS_WEIGHTS,
+    LIVE_WEIGHTS,
+    SpeechConfig,
+    load_model,
+    save_model,
+)
+from apps.speech.prompt_model import LADDER, PromptNetwork, shrinkage
 from tools.espeak_voices import training_voices, voice_digits, voice_strings
 from tools.speech_augment import TrainingBatches
 from tools.speech_data import DIGIT_WORDS, FSDD_RATE, TRAINING_TAKES, read_fsdd
+from tools.speech_growth import grown
 from tools.speech_measure import report
 from tools.speech_network import TrainingNetwork
 
+_DIGITS = "digits"  # Wav2Letter, for whole recordings
 _TAIL_FRAMES = 20  # 0.2 s
 _WARM_UP_STEPS = 500
 _AVERAGE_DECAY = 0.999
 _DROPOUT = 0.15
 _WEIGHT_DECAY = 0.01
 _SETTLING_BATCHES = 100
+_KNOWN_BATCHES = 5
+_IMPOSSIBLE = -1e4  # as the logarithm of a probability
 _SMALLEST_WINNER = 8.0  # the best logit of any frame, so that the last ReLU does no harm
 
 
@@ -46,22 +56,32 @@ def main() -> None:
     args = _parse_arguments()
     torch.set_num_threads(args.threads)
     console = Console()
+    outputs = [args.folder / name for name in _files(args)]
     if not args.evaluate:
-        config, model = _train(args, console)
-        save_model(args.output, config, model)
-        console.print(f"wrote {args.output} ({args.output.stat().st_size / 1e6:.2f} MB)")
-    config, model = load_model(args.output)
-    report(config, model, args.data, console)
+        for learner, path in zip(_train(args, console), outputs, strict=True):
+            save_model(path, learner.config, learner.average.folded())
+            console.print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
+    for path in outputs:
+        console.print(path)
+        config, model = load_model(path)
+        report(config, model, args.data, console)
 
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True, help="FSDD's recordings.zip")
-    parser.add_argument("--output", type=Path, default=DIGITS_WEIGHTS, help="safetensors file")
-    parser.add_argument("--evaluate", action="store_true", help="measure --output, train nothing")
+    parser.add_argument(
+        "--folder", type=Path, default=DIGITS_WEIGHTS.parent, help="of the safetensors files"
+    )
+    parser.add_argument(
+        "--from-weights", type=Path, metavar="FILE", help="go on from these, made larger if need be"
+    )
+    parser.add_argument("--evaluate", action="store_true", help="measure, train nothing")
     parser.add_argument("--steps", type=int, default=12_000, help="batches of about 100 digits")
     parser.add_argument("--width", type=int, default=48, help="channels of the narrow layers")
-    parser.add_argument("--rung", choices=LADDER, help="a network for streaming; sets the width")
+    parser.add_argument(
+        "--rungs", nargs="+", choices=LADDER, help="networks for streaming; set the width"
+    )
     parser.add_argument("--mel-bands", type=int, default=40, help="features of a frame")
     parser.add_argument("--voices", type=int, default=150, help="espeak-ng voices to make")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="at its highest")
@@ -72,38 +92,90 @@ def _parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _train(args: argparse.Namespace, console: Console) -> tuple[SpeechConfig, Network]:
+def _files(args: argparse.Namespace) -> list[str]:
+    """Names of the files of weights, in the order of the rungs."""
+    return [LIVE_WEIGHTS[rung].name for rung in args.rungs or ()] or [DIGITS_WEIGHTS.name]
+
+
+class _Learner:
+    """A network in training, and the running mean of its weights, which is what comes out."""
+
+    def __init__(self, args: argparse.Namespace, rung: str) -> None:
+        self.config = _configuration(args, rung)
+        self.network = TrainingNetwork(self.config.build(), _DROPOUT)
+        self.average = copy.deepcopy(self.network)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameter_groups(_WEIGHT_DECAY), lr=args.learning_rate
+        )
+
+    def go_on(self, path: Path, batches: list[Tensor]) -> None:
+        """Begins with these weights; see `grown` and `TrainingNetwork.adopt`."""
+        config, model = load_model(path)
+        if isinstance(model, PromptNetwork):
+            model = grown(model, config, self.config)
+        self.network.adopt(model, batches)
+        self.average.load_state_dict(self.network.state_dict())
+
+    def step(
+        self,
+        rate: float,
+        number: int,
+        batch: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+        *,
+        bfloat16: bool,
+    ) -> float:
+        """One step of gradient descent; returns the CTC loss per digit."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        features, classes, lengths, frames, allowed = batch
+        # In the padding of its batch a network could name words as late as it likes. One for
+        # streaming must be done by the end of the example's own tail.
+        ends = frames // shrinkage(self.config.layers) if self.config.layers else None
+        loss = _step(
+            self.network,
+            self.optimiser,
+            features,
+            classes,
+            lengths,
+            ends,
+            allowed,
+            bfloat16=bfloat16,
+        )
+        self.average.follow(self.network, min(_AVERAGE_DECAY, (number + 1) / (number + 10)))
+        return loss
+
+
+def _train(args: argparse.Namespace, console: Console) -> list[_Learner]:
     torch.manual_seed(args.seed)
-    config = _configuration(args)
-    network = TrainingNetwork(config.build(), _DROPOUT)
-    average = copy.deepcopy(network)
-    batches = _training_batches(args, config, console)
+    learners = [_Learner(args, rung) for rung in args.rungs or [_DIGITS]]
+    batches = _training_batches(args, learners[0].config, console)
     loader = DataLoader(batches, batch_size=None, num_workers=args.loaders, shuffle=False)
-    optimiser = torch.optim.AdamW(network.parameter_groups(_WEIGHT_DECAY), lr=args.learning_rate)
+    if args.from_weights is not None:
+        for learner in learners:
+            learner.go_on(args.from_weights, [batches[step][0] for step in range(_KNOWN_BATCHES)])
+    means, started = [math.nan] * len(learners), time.monotonic()
     with _progress(console) as progress:
         task = progress.add_task("training", total=args.steps, loss=math.nan)
-        mean_loss, started = math.nan, time.monotonic()
-        for step, (features, classes, lengths, frames) in enumerate(loader):
-            _set_learning_rate(optimiser, args.learning_rate, step, args.steps)
-            features = _mask(features)
-            # In the padding of its batch a network could name words as late as it likes. One for
-            # streaming must be done by the end of the example's own tail.
-            ends = frames // shrinkage(config.layers) if config.layers else None
-            loss = _step(
-                network, optimiser, features, classes, lengths, ends, bfloat16=not args.float32
-            )
-            average.follow(network, min(_AVERAGE_DECAY, (step + 1) / (step + 10)))
-            mean_loss = loss if math.isnan(mean_loss) else 0.98 * mean_loss + 0.02 * loss
-            progress.update(task, advance=1, loss=mean_loss)
+        for step, (features, classes, lengths, frames, allowed) in enumerate(loader):
+            rate = _learning_rate(args.learning_rate, step, args.steps)
+            batch = (_mask(features), classes, lengths, frames, allowed)
+            for index, learner in enumerate(learners):
+                loss = learner.step(rate, step, batch, bfloat16=not args.float32)
+                mean = means[index]
+                means[index] = loss if math.isnan(mean) else 0.98 * mean + 0.02 * loss
+            progress.update(task, advance=1, loss=means[0])
             if (step + 1) % 500 == 0:
                 minutes = (time.monotonic() - started) / 60
-                console.print(f"step {step + 1}: loss {mean_loss:.4f} after {minutes:.1f} min")
+                told = ", ".join(f"{mean:.4f}" for mean in means)
+                console.print(f"step {step + 1}: loss {told} after {minutes:.1f} min")
     spread = range(0, args.steps, max(1, args.steps // _SETTLING_BATCHES))
-    average.settle([batches[step][0] for step in spread], _SMALLEST_WINNER)
-    return config, average.folded()
+    settling = [batches[step][0] for step in spread]
+    for learner in learners:
+        learner.average.settle(settling, _SMALLEST_WINNER)
+    return learners
 
 
-def _configuration(args: argparse.Namespace) -> SpeechConfig:
+def _configuration(args: argparse.Namespace, rung: str) -> SpeechConfig:
     config = SpeechConfig(
         input_type="power_spectrum",
         num_features=args.mel_bands,
@@ -113,9 +185,9 @@ def _configuration(args: argparse.Namespace) -> SpeechConfig:
         separator=" ",
         tail_frames=_TAIL_FRAMES,
     )
-    if args.rung is None:
+    if rung == _DIGITS:
         return config
-    width, layers = LADDER[args.rung]
+    width, layers = LADDER[rung]
     return msgspec.structs.replace(
         config,
         architecture="prompt",
@@ -140,18 +212,15 @@ def _training_batches(
     rng = np.random.default_rng(args.seed)
     voices = training_voices(args.voices, rng)
     spoken = voice_digits(voices)
-    strings = voice_strings(voices, 5, rng)
+    # Nobody says where the words of these end, which a network for streaming has to be told.
+    strings = [] if config.layers else voice_strings(voices, 5, rng)
     return TrainingBatches(config, people, spoken, strings, args.steps, args.seed)
 
 
-def _set_learning_rate(
-    optimiser: torch.optim.Optimizer, highest: float, step: int, steps: int
-) -> None:
+def _learning_rate(highest: float, step: int, steps: int) -> float:
     """Linear warm-up, then half a cosine down to nothing."""
     warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
-    rate = highest * warm * 0.5 * (1.0 + math.cos(math.pi * step / steps))
-    for group in optimiser.param_groups:
-        group["lr"] = rate
+    return highest * warm * 0.5 * (1.0 + math.cos(math.pi * step / steps))
 
 
 def _mask(features: Tensor) -> Tensor:
@@ -173,6 +242,7 @@ def _step(
     classes: Tensor,
     lengths: Tensor,
     ends: Tensor | None,
+    allowed: Tensor,
     *,
     bfloat16: bool,
 ) -> float:
@@ -180,10 +250,12 @@ def _step(
 
     Args:
         ends: output frames of each example that count; None for all.
+        allowed: which classes may be named when, (batch, frames or 1, classes).
     """
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         scores = network(features)
     log_probs = scores.float().log_softmax(dim=1).permute(2, 0, 1)  # (frames, batch, classes)
+    log_probs = log_probs.masked_fill(~allowed.transpose(0, 1), _IMPOSSIBLE)
     frames = torch.full_like(lengths, log_probs.shape[0]) if ends is None else ends
     total = nn.functional.ctc_loss(
         log_probs, classes, frames, lengths, reduction="sum", zero_infinity=True

@@ -3,7 +3,8 @@
 import argparse
 import json
 import wave
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from apps.speech.audio import read_wav, resample
 from apps.speech.config import DIGITS_WEIGHTS, SpeechConfig, load_model, save_model
 from apps.speech.decoding import greedy_decode
 from apps.speech.live.demo import add_live_arguments, conclude_live, live_table, plan_live
-from apps.speech.live.service import transcribe_live
+from apps.speech.live.run import transcribe_live
+from apps.speech.live.service import live_service
+from apps.speech.live.trial import add_trial_arguments, plan_trial
 from apps.speech.program import (
     SpeechSettings,
     model_input,
@@ -26,7 +29,7 @@ from apps.speech.program import (
     rehearsal_inputs,
     transcribe,
 )
-from mpcnet.app import App, DemoPlan, Events
+from mpcnet.app import App, DemoPlan, Events, Service
 from mpcnet.errors import AppError
 from mpcnet.session import Session
 
@@ -66,8 +69,27 @@ class Speech(App[SpeechSettings]):
         self, session: Session, settings: SpeechSettings, events: Events
     ) -> dict[str, Any]:
         if settings.live is not None:
+            if settings.live.listen is not None and session.name == settings.recording_owner:
+                async with live_service(session.name, settings, settings.live, events) as service:
+                    return await service.run(session)
             return await transcribe_live(session, settings, settings.live, events)
         return await transcribe(session, settings, recording_inputs(settings), events)
+
+    @asynccontextmanager
+    async def service(
+        self, name: str, settings: SpeechSettings, events: Events
+    ) -> AsyncIterator[Service]:
+        kept: AbstractAsyncContextManager[Service] = super().service(name, settings, events)
+        if settings.live is not None:
+            kept = live_service(name, settings, settings.live, events)
+        async with kept as service:
+            yield service
+
+    def add_serve_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_trial_arguments(parser)
+
+    def try_out(self, arguments: argparse.Namespace, folder: Path) -> DemoPlan:
+        return plan_trial(arguments, folder)
 
     def shapes(self, settings: SpeechSettings) -> Any:
         return [list(x.shape) for x in recording_inputs(settings)]

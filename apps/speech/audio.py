@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import soundfile
@@ -11,7 +13,15 @@ from torch import Tensor
 
 from mpcnet.errors import AppError
 
-__all__ = ["MAX_SECONDS", "AudioError", "Resampler", "read_wav", "resample"]
+__all__ = [
+    "MAX_SECONDS",
+    "AudioError",
+    "OffsetFilter",
+    "Resampler",
+    "read_wav",
+    "resample",
+    "wav_blocks",
+]
 
 MAX_SECONDS = 60.0
 
@@ -21,6 +31,7 @@ _MAX_CHANNELS = 32
 _ZERO_CROSSINGS = 24  # of the sinc, on each side; more means a steeper edge at half the rate
 _ROLLOFF = 0.96  # the edge lies this far below half the lower rate, so that little folds back
 _MOST_PHASES = 1024  # whose weights are kept: those of every usual pair of rates
+_OFFSET_S = 0.2  # what stays the same for so long is no sound
 _BLOCK = 8192  # output samples made at a time, which bounds the memory
 
 
@@ -49,6 +60,38 @@ def read_wav(path: Path, *, max_seconds: float = MAX_SECONDS) -> tuple[Tensor, i
             outside 1 to 384 kHz, or holds samples that are no numbers.
     """
     path = Path(path)
+    with _opened(path, max_seconds) as file:
+        waveform = _mixed(path, file, -1)
+        rate = int(file.samplerate)
+    if len(waveform) == 0:
+        raise AudioError(path, "it holds no samples")
+    return waveform, rate
+
+
+def wav_blocks(path: Path, block_s: float) -> Iterator[tuple[Tensor, int]]:
+    """The same piece by piece, so that a file may be as long as it likes.
+
+    Args:
+        block_s: seconds of a piece; the last one may be shorter.
+
+    Raises:
+        AudioError: as `read_wav`, but for the length; some of it when its place is reached.
+    """
+    path = Path(path)
+    with _opened(path, math.inf) as file:
+        rate = int(file.samplerate)
+        size = max(1, round(block_s * rate))
+        found = False
+        while len(waveform := _mixed(path, file, size)):
+            found = True
+            yield waveform, rate
+    if not found:
+        raise AudioError(path, "it holds no samples")
+
+
+@contextmanager
+def _opened(path: Path, max_seconds: float) -> Iterator[soundfile.SoundFile]:
+    """The file, once its header was looked at."""
     if not path.exists():
         raise AudioError(path, "there is no such file")
     if not path.is_file():
@@ -58,16 +101,18 @@ def read_wav(path: Path, *, max_seconds: float = MAX_SECONDS) -> tuple[Tensor, i
     try:
         with soundfile.SoundFile(path) as file:
             _check_header(path, file, max_seconds)
-            samples = file.read(dtype="float32", always_2d=True)  # (samples, channels)
-            sample_rate = int(file.samplerate)
+            yield file
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(path, "it is not a WAV file that can be read") from error
-    if samples.shape[0] == 0:
-        raise AudioError(path, "it holds no samples")
-    waveform = torch.from_numpy(samples).mean(dim=1)  # (samples,)
+
+
+def _mixed(path: Path, file: soundfile.SoundFile, frames: int) -> Tensor:
+    """The next frames, or all with -1, with the channels' mean: (samples,)"""
+    samples = file.read(frames, dtype="float32", always_2d=True)  # (samples, channels)
+    waveform = torch.from_numpy(samples).mean(dim=1)
     if not bool(waveform.isfinite().all()):
         raise AudioError(path, "it holds samples that are not finite numbers")
-    return waveform, sample_rate
+    return waveform
 
 
 def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
@@ -155,6 +200,31 @@ class Resampler:
         window = torch.cos(distance * (math.pi / 2 / _ZERO_CROSSINGS)).square()
         window[distance.abs() > _ZERO_CROSSINGS] = 0.0
         return torch.sinc(distance) * window * self._cutoff
+
+
+class OffsetFilter:
+    """Takes off what a cheap microphone adds to every sample, whatever the blocks.
+
+    Each sample loses the mean of the last 0.2 s, or of all there were. So the first becomes 0, and
+    an offset makes no click where a recording begins.
+
+    Args:
+        rate: samples a second.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._longest = round(_OFFSET_S * rate)
+        self._before = torch.zeros(0)  # the latest samples
+
+    def push(self, samples: Tensor) -> Tensor:
+        """Shapes: (n,) -> (n,)"""
+        known = self._before.shape[0]
+        joined = torch.cat([self._before, samples])
+        sums = torch.nn.functional.pad(joined.double().cumsum(dim=0), (self._longest, 0))
+        counts = torch.arange(known + 1, joined.shape[0] + 1).clamp(max=self._longest)
+        means = (sums[self._longest + known :] - sums[known : -self._longest]) / counts  # (n,)
+        self._before = joined[max(0, joined.shape[0] - self._longest) :].clone()
+        return samples - means.to(samples.dtype)
 
 
 def _check_header(path: Path, file: soundfile.SoundFile, max_seconds: float) -> None:

@@ -11,11 +11,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from apps.speech.model import INPUT_TYPES, Wav2Letter
-from apps.speech.prompt_model import LayerShape, PromptNetwork
+from apps.speech.prompt_model import LADDER, LayerShape, PromptNetwork
 from mpcnet.errors import AppError
 
 __all__ = [
     "DIGITS_WEIGHTS",
+    "LIVE_WEIGHTS",
     "ModelFileError",
     "Network",
     "SpeechConfig",
@@ -26,6 +27,9 @@ __all__ = [
 Network: TypeAlias = Wav2Letter | PromptNetwork
 
 DIGITS_WEIGHTS = Path(__file__).parent / "weights" / "digits.safetensors"
+
+LIVE_WEIGHTS = {rung: DIGITS_WEIGHTS.with_name(f"live-{rung}.safetensors") for rung in LADDER}
+"""Of each rung of the models for streaming."""
 
 _METADATA_KEY = "speech_config"
 _MAX_SIZE = 1 << 20  # of a layer; keeps every shape within torch's integers

@@ -1,6 +1,7 @@
 """The private transcription: one party owns the model, one the recordings and reads the text."""
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from mpcnet.session import Session
 
 __all__ = [
     "LiveSettings",
+    "PageSettings",
     "SpeechSettings",
     "model_input",
     "own_model",
@@ -31,6 +33,28 @@ __all__ = [
 _HIGHEST_PORT = (1 << 16) - 1
 
 
+class PageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A page for people whose browser splits what they say, at each computing party.
+
+    Attributes:
+        listen: where this party's door listens, "127.0.0.1:8800"; beyond this machine with TLS.
+        parties: what browsers dial: http(s) address of each computing party's door, by name.
+        certificate, key: for TLS, as people's browsers trust it.
+    """
+
+    listen: str
+    parties: dict[str, str]
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("a page's certificate and key belong together")
+        for name, url in self.parties.items():
+            if not re.fullmatch(r"https?://[\w.:\[\]-]+", url):
+                raise ValueError(f"page.parties: {name} is at http(s)://host:port, not at {url!r}")
+
+
 class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a live run cuts what it hears; of no effect at others than the recordings' owner.
 
@@ -38,17 +62,24 @@ class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         chunk_seconds: of a chunk while all goes well: shorter means sooner, and more rounds.
         widest_seconds: of a chunk at most, when the link or a machine cannot keep up.
         in_flight: chunks under way at most; more hide a longer way to the peers.
-        listen: serve speech clients at this address of this machine, "127.0.0.1:8765", instead of
-            taking recordings.
+        listen: serve speech clients at this address, "127.0.0.1:8765", instead of taking
+            recordings. Beyond this machine only with the next three.
+        certificate, key: for TLS, as clients trust it.
+        token: a file with the token that clients have to show.
         show_text: whether the text so far is shown with the meter, on standard error, which may
             end in a log; the result has it in any case.
+        page: at every computing party, its part of the page in the browser.
     """
 
     chunk_seconds: Annotated[float, msgspec.Meta(ge=0.04, le=10.0)] = 0.4
     widest_seconds: Annotated[float, msgspec.Meta(ge=0.04, le=40.0)] = 1.6
     in_flight: Annotated[int, msgspec.Meta(ge=1, le=64)] = 6
     listen: str | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    token: Path | None = None
     show_text: bool = False
+    page: PageSettings | None = None
 
     def __post_init__(self) -> None:
         if self.widest_seconds < self.chunk_seconds:
@@ -56,6 +87,10 @@ class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         port = self.listen.rpartition(":")[2] if self.listen is not None else "0"
         if not port.isdecimal() or int(port) > _HIGHEST_PORT:
             raise ValueError("listen is an address and a port, such as 127.0.0.1:8765")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together")
+        if self.listen is None and (self.certificate or self.token):
+            raise ValueError("certificate, key and token are for speech clients: listen is missing")
 
 
 class SpeechSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

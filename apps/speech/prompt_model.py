@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 from torch import Tensor, nn
 
-__all__ = ["LADDER", "LayerShape", "PromptNetwork", "look_ahead", "shrinkage"]
+__all__ = ["DEFAULT_RUNG", "LADDER", "LayerShape", "PromptNetwork", "look_ahead", "shrinkage"]
 
 
 _MAX_KERNEL, _MAX_WIDEN = 1 << 10, 16  # keep every shape within torch's integers
@@ -61,6 +61,8 @@ LADDER: dict[str, tuple[int, tuple[LayerShape, ...]]] = {
 }
 """Width and layers of each rung. All look 100 ms ahead and give a frame every 40 ms, with features
 every 10 ms; more rungs up means more rounds, bytes and work, and fewer errors."""
+
+DEFAULT_RUNG = "medium"
 
 
 class PromptNetwork(nn.Module):

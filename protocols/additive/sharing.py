@@ -12,7 +12,17 @@ from protocols.ring.bilinear import Shape
 from protocols.ring.ring import RING, Ring
 from protocols.shares import Share, Sharing, Wire
 
-__all__ = ["open_", "open_cost", "opened", "refresh", "refresh_cost", "reveal", "reveal_cost"]
+__all__ = [
+    "hand_out",
+    "hand_out_cost",
+    "open_",
+    "open_cost",
+    "opened",
+    "refresh",
+    "refresh_cost",
+    "reveal",
+    "reveal_cost",
+]
 
 
 async def open_(
@@ -79,6 +89,29 @@ async def reveal(op: Operator, x: Sharing, to: tuple[int, ...], ring: Ring) -> T
         (part,) = await op.take(peer, "share", Member.sent(x.shape, ring))
         total = await op.run(size, ring.added, total, part)
     return await op.run(size, ring.signed, total)
+
+
+async def hand_out(op: Operator, x: Sharing, ring: Ring) -> Tensor:
+    """This party's share of x for somebody outside, who adds up those of all parties.
+
+    Shapes:   x (...) -> (...), as it travels
+    Spends:   words of the pairs' keys under this operator's label; nothing of the dealer's
+    Cost:     nothing is sent between parties
+    Reveals:  x to whoever gets the shares of all parties; nothing to others. A zero sharing is
+              added first: the shares are uniform among all that make x, so that nobody outside
+              learns who added what.
+    Security: semi-honest; n - 1 parties see nothing that they did not see before. Up to n - 2 of
+              them may collude with whom the shares are for.
+    """
+    share = await op.read(x.share)
+    size = share.value.numel()
+    total = await op.run(size, lambda: ring.reduced(share.value + op.zero(x.shape)))
+    return await op.run(size, ring.sent, total)
+
+
+def hand_out_cost() -> Cost:
+    """Between parties."""
+    return Cost(rounds=0, bits=0)
 
 
 def reveal_cost(shape: Shape, ring: Ring = RING) -> Cost:

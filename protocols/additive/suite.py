@@ -11,7 +11,7 @@ from protocols.additive.elementary import exponential, mantissa, one_hot, sample
 from protocols.additive.ladder import ladder
 from protocols.additive.points import compare_by_points
 from protocols.additive.product import hide_operand, owned_product, product, truncated_product
-from protocols.additive.sharing import open_, refresh, reveal
+from protocols.additive.sharing import hand_out, open_, refresh, reveal
 from protocols.additive.table import coordinates, hide_table, publish_rows, table_sums
 from protocols.additive.truncation import truncate
 from protocols.correlations import BitMask, Mask
@@ -116,6 +116,9 @@ class AdditiveSuite(Suite):
 
     async def reveal(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None:
         return await reveal(op, x, to, self.ring)
+
+    async def hand_out(self, op: Operator, x: Sharing) -> Tensor:
+        return await hand_out(op, x, self.ring)
 
     def _refresh(self, x: Sharing) -> "asyncio.Future[Share]":
         return self.issue("refresh", refresh, x, self.ring)

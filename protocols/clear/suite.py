@@ -14,7 +14,8 @@ from torch import Tensor
 from protocols.correlations import BitMask, Member, Sample
 from protocols.correlations.elementary import SampleKind
 from protocols.device import beside
-from protocols.inputs import Real
+from protocols.errors import OutsiderError
+from protocols.inputs import HandedIn, Real
 from protocols.owned import judged, rungs, unit_vectors
 from protocols.party import Operator
 from protocols.powers import wave_powers
@@ -25,6 +26,11 @@ from protocols.shares import Bits, Share, Sharing
 from protocols.suite import Suite
 
 __all__ = ["ClearSuite"]
+
+_NO_SHARES = (
+    "the suite `clear` has no shares to take from outside, or to give: every party would see the "
+    "values; configure the suite `additive`"
+)
 
 
 class ClearSuite(Suite):
@@ -69,6 +75,12 @@ class ClearSuite(Suite):
     async def reveal(self, op: Operator, x: Sharing, to: tuple[int, ...]) -> Tensor | None:
         share = await op.read(x.share)
         return share.value if op.party.rank in to else None
+
+    def handed_in(self, share: HandedIn, shape: Shape, *, whole: bool = False) -> Sharing:
+        raise OutsiderError(_NO_SHARES)
+
+    async def hand_out(self, op: Operator, x: Sharing) -> Tensor:
+        raise OutsiderError(_NO_SHARES)
 
     def _refresh(self, x: Sharing) -> "asyncio.Future[Share]":
         return self._local("refresh", x, lambda v: v)

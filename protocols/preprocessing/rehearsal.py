@@ -26,6 +26,8 @@ class RehearsingParty(Party):
 
     Attributes:
         requests: what was asked for, each once, in the order of the first time.
+        online_bytes, offline_bytes: payload that would have been sent to all peers together.
+        depth: of the longest chain of messages, each taken to be an online one.
     """
 
     rehearsing = True
@@ -33,6 +35,9 @@ class RehearsingParty(Party):
     def __init__(self, exchange: Exchange, rank: int, size: int, device: Device) -> None:
         super().__init__(exchange, rank, size, device)
         self.requests: dict[Request, None] = {}
+        self.online_bytes = 0
+        self.offline_bytes = 0
+        self.depth = 0
 
     def operator(self, label: Label) -> Operator:
         """One that talks to nobody."""
@@ -47,9 +52,16 @@ class _Silent(Operator):
     def post(
         self, peers: Iterable[int], part: str, *tensors: Tensor, offline: bool = False
     ) -> None:
-        """Sends nothing."""
+        """Sends nothing, and counts what that would have been."""
+        size = len(list(peers)) * sum(tensor.nbytes for tensor in tensors)
+        if offline:
+            self.party.offline_bytes += size
+        else:
+            self.party.online_bytes += size
 
     async def take(self, peer: int, part: str, *members: Member) -> list[Tensor]:
+        self.depth += 1
+        self.party.depth = max(self.party.depth, self.depth)
         return _zeros(members)
 
     async def mask(self, mask: Mask) -> Tensor:

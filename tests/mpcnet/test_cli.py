@@ -57,7 +57,7 @@ def test_help_does_not_wait_for_torch() -> None:
         "slow = {'torch', 'numpy', 'aiohttp', 'apps'} & set(sys.modules)\n"
         "assert not slow, slow\n"
     )
-    for arguments in (["--help"], ["party", "--help"], ["demo", "--help"], ["--version"]):
+    for arguments in (["--help"], ["party", "--help"], ["demo", "--help"], ["serve", "--help"]):
         subprocess.run([sys.executable, "-c", program, *arguments], check=True, capture_output=True)
 
 
@@ -70,8 +70,19 @@ def test_wrong_usage(capsys: Capture) -> None:
     assert "--threads" in usage_error(["party", "--config", "x", "--threads", "0"], capsys)
     assert "there are: speech" in usage_error(["demo"], capsys)
     assert "there are: speech" in usage_error(["demo", "--json"], capsys)
+    assert "there are: speech" in usage_error(["serve"], capsys)
+    assert "--grace" in usage_error(["serve", "speech", "--grace", "soon"], capsys)
     assert "--transport" in usage_error(["demo", "speech", "--transport", "smoke"], capsys)
     assert "no profile 'moon'" in usage_error(["demo", "speech", "--network", "moon"], capsys)
+
+
+def test_serving_needs_the_app_of_the_configuration(
+    files: dict[str, Path], capsys: Capture
+) -> None:
+    assert main(["serve", "speech", "--config", str(files["weights"])]) == 2
+    assert "app.name: is 'tiny', and the command serves 'speech'" in capsys.readouterr().err
+    assert main(["serve", "speech"]) == 3  # all on this machine, and no model
+    assert "--weights FILE" in capsys.readouterr().err
 
 
 def test_keygen(tmp_path: Path, capsys: Capture) -> None:

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -52,6 +54,27 @@ def test_a_signal_cancels_and_lets_clean_up(number: signal.Signals) -> None:
         run(wait)
     assert caught.value.exit_code == 128 + number
     assert cleaned == [True]
+
+
+def test_the_first_signal_asks_and_the_second_cancels() -> None:
+    def main(stop: asyncio.Event, after_s: float) -> Callable[[], Coroutine[Any, Any, str]]:
+        async def serve() -> str:
+            loop = asyncio.get_running_loop()
+            loop.call_later(0.01, os.kill, os.getpid(), signal.SIGTERM)
+            loop.call_later(0.1, os.kill, os.getpid(), signal.SIGINT)
+            await stop.wait()
+            await asyncio.sleep(after_s)
+            return "in order"
+
+        return serve
+
+    stop = asyncio.Event()
+    assert run(main(stop, 0.01), stop=stop, grace_s=5) == "in order"
+    for grace_s, number in ((5.0, signal.SIGINT), (0.02, signal.SIGTERM)):
+        stop = asyncio.Event()
+        with pytest.raises(Interrupted) as caught:
+            run(main(stop, 10), stop=stop, grace_s=grace_s)
+        assert caught.value.signal == number
 
 
 def test_an_error_while_cleaning_up_is_not_the_cause() -> None:

@@ -10,7 +10,7 @@ from mpcnet.session import Session
 from protocols.additive import AdditiveSuite
 from protocols.additive.comparison import negative_cost, relu_cost
 from protocols.additive.product import owned_product_cost, product_cost
-from protocols.additive.sharing import open_cost, reveal_cost
+from protocols.additive.sharing import hand_out_cost, open_cost, reveal_cost
 from protocols.additive.truncation import truncate_cost
 from protocols.cost import Cost
 from protocols.ring.bilinear import Bilinear, Convolution, MatrixProduct, Multiply
@@ -77,6 +77,15 @@ async def test_open_and_reveal(n: int, shape: tuple[int, ...], ring: Ring) -> No
     outcome = await run_parties(revealing, n, ring=ring)
     assert cost_of(outcome, n, 1) == reveal_cost(shape, ring)
     assert not any(bits for (_, to), bits in outcome.online_bits.items() if to)
+
+
+async def test_in_from_outside_and_out_again() -> None:
+    async def program(session: Session) -> None:
+        share = bytes(session.outside_bytes((3, 2)))
+        await session.from_outside(share, shape=(3, 2)).to_outside()
+
+    outcome = await run_parties(program, 3)
+    assert cost_of(outcome, 3, 0) == hand_out_cost()
 
 
 @PARTIES

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from apps.speech.audio import Resampler
+from apps.speech.audio import OffsetFilter, Resampler
 from apps.speech.config import SpeechConfig
 from apps.speech.live.features import FeatureStream, Frames
 from apps.speech.live.feed import Feed
@@ -108,6 +108,7 @@ class _Ear:
         self.rate = rate
         self._hop_s = config.hop_length / config.sample_rate
         self._resampler = Resampler(rate, config.sample_rate)
+        self._offset = OffsetFilter(config.sample_rate)
         self._features = FeatureStream(config)
         self._feed, self._meter, self._gate, self._turn = feed, meter, gate, turn
         self._before_s = before_s  # of sound, in recordings before this one
@@ -121,15 +122,19 @@ class _Ear:
         self._begun = block.at - self._samples / self.rate
         # A microphone that breaks sends anything; the model must not see what is no number.
         samples = torch.nan_to_num(block.samples.float(), 0.0, 1.0, -1.0).clamp(-1.0, 1.0)
-        self._take(self._features.push(self._resampler.push(samples)))
+        self._hear(self._resampler.push(samples))
 
     def end(self) -> float:
         """The recording is over, and so is an utterance that was under way; its seconds."""
-        self._take(self._features.push(self._resampler.flush()))
+        self._hear(self._resampler.flush())
         self._take(self._features.flush())
         seconds = self._samples / self.rate
         self._end_utterance(seconds)
         return seconds
+
+    def _hear(self, samples: Tensor) -> None:
+        """Samples at the model's rate."""
+        self._take(self._features.push(self._offset.push(samples)))
 
     def _take(self, frames: Frames) -> None:
         count = frames.features.shape[1]

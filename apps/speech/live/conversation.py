@@ -74,7 +74,9 @@ class Conversation:
 
     Sound goes on at once, chunk by chunk, so a client need not commit before it hears of text;
     what it commits is the end of an utterance. What it clears was sent, but its text is dropped;
-    where utterances end at pauses, only of one whose text has begun.
+    where utterances end at pauses, only of one whose text has begun. Utterances are numbered over
+    all streams of sound that the client's sound was taken into: a stream ends with its session,
+    and the next one begins with utterance 0 again.
 
     Attributes:
         rate: samples a second of what the client sends.
@@ -91,9 +93,18 @@ class Conversation:
         self._heard_sound = False
         self._uncommitted = 0  # samples
         self._events = 0
-        self._utterances = 0  # ended by the client so far, if that alone ends them
+        self._base = 0  # the number of the first utterance of the stream at hand
+        self._next = 0  # the number of the utterance that the next sound belongs to
+        self._awaited: set[int] = set()  # begun, and its last text has not come
+        self._dropping = False  # of an utterance that has failed already, up to its end
+        self._cut = False  # the last utterance ended before the client said so
         self._cleared: set[int] = set()
         self._texts: dict[int, str] = {}
+
+    @property
+    def awaits(self) -> bool:
+        """Whether the client waits for the text of an utterance."""
+        return bool(self._awaited)
 
     def begin(self) -> list[Event]:
         """What a client hears first."""
@@ -117,24 +128,34 @@ class Conversation:
                 return self._clear()
         assert_never(message)
 
+    def refuse(self, why: str) -> list[Event]:
+        """Something came that is no message at all."""
+        self.samples, self.ends = None, False
+        return [self._error("invalid_event", why)]
+
     def hear(self, heard: Heard) -> list[Event]:
         """Text of an utterance, so far or for good."""
-        before = self._texts.get(heard.utterance, "")
-        self._texts[heard.utterance] = heard.text
+        number = self._base + heard.utterance
+        before = self._texts.get(number, "")
+        self._texts[number] = heard.text
+        self._awaited.add(number)
+        if self.detects_turns:
+            self._next = max(self._next, number + 1)
         if heard.final:
-            del self._texts[heard.utterance]
-        if heard.utterance in self._cleared:
+            del self._texts[number]
+            self._awaited.discard(number)
+        if number in self._cleared:
             if heard.final:
-                self._cleared.discard(heard.utterance)
+                self._cleared.discard(number)
             return []
-        item = {"item_id": _item(heard.utterance), "content_index": 0}
+        item = {"item_id": _item(number), "content_index": 0}
         events = []
         if heard.text != before:
             delta = heard.text[len(before) :]
             events.append(self._event(f"{_TRANSCRIPTION}.delta", **item, delta=delta))
         if heard.final:
             if self.detects_turns:
-                events.append(self._committed(heard.utterance))
+                events.append(self._committed(number))
             done = {**item, "transcript": heard.text}
             events.append(self._event(f"{_TRANSCRIPTION}.completed", **done))
         return events
@@ -143,20 +164,45 @@ class Conversation:
         """An utterance begins or ends, after so many seconds of sound."""
         if not self.detects_turns:
             return []
+        number = self._base + utterance
+        if begins:
+            self._awaited.add(number)
+            self._next = number + 1
         name, field = ("started", "audio_start_ms") if begins else ("stopped", "audio_end_ms")
         moment = {field: round(1e3 * seconds)}
-        return [
-            self._event(f"input_audio_buffer.speech_{name}", item_id=_item(utterance), **moment)
-        ]
+        return [self._event(f"input_audio_buffer.speech_{name}", item_id=_item(number), **moment)]
+
+    def end_stream(self, left: int) -> list[Event]:
+        """The stream has ended in order; what comes next goes into another one.
+
+        Args:
+            left: samples that it has not taken, for the other one.
+        """
+        events = []
+        if self._uncommitted and not self.detects_turns and self._next not in self._awaited:
+            # It lasted longer than the session could: its text is told, the rest is another item.
+            events.append(self._committed(self._next))
+            self._next += 1
+            self._uncommitted, self._cut = left, True
+            if left:
+                self._awaited.add(self._next)
+        self._base = min(self._awaited, default=self._next)
+        return events
 
     def fail(self, message: str) -> list[Event]:
-        """No more text will come; says so of every utterance under way."""
+        """The stream broke off; says so of every utterance under way, or else as an error."""
         error = {"type": "transcription_error", "message": message}
+        awaited = sorted(self._awaited - self._cleared)
+        self._dropping = bool(self._uncommitted) and not self.detects_turns
+        self._awaited.clear()
+        self._cleared.clear()
+        self._texts.clear()
+        self._base = self._next
         return [
             self._event(
                 f"{_TRANSCRIPTION}.failed", item_id=_item(number), content_index=0, error=error
             )
-            for number in self._texts
+            for number in awaited
         ] or [self._error("transcription_error", message, kind="server_error")]
 
     def _update(self, message: _Update) -> list[Event]:
@@ -179,31 +225,45 @@ class Conversation:
             why = "audio is not whole 16-bit samples"
             return [self._error("invalid_audio", why, message.event_id)]
         if sound:
-            self.samples = torch.frombuffer(bytearray(sound), dtype=torch.int16).float() / 32768
-            self._uncommitted += len(self.samples)
+            self._uncommitted += len(sound) // 2
             self._heard_sound = True
+        if sound and not self._dropping:
+            self.samples = torch.frombuffer(bytearray(sound), dtype=torch.int16).float() / 32768
+            if not self.detects_turns:
+                self._awaited.add(self._next)
         return []
 
     def _commit(self, message: _Commit) -> list[Event]:
+        if not self._uncommitted and self._cut:
+            self._cut = False
+            return []  # its end was told when it came
         if not self._uncommitted:
             why = "there is no sound since the last commit"
             return [self._error("input_audio_buffer_commit_empty", why, message.event_id)]
-        self._uncommitted, self.ends = 0, True
+        self._end()
         if self.detects_turns:
             return []  # whether there is an utterance to end is known when its text is
-        self._utterances += 1
-        return [self._committed(self._utterances - 1)]
+        return [self._committed(self._next - 1)]
 
     def _clear(self) -> list[Event]:
         if self._uncommitted:
-            self._uncommitted, self.ends = 0, True
             under_way = max(self._texts, default=None)
             if not self.detects_turns:
-                self._cleared.add(self._utterances)
-                self._utterances += 1
+                if not self._dropping:
+                    self._cleared.add(self._next)
             elif under_way is not None:
                 self._cleared.add(under_way)
+            self._end()
         return [self._event("input_audio_buffer.cleared")]
+
+    def _end(self) -> None:
+        """The client ends an utterance."""
+        self._uncommitted, self.ends, self._cut = 0, not self._dropping, False
+        if not self.detects_turns:
+            self._next += 1
+            if self._dropping:
+                self._base = self._next
+        self._dropping = False
 
     def _committed(self, utterance: int) -> Event:
         before = _item(utterance - 1) if utterance else None

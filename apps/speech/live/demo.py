@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from safetensors.torch import load_file
 
-from apps.speech.audio import read_wav, resample
+from apps.speech.audio import OffsetFilter, read_wav, resample
 from apps.speech.config import SpeechConfig, load_model, save_model
 from apps.speech.decoding import greedy_decode
 from apps.speech.features import log_mel
@@ -24,7 +24,7 @@ from apps.speech.prompt_model import LADDER
 from mpcnet.app import DemoPlan
 from mpcnet.errors import AppError
 
-__all__ = ["add_live_arguments", "conclude_live", "live_table", "plan_live"]
+__all__ = ["add_live_arguments", "conclude_live", "live_table", "live_weights", "plan_live"]
 
 _SPEAKER, _MODEL = "speaker", "model"
 
@@ -51,7 +51,7 @@ def plan_live(arguments: argparse.Namespace, recordings: Sequence[Path], folder:
     Raises:
         AppError: the arguments do not say where weights come from.
     """
-    weights = _weights(arguments, folder)
+    weights = live_weights(arguments, folder)
     config, _ = load_model(weights)
     public: dict[str, Any] = {
         "model_owner": _MODEL,
@@ -75,10 +75,15 @@ def plan_live(arguments: argparse.Namespace, recordings: Sequence[Path], folder:
     )
 
 
-def _weights(arguments: argparse.Namespace, folder: Path) -> Path:
+def live_weights(arguments: argparse.Namespace, folder: Path) -> Path:
+    """The file that `--weights` names, or one with the random weights of `--rung`.
+
+    Raises:
+        AppError: neither of them was given, or both.
+    """
     if (arguments.weights is None) == (arguments.rung is None):
         raise AppError(
-            "--live needs either --weights FILE, of a model trained with `python -m "
+            "live speech needs either --weights FILE, of a model trained with `python -m "
             "tools.train_speech --rung medium`, or --rung medium: random weights, whose text means "
             "nothing, and whose meter tells as much"
         )
@@ -118,7 +123,8 @@ def conclude_live(
         zip(plan.extra["recordings"], private["samples"], strict=True)
     ):
         waveform, rate = read_wav(path)
-        features = log_mel(resample(waveform, rate, config.sample_rate), config)
+        heard = resample(waveform, rate, config.sample_rate)
+        features = log_mel(OffsetFilter(config.sample_rate).push(heard), config)
         # The last chunk is filled up with silence, which belongs to what the network heard.
         silence = sample["frames"] - features.shape[1]
         with torch.no_grad():

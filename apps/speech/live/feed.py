@@ -19,9 +19,39 @@ from torch import Tensor
 
 from apps.speech.live.steps import MAX_CHUNK_FRAMES, Step
 
-__all__ = ["Chunk", "Feed", "Utterance"]
+__all__ = ["Chunk", "Feed", "Moments", "Utterance"]
 
 _MOST_CHUNKS = 4  # of the widest, that may wait
+
+
+class Moments:
+    """When each frame was heard; what nobody asks for any more is forgotten.
+
+    So somebody may speak for an hour without a pause.
+    """
+
+    def __init__(self) -> None:
+        self._kept: deque[float] = deque()
+        self._forgotten = 0
+
+    def __len__(self) -> int:
+        """How many frames there were."""
+        return self._forgotten + len(self._kept)
+
+    def __getitem__(self, place: int) -> float:
+        if place < self._forgotten:
+            raise IndexError(f"frame {place} was forgotten")
+        return self._kept[place - self._forgotten]
+
+    def extend(self, moments: Sequence[float]) -> None:
+        """More frames."""
+        self._kept.extend(moments)
+
+    def forget(self, place: int) -> None:
+        """Forgets those before this one, but never the last."""
+        while self._forgotten < place and len(self._kept) > 1:
+            self._kept.popleft()
+            self._forgotten += 1
 
 
 @dataclass(eq=False, repr=False)
@@ -36,7 +66,7 @@ class Utterance:
     """
 
     number: int
-    captured: list[float] = field(default_factory=list)
+    captured: Moments = field(default_factory=Moments)
     ended: bool = False
     waiting: deque[Tensor] = field(default_factory=deque)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from statistics import fmean, quantiles
+from statistics import fmean, linear_regression, quantiles
 
 __all__ = ["STAGES", "Meter"]
 
@@ -32,6 +32,7 @@ class Meter:
         self._chunks = 0
         self._behind_s = 0.0
         self._latencies: deque[float] = deque(maxlen=_KEPT_FRAMES)
+        self._lags: deque[tuple[float, float]] = deque(maxlen=_KEPT_CHUNKS)  # when, and how much
         self._stages: dict[str, deque[float]] = {s: deque(maxlen=_KEPT_CHUNKS) for s in STAGES}
         self._busy_until = 0.0
 
@@ -76,9 +77,14 @@ class Meter:
         self._latencies.extend(revealed_at - moment for moment in captured)
         if captured:
             self._behind_s = revealed_at - captured[-1]
+            self._lags.append((revealed_at, self._behind_s))
 
     def reading(self) -> dict[str, float | int | dict[str, float]]:
-        """The meter as it stands, in seconds."""
+        """The meter as it stands, in seconds.
+
+        `behind_slope` is by how much "behind" grows in a second, a straight line through all of it:
+        near 0 where the parties keep up, positive where they never will.
+        """
         latencies = list(self._latencies)
         p50, p95 = _percentiles(latencies)
         return {
@@ -89,6 +95,7 @@ class Meter:
             "latency_p95": p95,
             "latency_max": max(latencies, default=0.0),
             "behind": self._behind_s,
+            "behind_slope": _slope(self._lags),
             "real_time_factor": self.busy_s / self.heard_s if self.heard_s else 0.0,
             "stages": {stage: fmean(all_ or [0.0]) for stage, all_ in self._stages.items()},
         }
@@ -102,6 +109,14 @@ class Meter:
             f"behind {self._behind_s:.2f} s, p50 {p50:.2f} s, p95 {p95:.2f} s, RTF {factor:.2f} "
             f"({stages} ms)"
         )
+
+
+def _slope(points: Sequence[tuple[float, float]]) -> float:
+    """Of the line of least squares."""
+    if len(points) < 2 or points[0][0] == points[-1][0]:
+        return 0.0
+    moments, lags = zip(*points, strict=True)
+    return linear_regression(moments, lags).slope
 
 
 def _percentiles(values: Sequence[float]) -> tuple[float, float]:

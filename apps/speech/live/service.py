@@ -1,128 +1,137 @@
-"""A live run of the speech app: one party's recordings at their own pace, and the text of each."""
+"""Live speech as a service: the doors for those who speak stay, while sessions come and go."""
 
 from __future__ import annotations
 
-import time
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
-
-from apps.speech.audio import read_wav
-from apps.speech.live.capture import paced
+from apps.speech.live.desk import Desk, Door
 from apps.speech.live.gateway import Gateway
-from apps.speech.live.meter import Meter
-from apps.speech.live.switchboard import Heard, Pace, Switchboard, follow, listen
+from apps.speech.live.run import check_model, pace_of
+from apps.speech.live.site import Login, TLSFiles
+from apps.speech.live.steps import follow
+from apps.speech.live.switchboard import Switchboard
+from apps.speech.page.server import Page, open_page
 from apps.speech.program import LiveSettings, SpeechSettings, own_model
-from mpcnet.app import Events
+from mpcnet.app import Events, Service
 from mpcnet.errors import AppError
 from mpcnet.session import Session
 
-__all__ = ["transcribe_live"]
+__all__ = ["LiveService", "live_service"]
 
 
-async def transcribe_live(
-    session: Session, settings: SpeechSettings, live: LiveSettings, events: Events
-) -> dict[str, Any]:
-    """Runs this party's part; the transcripts are in the result of the recordings' owner alone.
+class LiveService(Service):
+    """One party's part of live speech, session after session."""
 
-    Who learns what: both parties learn the architecture, when each utterance begins and ends, and
-    the length of each chunk. The model's owner learns nothing else, the recordings' owner the
-    logits of each frame.
+    def __init__(
+        self,
+        settings: SpeechSettings,
+        live: LiveSettings,
+        events: Events,
+        doors: Sequence[Door],
+        page: Page | None = None,
+    ) -> None:
+        self._settings, self._live = settings, live
+        self._events = events
+        self._doors = [*doors, *([page] if page is not None else [])]
+        self._page = page
+
+    async def run(self, session: Session) -> dict[str, Any]:
+        """Until somebody wishes the session to end; what is said then is heard out."""
+        settings, owner = self._settings, self._settings.recording_owner
+        self._events("phase", {"what": "setup", "item": "weights"})
+        model = session.private(own_model(session, settings), owner=settings.model_owner)
+        await session.prepared()
+        board: Switchboard | None = None
+        if session.name == owner:
+            pace = pace_of(self._live)
+            board = Switchboard(session, model, settings.model, owner=owner, pace=pace)
+        ending = asyncio.ensure_future(self._end(session, board))
+        ready = partial(self._ready, session, board)
+        try:
+            if board is not None:
+                await board.run(ready)
+            else:
+                config, guests = settings.model, self._page
+                await follow(session, model, config, owner=owner, guests=guests, ready=ready)
+        except BaseException:
+            if board is not None:
+                board.lose()
+            raise
+        finally:
+            self.away("the session is over")
+            ending.cancel()
+            await asyncio.gather(ending, return_exceptions=True)
+        return {}
+
+    def away(self, why: str) -> None:
+        """No session is under way."""
+        for door in self._doors:
+            door.over(why)
+
+    def _ready(self, session: Session, board: Switchboard | None) -> None:
+        if not session.closing.wished:
+            for door in self._doors:
+                door.began(session, board)
+        self._events("phase", {"what": "ready for speech"})
+
+    async def _end(self, session: Session, board: Switchboard | None) -> None:
+        who = await session.closing.wait()
+        self._events("phase", {"what": f"{who} ends the session: what is being said is heard out"})
+        self.away(f"{who} ends the session")
+        if board is not None:
+            board.drain()
+
+
+@asynccontextmanager
+async def live_service(
+    name: str, settings: SpeechSettings, live: LiveSettings, events: Events
+) -> AsyncIterator[LiveService]:
+    """What the party of this name keeps: at the speakers' a gateway for their clients.
 
     Raises:
-        AppError: at all parties, if the model was not made for streaming.
+        AppError: it cannot listen as the settings say, or has nothing to serve.
     """
-    if settings.model.architecture != "prompt" or settings.model.level != "running":
-        raise AppError(
-            "this model cannot listen live: it looks too far ahead, or its features need the whole "
-            "recording; use one of those made for streaming (docs/live-speech.md)"
-        )
-    # A recording that cannot be used is known before anybody else has done anything.
-    recordings = [read_wav(path, max_seconds=settings.max_seconds) for path in settings.recordings]
-    started = time.perf_counter()
-    events("phase", {"what": "setup", "item": "weights"})
-    model = session.private(own_model(session, settings), owner=settings.model_owner)
-    await session.prepared()
-    setup_seconds = time.perf_counter() - started
-    owner = settings.recording_owner
-    if session.names[session.rank] != owner:
-        events("phase", {"what": "live"})
-        await follow(session, model, settings.model, owner=owner)
-        return {"setup_seconds": setup_seconds}
-    if live.listen is not None:
-        return await _serve(session, model, settings, live.listen, _pace(live), events)
-    transcript = _Transcript(events, show_text=live.show_text)
-    meter = await listen(
-        session,
-        model,
-        settings.model,
-        paced(recordings),
-        transcript.add,
-        owner=owner,
-        pace=_pace(live),
-    )
-    names = [path.name for path in settings.recordings]
-    if settings.logits is not None and names:
-        save_file(
-            {f"{i}:{name}": transcript.logits(i) for i, name in enumerate(names)}, settings.logits
-        )
-    samples = [{"file": name, **transcript.of(i)} for i, name in enumerate(names)]
-    return {
-        "samples": samples,
-        "meter": meter.reading(),
-        "rounds": session.rounds,
-        "setup_seconds": setup_seconds,
-    }
+    check_model(settings)
+    if name == settings.model_owner and settings.weights is None:
+        raise AppError("the model's owner must name its weights: [app] weights")
+    async with AsyncExitStack() as stack:
+        doors: list[Door] = []
+        if name == settings.recording_owner and live.listen is not None:
+            doors.append(await stack.enter_async_context(_gateway(live, live.listen, events)))
+        page: Page | None = None
+        if live.page is not None:
+            opening = open_page(live.page, settings.model, name, events, pace=pace_of(live))
+            page = await stack.enter_async_context(opening)
+        if name == settings.recording_owner and not doors and page is None:
+            raise AppError(
+                "there is nobody to serve: name an address for speech clients, "
+                '[app.live] listen = "127.0.0.1:8765", or an [app.live.page]; for recordings run '
+                "`mpcnet party`"
+            )
+        yield LiveService(settings, live, events, doors, page)
 
 
-async def _serve(
-    session: Session,
-    model: nn.Module,
-    settings: SpeechSettings,
-    address: str,
-    pace: Pace,
-    events: Events,
-) -> dict[str, Any]:
-    """Serves speech clients until a signal ends it."""
-    owner = settings.recording_owner
-    board = Switchboard(session, model, settings.model, owner=owner, pace=pace)
-    host, _, port = address.rpartition(":")
-    gateway = await Gateway.open(board, host.strip("[]"), int(port))
-    events("phase", {"what": f"speech clients at {gateway.url}"})
+@asynccontextmanager
+async def _gateway(live: LiveSettings, address: str, events: Events) -> AsyncIterator[Desk]:
+    desk = Desk()
+    gateway = await Gateway.open(desk, address, tls=_tls(live), login=_login(live.token))
+    events("serving", {"lines": [f"speech clients: {gateway.url}"]})
     try:
-        await board.run()
+        yield desk
     finally:
         await gateway.close()
-    return {}
 
 
-def _pace(live: LiveSettings) -> Pace:
-    return Pace(live.chunk_seconds, live.widest_seconds, live.in_flight)
+def _tls(live: LiveSettings) -> TLSFiles | None:
+    if live.certificate is None or live.key is None:
+        return None
+    return TLSFiles(live.certificate, live.key)
 
 
-class _Transcript:
-    """What was said so far, at the speaker; the display gets the meter, and the text if asked."""
-
-    def __init__(self, events: Events, *, show_text: bool) -> None:
-        self._events = events
-        self._show_text = show_text
-        self._heard: dict[int, Heard] = {}
-        self._logits: dict[int, list[Tensor]] = {}
-
-    def add(self, heard: Heard, meter: Meter) -> None:
-        """One more chunk, or an end."""
-        self._heard[heard.utterance] = heard
-        self._logits.setdefault(heard.utterance, []).append(heard.logits)
-        text = f"  {heard.text}{'.' if heard.final else ' ...'}" if self._show_text else ""
-        self._events("live", {"line": meter.line() + text})
-
-    def logits(self, utterance: int) -> Tensor:
-        """Shapes: (num_classes, frames)"""
-        return torch.cat(self._logits[utterance], dim=1)
-
-    def of(self, utterance: int) -> dict[str, Any]:
-        """Its text, and how many feature frames it took."""
-        heard = self._heard[utterance]
-        return {"transcript": heard.text, "frames": heard.frames}
+def _login(token: Path | None) -> Login | None:
+    return None if token is None else Login.of_file(token)

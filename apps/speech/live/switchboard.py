@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +18,23 @@ from apps.speech.decoding import GreedyDecoder
 from apps.speech.live.capture import Block, Turn, capture
 from apps.speech.live.feed import Chunk, Feed, Utterance
 from apps.speech.live.meter import Meter
-from apps.speech.live.steps import MAX_STREAMS, Step, take_steps, warm_up
+from apps.speech.live.steps import MAX_STREAMS, Guests, Step, take_steps, warm_up
 from apps.speech.live.voice import VoiceGate
 from apps.speech.prompt_model import shrinkage
 from mpcnet.errors import AppError
 from mpcnet.session import Session
 
-__all__ = ["Heard", "Pace", "Switchboard", "follow", "listen"]
+__all__ = ["Heard", "Pace", "Refusal", "Switchboard", "listen"]
+
+_BROKE = (
+    "the link to the other organizations broke; what is said from now on is transcribed once it is "
+    "back"
+)
+_DRAIN_S = 10.0  # for an utterance that goes on when the session is to end
+
+
+class Refusal(AppError):
+    """What somebody says is not transcribed; the text tells them why, and nothing of the inside."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +121,32 @@ class Switchboard:
         self._changed = asyncio.Event()
         self._warm = asyncio.Event()
         self._closed = False
+        self._guests: Guests | None = None
+        self._draining = asyncio.Event()
+        self._cut_at = 0.0  # what still goes on then is cut, if this drains
+        self._lost = asyncio.Event()
 
-    async def run(self) -> None:
-        """This party's part of the program, until `close`; speakers come and go meanwhile."""
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """This party's part of the program, until `close`; speakers come and go meanwhile.
+
+        Args:
+            ready: is told when all parties are warm.
+        """
         frames = self._feed(0).chunk_frames
         await warm_up(self._session, self._model, self._config, frames, owner=self._owner)
         self._warm.set()
-        await take_steps(self._session, self._model, self._config, self, owner=self._owner)
+        ready()
+        all_ = self._session, self._model, self._config, self
+        await take_steps(*all_, owner=self._owner, guests=self._guests)
+
+    def host(self, guests: Guests) -> Callable[[], None]:
+        """People who are no party are served as well, from before `run` on.
+
+        Returns:
+            What is to be called when there may be a step to take for them.
+        """
+        self._guests = guests
+        return self._changed.set
 
     async def transcribe(
         self,
@@ -137,19 +168,26 @@ class Switchboard:
             turn: is told when an utterance begins and when it ends.
 
         Raises:
-            AppError: too many speak already.
+            Refusal: too many speak already, or the session is over.
         """
         await self._warm.wait()
         number = next((n for n in range(MAX_STREAMS) if n not in self._lines), None)
-        if number is None or self._closed:
-            raise AppError(f"{MAX_STREAMS} speak already, or the line is closed: try again later")
+        if number is None:
+            raise Refusal(f"{MAX_STREAMS} speak already: try again later")
+        if self._closed:
+            raise Refusal("the session comes to its end: try again in a moment")
         line = self._lines[number] = _Line(self._feed(number), asyncio.Queue())
         meter = Meter()
         self._changed.set()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(capture(blocks, self._config, line.feed, meter, gate, turn))
-                tasks.create_task(_read(line, self._config, meter, tell))
+            async with (
+                aclosing(self._heard_out(blocks, line.feed)) as heard,
+                asyncio.TaskGroup() as tasks,
+            ):
+                tasks.create_task(capture(heard, self._config, line.feed, meter, gate, turn))
+                reading = tasks.create_task(_read(line, self._config, meter, tell))
+                losing = tasks.create_task(self._until_lost())
+                reading.add_done_callback(lambda _: losing.cancel())
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None  # the others are its consequence
         finally:
@@ -159,7 +197,54 @@ class Switchboard:
     def close(self) -> None:
         """The program ends when all who speak have ended."""
         self._closed = True
+        if self._guests is not None:
+            self._guests.stop()
         self._changed.set()
+
+    def drain(self, within_s: float = _DRAIN_S) -> None:
+        """The program ends when all utterances have that are under way; those who speak are told
+        what they said until then, and what they say next is left to another session.
+
+        Args:
+            within_s: what lasts longer is cut, as if a pause came there.
+        """
+        self._cut_at = asyncio.get_running_loop().time() + within_s
+        self._draining.set()
+        self.close()
+
+    def lose(self) -> None:
+        """The session broke: all who speak are told so."""
+        self._closed = True
+        self._lost.set()
+
+    async def _until_lost(self) -> None:
+        await self._lost.wait()
+        raise Refusal(_BROKE)
+
+    async def _heard_out(
+        self, blocks: AsyncIterator[Block], feed: Feed
+    ) -> AsyncGenerator[Block, None]:
+        """The blocks; when this drains no more of them than to the end of the utterance."""
+        loop = asyncio.get_running_loop()
+        draining = asyncio.ensure_future(self._draining.wait())
+        coming = asyncio.ensure_future(anext(blocks, None))
+        try:
+            while not (draining.done() and (not feed.begun or loop.time() >= self._cut_at)):
+                waited: set[asyncio.Future[Any]] = (
+                    {coming} if draining.done() else {coming, draining}
+                )
+                left_s = self._cut_at - loop.time() if draining.done() else None
+                await asyncio.wait(waited, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                if coming.done():
+                    block = coming.result()
+                    if block is None:
+                        return
+                    yield block
+                    coming = asyncio.ensure_future(anext(blocks, None))
+        finally:
+            for future in (coming, draining):
+                future.cancel()
+            await asyncio.gather(coming, draining, return_exceptions=True)
 
     # --- for the program --------------------------------------------------------------------------
 
@@ -175,7 +260,10 @@ class Switchboard:
                     else:
                         line.flights.put_nowait(None)
                     return step
-            if self._closed and not self._lines:
+            if self._guests is not None and (step := self._guests.next_step()) is not None:
+                return step
+            busy = self._guests is not None and self._guests.busy
+            if self._closed and not self._lines and not busy:
                 return Step("close")
             self._changed.clear()
             await self._changed.wait()
@@ -238,14 +326,6 @@ async def listen(
         await asyncio.gather(program, speaker, return_exceptions=True)
 
 
-async def follow(
-    session: Session, model: nn.Module, config: SpeechConfig, *, owner: str | int
-) -> None:
-    """The part of everybody else."""
-    await warm_up(session, model, config, None, owner=owner)
-    await take_steps(session, model, config, None, owner=owner)
-
-
 def _depart(flight: _Flight, _: object) -> None:
     flight.begun_s = time.process_time()
 
@@ -263,7 +343,10 @@ async def _read(
             await asyncio.wait((chunk.slot,))
         if flight.revealed is not None:
             await asyncio.wait((flight.revealed,))
-        logits = flight.revealed.result() if flight.revealed is not None else None
+        try:
+            logits = flight.revealed.result() if flight.revealed is not None else None
+        except Exception as error:  # whoever runs the program says what it was
+            raise Refusal(_BROKE) from error
         revealed_at, used_s = loop.time(), time.process_time() - flight.begun_s
         if chunk is not None:
             line.feed.settled()
@@ -277,6 +360,7 @@ async def _read(
             tell(Heard(utterance.number, text, final, said.frames, new), meter)
             if chunk is not None:
                 _measure(meter, chunk, said, revealed_at, used_s)
+        utterance.captured.forget(shrinkage(config.layers) * said.outputs)
         if chunk is None:
             said = _Said(GreedyDecoder(config))
 

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from apps.speech.audio import AudioError, read_wav, resample
+from apps.speech.audio import AudioError, read_wav, resample, wav_blocks
 
 
 def sine(frequency_hz: float, rate: int, seconds: float) -> torch.Tensor:
@@ -18,7 +18,10 @@ def sine(frequency_hz: float, rate: int, seconds: float) -> torch.Tensor:
     return torch.sin(2 * math.pi * frequency_hz * moments).float()
 
 
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT", "ULAW"])
+@pytest.mark.parametrize(
+    "subtype",
+    ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"],
+)
 def test_sample_formats(tmp_path: Path, subtype: str) -> None:
     path = tmp_path / "tone.wav"
     waveform = 0.5 * sine(300.0, 8000, 0.25)
@@ -38,6 +41,16 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     torch.testing.assert_close(waveform, torch.full((100,), 0.125))
 
 
+def test_a_file_piece_by_piece_is_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "stereo.wav"
+    tone = sine(300.0, 44_100, 0.25).numpy()
+    soundfile.write(path, np.stack([tone, -0.5 * tone], axis=1), 44_100, subtype="PCM_24")
+    pieces = list(wav_blocks(path, 0.1))
+    assert [len(piece) for piece, _ in pieces] == [4410, 4410, 2205]
+    assert {rate for _, rate in pieces} == {44_100}
+    assert torch.equal(torch.cat([piece for piece, _ in pieces]), read_wav(path)[0])
+
+
 def bad_file(folder: Path, kind: str) -> Path:
     path = folder / f"{kind}.wav"
     tone = sine(300.0, 8000, 0.5).numpy()
@@ -50,6 +63,14 @@ def bad_file(folder: Path, kind: str) -> Path:
     elif kind == "flac":
         with path.open("wb") as file:
             soundfile.write(file, tone, 8000, format="FLAC")
+    elif kind == "aiff":
+        with path.open("wb") as file:
+            soundfile.write(file, tone, 8000, format="AIFF")
+    elif kind == "cut short":
+        soundfile.write(path, tone, 8000)
+        path.write_bytes(path.read_bytes()[:43])
+    elif kind == "raw samples":
+        path.write_bytes((tone * 32767).astype(np.int16).tobytes())
     elif kind == "header only":
         soundfile.write(path, tone, 8000)
         path.write_bytes(path.read_bytes()[:20])
@@ -72,6 +93,9 @@ def bad_file(folder: Path, kind: str) -> Path:
         ("text", "it is not a WAV file that can be read"),
         ("header only", "it is not a WAV file that can be read"),
         ("flac", "it is a FLAC file, not a WAV"),
+        ("aiff", "it is a AIFF file, not a WAV"),
+        ("cut short", "it holds no samples|it is not a WAV file that can be read"),
+        ("raw samples", "it is not a WAV file that can be read"),
         ("not a number", "not finite numbers"),
         ("slow", "100 samples per second"),
     ],
@@ -80,6 +104,8 @@ def test_bad_files_are_named_with_the_reason(tmp_path: Path, kind: str, reason: 
     path = bad_file(tmp_path, kind)
     with pytest.raises(AudioError, match=reason) as caught:
         read_wav(path)
+    with pytest.raises(AudioError, match=reason):
+        list(wav_blocks(path, 0.1))
     assert caught.value.path == path
     assert str(caught.value).startswith(f"{path} cannot be used as a recording")
     assert "\n" not in str(caught.value)

@@ -19,8 +19,10 @@ import mpcnet
 from apps.speech.decoding import greedy_decode
 from apps.speech.live.client import of_file, of_stream, talk
 from apps.speech.live.conversation import Conversation
+from apps.speech.live.desk import Desk
 from apps.speech.live.gateway import Gateway
-from apps.speech.live.switchboard import Heard, Pace, Switchboard, follow
+from apps.speech.live.steps import follow
+from apps.speech.live.switchboard import Heard, Pace, Switchboard
 from mpcnet import Session
 from mpcnet.errors import AppError
 from tests.apps.speech.tiny_live import CONFIG, network, speech, whole_pass
@@ -107,6 +109,58 @@ def test_failure_is_told_of_every_utterance_under_way() -> None:
     assert (failed["type"], failed["item_id"]) == (FAILED, "item_3")
 
 
+def test_what_is_said_after_a_failure_is_numbered_on() -> None:
+    """By hand: the rest of what failed is dropped up to its end, and heard of no more."""
+    talk = Conversation()
+    talk.receive(update())
+    commit = message("input_audio_buffer.commit")
+    talk.receive(append(torch.zeros(9)))
+    talk.receive(commit)  # item_0: said, and not yet told
+    talk.receive(append(torch.zeros(9)))
+    failed = talk.fail("lost")
+    assert [event["item_id"] for event in failed] == ["item_0", "item_1"]
+    assert talk.receive(append(torch.zeros(9))) == []
+    assert talk.samples is None
+    (committed,) = talk.receive(commit)
+    assert (committed["item_id"], talk.ends) == ("item_1", False)
+    talk.receive(append(torch.zeros(9)))
+    assert talk.samples is not None
+    assert talk.hear(heard(0, "two"))[0]["item_id"] == "item_2"
+    talk.receive(commit)
+    talk.hear(heard(0, "two", final=True))
+    assert not talk.awaits
+    assert kinds(talk.fail("lost")) == ["error"]
+
+
+def test_what_lasted_longer_than_its_session_goes_on_as_another_item() -> None:
+    talk = Conversation()
+    talk.receive(update())
+    commit = message("input_audio_buffer.commit")
+    talk.receive(append(torch.zeros(9)))
+    talk.hear(heard(0, "one", final=True))  # it was cut
+    (committed,) = talk.end_stream(left=0)
+    assert committed["item_id"] == "item_0"
+    assert talk.receive(commit) == []  # which the client could not know
+    assert kinds(talk.receive(commit)) == ["error"]
+    talk.receive(append(torch.zeros(9)))
+    assert talk.end_stream(left=9) == []  # a session that ended before it took any of it
+    talk.receive(commit)
+    assert talk.hear(heard(0, "two", final=True))[1]["item_id"] == "item_1"
+
+
+def test_turns_are_numbered_on_over_sessions() -> None:
+    talk = Conversation()
+    talk.receive(append(torch.zeros(9)))
+    talk.turn(True, 0, 0.1)
+    (failed,) = talk.fail("lost")
+    assert failed["item_id"] == "item_0"
+    (started,) = talk.turn(True, 0, 0.1)
+    assert started["item_id"] == "item_1"
+    talk.hear(heard(0, "six", final=True))
+    assert talk.end_stream(left=0) == []
+    assert talk.turn(True, 0, 0.1)[0]["item_id"] == "item_2"
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [
@@ -173,8 +227,9 @@ async def test_two_clients_and_one_who_leaves_in_mid_word() -> None:
             await follow(session, model, CONFIG, owner=0)
             return
         board = Switchboard(session, model, CONFIG, owner=0, pace=Pace(0.4))
-        running = asyncio.ensure_future(board.run())
-        gateway = await Gateway.open(board)
+        desk = Desk()
+        running = asyncio.ensure_future(board.run(lambda: desk.began(session, board)))
+        gateway = await Gateway.open(desk)
         await asyncio.gather(
             strangers(gateway.url), *(speak(gateway.url, n) for n in range(2)), pipe(gateway.url)
         )
@@ -185,13 +240,6 @@ async def test_two_clients_and_one_who_leaves_in_mid_word() -> None:
     await mpcnet.local(2).run(program)
     sound = (waveforms[0] * 32767).to(torch.int16).float() / 32768
     assert transcripts == 2 * [greedy_decode(whole_pass(sound, 80), CONFIG)]
-
-
-async def test_the_gateway_listens_on_this_machine_alone() -> None:
-    board = Switchboard.__new__(Switchboard)
-    for host in ("0.0.0.0", "192.0.2.1", "example.org"):
-        with pytest.raises(AppError, match="proxy"):
-            await Gateway.open(board, host)
 
 
 async def test_a_file_is_sent_as_fast_as_it_was_spoken(tmp_path: Path) -> None:

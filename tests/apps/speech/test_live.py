@@ -16,8 +16,8 @@ from apps.speech.decoding import greedy_decode
 from apps.speech.live.capture import Block, capture, paced
 from apps.speech.live.feed import Chunk, Feed
 from apps.speech.live.meter import Meter
-from apps.speech.live.steps import Step
-from apps.speech.live.switchboard import Heard, Pace, Switchboard, follow, listen
+from apps.speech.live.steps import Step, follow
+from apps.speech.live.switchboard import Heard, Pace, Switchboard, listen
 from apps.speech.live.voice import VoiceGate
 from mpcnet import Session
 from mpcnet.errors import AppError
@@ -124,7 +124,7 @@ async def test_speakers_come_and_go_and_one_who_leaves_in_mid_word_harms_nobody(
         speaking[2].cancel()
         board.close()
         await program
-        with pytest.raises(AppError, match="closed"):
+        with pytest.raises(AppError, match="comes to its end"):
             await board.transcribe(endless(), lambda h, m: None)
 
     await mpcnet.local(2).run(program)
@@ -273,3 +273,7 @@ def test_the_meter_counts_time_once_where_chunks_overlap() -> None:
     )
     assert (reading["behind"], reading["latency_max"]) == (0.5, pytest.approx(0.6))
     assert "behind 0.50 s" in meter.line()
+    assert reading["behind_slope"] == 0.0
+    for moment in (2.0, 3.0, 4.0):  # each time a quarter of a second more
+        meter.frames([moment - 0.25 * moment], moment)
+    assert meter.reading()["behind_slope"] == pytest.approx(0.25, abs=0.05)

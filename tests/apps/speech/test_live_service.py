@@ -114,9 +114,8 @@ async def test_the_speakers_party_serves_clients_until_it_is_ended(
     said: list[str] = []
 
     def events(name: str, fields: dict[str, object]) -> None:
-        what = str(fields.get("what"))
-        if what.startswith("speech clients at "):
-            url.set_result(what.removeprefix("speech clients at "))
+        if name == "serving":
+            url.set_result(str(fields["lines"]).split("'")[1].removeprefix("speech clients: "))
 
     async def program(session: Session) -> None:
         own = {} if session.rank == 0 else {"weights": weights}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from apps.speech.config import SpeechConfig
+from apps.speech.prompt_model import LayerShape, PromptNetwork
+from tests.apps.speech.tiny_live import CONFIG as LIVE
 from tools.speech_augment import TrainingBatches
 from tools.speech_data import DIGIT_WORDS, Recording, Utterance, join, make_strings
+from tools.speech_growth import grown
 from tools.speech_network import TrainingNetwork
 
 CONFIG = SpeechConfig(
@@ -47,6 +51,37 @@ def test_folding_the_normalisations_changes_nothing() -> None:
     assert float(scores.amax(dim=1).min()) >= 8.0 - 1e-3
 
 
+@pytest.mark.parametrize("config", [CONFIG, LIVE], ids=["wav2letter", "prompt"])
+def test_training_goes_on_where_it_ended(config: SpeechConfig) -> None:
+    torch.manual_seed(0)
+    model = config.build().requires_grad_(False)
+    features = torch.rand(4, 6, 80)
+    network = TrainingNetwork(config.build(), 0.0)
+    network.adopt(model, [features[:2], features[2:]])
+    with torch.no_grad():
+        scores = network(features)  # in training: with the statistics of this very batch
+    plain = model(features)
+    scores = scores if config is LIVE else scores.relu()
+    torch.testing.assert_close(scores, plain, atol=1e-2, rtol=1e-2)
+
+
+def test_a_grown_network_says_the_same() -> None:
+    torch.manual_seed(0)
+    layers = (*LIVE.layers, LayerShape(1, widen=2))
+    small = msgspec.structs.replace(LIVE, layers=layers)
+    deeper = (*LIVE.layers, LayerShape(3), LayerShape(4, ahead=1), layers[-1])
+    large = msgspec.structs.replace(LIVE, width=7, layers=deeper)
+    model, features = small.build().requires_grad_(False), torch.rand(2, 6, 80)
+    assert isinstance(model, PromptNetwork)
+    same = grown(model, small, large, noise=0.0)
+    torch.testing.assert_close(same(features), model(features), atol=1e-5, rtol=1e-5)
+    about = grown(model, small, large)(features)
+    torch.testing.assert_close(about, model(features), atol=0.1, rtol=0.1)
+    for wanted in (msgspec.structs.replace(large, width=3), LIVE):
+        with pytest.raises(ValueError, match=r"become|layers wanted"):
+            grown(model, small, wanted)
+
+
 def test_batches_are_the_same_whoever_asks(recordings: list[Recording]) -> None:
     strings = [Utterance((1, 2), np.ones(4000, np.float32))]
     first, again = (
@@ -54,10 +89,26 @@ def test_batches_are_the_same_whoever_asks(recordings: list[Recording]) -> None:
     )
     for one, other in zip(first[2], again[2], strict=True):
         assert torch.equal(one, other)
-    features, classes, lengths, frames = first[1]
+    features, classes, lengths, frames, allowed = first[1]
+    assert allowed.shape == (len(lengths), 1, 11)
     assert features.shape == (len(lengths), 6, int(frames.max()))
     assert int(lengths.sum()) == len(classes)
     assert int(classes.min()) >= 1
+
+
+def test_a_word_may_be_named_around_its_end_alone(recordings: list[Recording]) -> None:
+    config = msgspec.structs.replace(LIVE, alphabet=CONFIG.alphabet)
+    batches = TrainingBatches(config, recordings, recordings, [], 3, seed=4)
+    features, classes, lengths, _, allowed = batches[0]
+    assert allowed.shape == (len(lengths), features.shape[2] // 4, 11)
+    assert bool(allowed[:, :, 0].all())
+    for mask, words in zip(allowed, classes.split(lengths.tolist()), strict=True):
+        named = mask[:, 1:].any(dim=0).nonzero().flatten() + 1
+        assert set(named.tolist()) == set(words.tolist())
+        assert not bool(mask[:3, 1:].any())  # no word of these is over so soon
+        for word in words.unique():
+            count = int((words == word).sum())
+            assert 0 < int(mask[:, word].sum()) <= 11 * count  # 0.4 s
 
 
 def test_joined_strings_keep_every_sample(recordings: list[Recording]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from apps.speech.audio import OffsetFilter
 from apps.speech.config import SpeechConfig
 from apps.speech.features import log_mel
 from apps.speech.prompt_model import LayerShape
@@ -39,7 +40,7 @@ def speech(seconds: float, seed: int) -> Tensor:
 
 
 def whole_pass(waveform: Tensor, frames: int) -> Tensor:
-    features = log_mel(waveform, CONFIG)
+    features = log_mel(OffsetFilter(CONFIG.sample_rate).push(waveform), CONFIG)
     padded = torch.nn.functional.pad(features, (0, frames - features.shape[1]))
     logits: Tensor = network()(padded[None])[0]
     return logits

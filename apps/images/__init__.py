@@ -1,0 +1,1 @@
+"""Private image classification: one party's pictures, another party's network."""

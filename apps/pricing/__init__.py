@@ -1,0 +1,1 @@
+"""The price of an option on several stocks, whose terms and figures different parties hide."""

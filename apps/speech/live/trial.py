@@ -1,0 +1,67 @@
+"""`mpcnet serve speech` without a configuration: all participants on this machine, to try it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from apps.speech.config import load_model
+from apps.speech.live.demo import live_weights
+from apps.speech.prompt_model import LADDER
+from mpcnet.app import DemoPlan
+from mpcnet.demo import free_ports
+
+__all__ = ["add_trial_arguments", "plan_trial"]
+
+_SPEAKER, _MODEL = "speaker", "model"
+
+
+def add_trial_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `mpcnet serve speech` that a configuration has keys for."""
+    trial = parser.add_argument_group("without --config")
+    trial.add_argument(
+        "--listen",
+        default="127.0.0.1:8765",
+        metavar="HOST:PORT",
+        help="for speech clients; default: 127.0.0.1:8765",
+    )
+    trial.add_argument(
+        "--page", action="store_true", help="a page for the browser as well, and its doors"
+    )
+    trial.add_argument("--weights", type=Path, metavar="FILE", help="of a model for streaming")
+    trial.add_argument("--rung", choices=LADDER, help="no weights but random ones")
+    trial.add_argument("--seed", type=int, default=0, help="of the random weights")
+    trial.add_argument("--chunk", type=float, default=0.4, metavar="S", help="seconds of a chunk")
+
+
+def plan_trial(arguments: argparse.Namespace, folder: Path) -> DemoPlan:
+    """Who brings what.
+
+    Raises:
+        AppError: the arguments do not say where weights come from.
+    """
+    weights = live_weights(arguments, folder)
+    config, _ = load_model(weights)
+    public: dict[str, Any] = {
+        "model_owner": _MODEL,
+        "recording_owner": _SPEAKER,
+        "model": msgspec.to_builtins(config),
+    }
+    live: dict[str, Any] = {"chunk_seconds": arguments.chunk}
+    speaker, model = {**live, "listen": arguments.listen}, live
+    if arguments.page:
+        with free_ports(2) as (one, other):
+            places = {_SPEAKER: f"127.0.0.1:{one}", _MODEL: f"127.0.0.1:{other}"}
+        doors = {name: f"http://{place}" for name, place in places.items()}
+        speaker = {**speaker, "page": {"listen": places[_SPEAKER], "parties": doors}}
+        model = {**model, "page": {"listen": places[_MODEL], "parties": doors}}
+    return DemoPlan(
+        parties=[_SPEAKER, _MODEL],
+        settings={
+            _SPEAKER: {**public, "live": speaker},
+            _MODEL: {**public, "live": model, "weights": str(weights)},
+        },
+    )

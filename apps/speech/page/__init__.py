@@ -1,0 +1,1 @@
+"""Live speech in a browser that is a party to nothing."""

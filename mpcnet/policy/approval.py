@@ -1,0 +1,133 @@
+"""From what a dry run saw to a rule in the policy file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from mpcnet.errors import ConfigError
+from mpcnet.policy import audit
+from mpcnet.policy.guard import Notes, Seen
+from mpcnet.policy.review import Review
+from mpcnet.policy.rules import (
+    ANY,
+    InputRule,
+    Limits,
+    RevealRule,
+    Rule,
+    load_policy,
+    rule_text,
+)
+
+__all__ = ["add_rule", "rule_of"]
+
+K = TypeVar("K")
+
+
+def rule_of(
+    review: Review,
+    notes: Notes,
+    me: str,
+    *,
+    name: str | None = None,
+    any_of: Collection[str] = (),
+    any_rows: bool = False,
+    limits: Limits | None = None,
+) -> Rule:
+    """The rule that allows what a dry run saw, as often as it saw it, and nothing else.
+
+    Inputs and reveals of one line that differ in shape become one entry, with the sum of their
+    elements.
+
+    Args:
+        me: this party's name; what it alone learns needs no rule.
+        name: by default made of the app and the digests.
+        any_of: keys of [app] that may change.
+        any_rows: inputs of this party may have any first extent.
+
+    Raises:
+        ConfigError: there is no such key.
+    """
+    settings = dict(review.facts.settings)
+    for key in any_of:
+        if key not in settings:
+            known = ", ".join(settings) or "none"
+            raise ConfigError("", "--any", f"{key!r} is no key of [app] here; there are: {known}")
+        settings[key] = ANY
+    given = _grouped((seen.at, seen, n) for seen, n in notes.inputs.items() if seen.who == (me,))
+    shown = _grouped(
+        ((seen.at, others), seen, n)
+        for seen, n in notes.revealed.items()
+        if (others := tuple(who for who in seen.who if who != me))
+    )
+    facts = review.facts
+    short = f"{facts.source[-8:]}-{facts.public[-8:]}"
+    return Rule(
+        name=name or f"{facts.app} {short}",
+        approved=audit.now().isoformat(),
+        program=msgspec.structs.replace(facts, settings=settings),
+        inputs=tuple(InputRule(at=at, **_bounds(kinds, any_rows)) for at, kinds in given.items()),
+        reveals=tuple(
+            RevealRule(at=at, to=to, **_bounds(kinds, False)) for (at, to), kinds in shown.items()
+        ),
+        limits=limits or Limits(),
+    )
+
+
+def add_rule(file: Path, rule: Rule) -> None:
+    """Writes the rule behind those that the policy file has; makes the file if there is none.
+
+    Raises:
+        ConfigError: a rule is called so, or the file cannot be used.
+    """
+    file = file.resolve()
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    mode = file.stat().st_mode & 0o777 if before else 0o600
+    if before and any(each.name == rule.name for each in load_policy(file).rules):
+        why = f"{rule.name!r} is a rule already: give another --name, or take that one out"
+        raise ConfigError(file, "rules", why)
+    draft = file.with_name(f".{file.name}.new")
+    text = before + ("" if before.endswith("\n") or not before else "\n")
+    try:
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as written:
+            written.write(text + rule_text(rule, first=not before))
+        load_policy(draft)  # what stands in the file can be used, or it stays as it was
+        os.replace(draft, file)
+    except OSError as error:
+        raise ConfigError(file, "", f"cannot be written: {error.strerror}") from None
+
+
+def _grouped(seen: Iterable[tuple[K, Seen, int]]) -> dict[K, dict[str, int]]:
+    """How often each shape was seen, by what an entry of a rule names."""
+    groups: dict[K, dict[str, int]] = {}
+    for key, each, times in seen:
+        shapes = groups.setdefault(key, {})
+        shapes[each.shape] = shapes.get(each.shape, 0) + times
+    return groups
+
+
+def _bounds(shapes: Mapping[str, int], any_rows: bool) -> dict[str, Any]:
+    """Shape, times and elements of an entry."""
+    times = sum(shapes.values())
+    if any_rows:
+        loose = {_any_rows(shape) for shape in shapes}
+        return {"shape": loose.pop() if len(loose) == 1 else None, "times": times}
+    if len(shapes) == 1:
+        return {"shape": next(iter(shapes)), "times": times}
+    elements = sum(_elements(shape) * n for shape, n in shapes.items())
+    return {"times": times, "elements": elements}
+
+
+def _any_rows(shape: str) -> str:
+    first, cross, rest = shape.partition("x")
+    return shape if first == "single" else f"{ANY}{cross}{rest}"
+
+
+def _elements(shape: str) -> int:
+    return 1 if shape == "single" else prod(map(int, shape.split("x")))

@@ -1,0 +1,94 @@
+"""What files may hold, and what of it is refused, without telling any of its values."""
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from apps.analytics.errors import TableError
+from apps.analytics.table import LocalTable, read_table
+
+UNIT = 1 << 24
+
+
+def table(**columns: object) -> LocalTable:
+    return LocalTable(pd.DataFrame(columns), "mine", 24)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_files_are_read(ending: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1, -2], "b": [0.1, np.nan], "c": ["x", None], "d": [True, False]})
+    path = tmp_path / f"mine.{ending}"
+    frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path)
+    read = read_table(path, ["d", "c", "b", "a", "missing"], 24)
+    assert read.kinds == {"a": "number", "b": "number", "c": "text", "d": "number"}
+    assert read.numbers("a")[0].tolist() == [UNIT, -2 * UNIT]
+    values, there = read.numbers("b")
+    assert (values[0], there.tolist()) == (round(0.1 * UNIT), [True, False])
+    assert read.numbers("d")[0].tolist() == [UNIT, 0]
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2,3\n", "a,a\n1,2\n"])
+def test_what_is_no_table_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    with pytest.raises(TableError, match=r"mine\.csv: (is no table|has two)"):
+        read_table(path, None, 24)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for ending in ("csv", "parquet"):
+        with pytest.raises(TableError, match="cannot be read"):
+            read_table(tmp_path / f"none.{ending}", None, 24)
+
+
+def test_a_table_with_names_alone_has_columns_of_any_kind(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("a,b\n")
+    read = read_table(path, None, 24)
+    assert read.kinds == {"a": "empty", "b": "empty"}
+    assert len(read.numbers("a")[0]) == len(read.categories("b", ["x"], False)) == 0
+    assert len(read.where("a", ">", 1.0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "why"),
+    [
+        (["1", "2", "three"], "no number in row 3"),
+        ([1.0, np.inf], "or more in row 2"),
+        ([1, 1 << 35], "or more in row 2"),
+        ([0.5, -(2.0**35)], "or more in row 2"),
+        ([Decimal("1.5")], "neither numbers nor text"),
+        ([date(2026, 1, 1)], "neither numbers nor text"),
+    ],
+)
+def test_what_is_no_number_is_told_by_its_row(column: list[object], why: str) -> None:
+    with pytest.raises(TableError, match=why):
+        table(a=column).numbers("a")
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "boolean", "float32", "uint8", object])
+def test_numbers_come_in_many_types(dtype: object) -> None:
+    values = [True, False] if dtype in ("boolean", object) else [1, 0]
+    missing = [] if dtype in ("float32", "uint8") else [None]
+    read = LocalTable(pd.DataFrame({"a": pd.Series([*values, *missing], dtype=dtype)}), "mine", 24)
+    found, there = read.numbers("a")
+    assert found[there].tolist() == [UNIT, 0]
+
+
+def test_rows_of_other_categories_are_refused_or_dropped() -> None:
+    read = table(ward=["a", "b", None, "c"], year=[1, 2, 2, np.nan])
+    assert read.categories("ward", ["b", "a", "c"], False).tolist() == [1, 0, -1, 2]
+    assert read.categories("year", [2.0, 1.0], False).tolist() == [1, 0, 0, -1]
+    assert read.categories("ward", ["a"], True).tolist() == [0, -1, -1, -1]
+    with pytest.raises(TableError, match=r"2 row.s., the first is row 2"):
+        read.categories("ward", ["a"], False)
+
+
+def test_rows_without_a_value_fulfil_no_condition() -> None:
+    read = table(a=[1.0, np.nan, 3.0], ward=["x", None, "y"])
+    assert [len(read.where("a", sign, 1.0)) for sign in ("==", "!=", "<", ">=")] == [1, 1, 0, 2]
+    assert [len(read.where("ward", sign, "x")) for sign in ("==", "!=")] == [1, 1]
