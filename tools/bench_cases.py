@@ -22,7 +22,7 @@ from apps.images.vit import VisionTransformer
 from apps.speech.model import Wav2Letter
 from mpcnet import fold
 
-__all__ = ["CASES", "Case", "LeNet5", "Target", "layer_elements"]
+__all__ = ["CASES", "Case", "LeNet5", "Target", "WordTable", "layer_elements"]
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -108,6 +108,19 @@ class LeNet5(nn.Module):
         x = functional.relu(self.fc2(x))
         logits: Tensor = self.fc3(x)
         return logits
+
+
+class WordTable(nn.Module):
+    """The embeddings of words, which come as whole numbers: 30,000 rows of 64."""
+
+    def __init__(self, rows: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(rows, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(sentences, words) -> (sentences, words, width)."""
+        rows: Tensor = self.table(x.long())
+        return rows
 
 
 def layer_elements(case: Case, scale: int) -> int:
@@ -258,6 +271,13 @@ _CASES: Final = (
     ),
     Case("exp_1e5", Target(0.1, 6), _vectors(10**5), torch.exp, draw=partial(_within, 8.0, 2.0)),
     Case("lenet5_maxpool_b32", Target(0.5, 30), _images, model=lambda scale: LeNet5()),
+    Case(
+        "embedding_64_of_30000",
+        Target(0.2, 2, 1.0),
+        lambda scale: [(1, _part(64, scale, 8))],
+        model=lambda scale: WordTable(_part(30_000, scale, 1_700), _part(64, scale, 8)),
+        draw=lambda generator, shape: torch.randint(1_700, shape, generator=generator).double(),
+    ),
     Case(
         "resnet18_224",
         Target(5.0),

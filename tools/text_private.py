@@ -60,7 +60,7 @@ async def _private(
 
         async def program(session: mpcnet.Session) -> Tensor:
             with torch.device("meta" if session.name != "model" else "cpu"):
-                model = config.build()
+                model = config.build().requires_grad_(False).eval()
             if session.name == "model":
                 _, model = load_model(weights)
             model = session.private(model, owner="model")

@@ -61,21 +61,22 @@ class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         architecture: "bag" for averaged embeddings and a linear layer, "encoder" for a transformer.
         labels: what the classes are called.
         rows: of the table that pieces of words are hashed to; the first one is of no piece.
-        width: of an embedding.
+        embedding: width of the table.
         length: words of a sentence that are read; shorter ones are filled up, so that nobody sees
             how long a sentence is.
         pieces: what is looked up of a word, by the names in `apps.text.tokens.PIECES`.
-        layers, heads: of an encoder.
+        layers, heads, width: of an encoder: how many layers, and of what.
     """
 
     architecture: Literal["bag", "encoder"]
     labels: tuple[str, ...]
     rows: Annotated[int, msgspec.Meta(ge=2, le=1 << 24)]
-    width: _Size
+    embedding: _Size
     length: _Size
     pieces: tuple[str, ...]
     layers: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
     heads: _Size = 1
+    width: _Size = 1
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2:
@@ -91,11 +92,12 @@ class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     def build(self) -> Classifier:
         """The classifier of this configuration, with random weights."""
         if self.architecture == "bag":
-            return BagClassifier(self.rows, self.width, len(self.labels))
+            return BagClassifier(self.rows, self.embedding, len(self.labels))
         return EncoderClassifier(
             self.rows,
-            self.width,
+            self.embedding,
             len(self.labels),
+            width=self.width,
             length=self.length,
             layers=self.layers,
             heads=self.heads,

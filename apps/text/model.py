@@ -36,23 +36,36 @@ class BagClassifier(nn.Module):
 
 
 class EncoderClassifier(nn.Module):
-    """Words as sums of their pieces' embeddings, layers of self-attention, their mean.
+    """Words as sums of their pieces' embeddings; layers of self-attention add to what these say.
 
     The encoder of Vaswani et al. (NeurIPS 2017) with the norm before each block (Xiong et al., ICML
-    2020) and GELU.
+    2020) and GELU. The table is narrower than the layers (ALBERT, Lan et al., ICLR 2020), and its
+    mean goes to the scores as in the bag, beside the mean of what the layers make of it.
 
     Args:
-        rows, width, classes: as of the bag.
+        rows, classes: as of the bag.
+        embedding: width of the table.
+        width: of the layers.
         length: words of a sentence, at most.
         layers: of attention and a network for each word.
         heads: of attention.
     """
 
     def __init__(
-        self, rows: int, width: int, classes: int, *, length: int, layers: int, heads: int
+        self,
+        rows: int,
+        embedding: int,
+        classes: int,
+        *,
+        width: int,
+        length: int,
+        layers: int,
+        heads: int,
     ) -> None:
         super().__init__()
-        self.table = nn.EmbeddingBag(rows, width, mode="sum", padding_idx=0)
+        self.table = nn.EmbeddingBag(rows, embedding, mode="sum", padding_idx=0)
+        self.direct = nn.Linear(embedding, classes)
+        self.widen = nn.Linear(embedding, width)
         self.positions = nn.Parameter(torch.zeros(length, width))
         self.layers = nn.ModuleList(EncoderLayer(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
@@ -64,14 +77,16 @@ class EncoderClassifier(nn.Module):
         # Of places that one party knows all this is known to it, and costs nothing.
         present = (places[:, :, 0] != 0).to(torch.float32)  # (N, L)
         share = present / present.sum(1, keepdim=True).clamp(min=1.0)
-        words = self.table(places.flatten(0, 1)).view(count, length, -1)  # (N, L, d)
-        x = words + self.positions[:length]
+        words = self.table(places.flatten(0, 1)).view(count, length, -1)  # (N, L, E)
+        x = self.widen(words) + self.positions[:length]  # (N, L, d)
         barred = ((present - 1.0) * _FAR).view(count, 1, 1, length)
         for layer in self.layers:
             x = layer(x, barred)
-        mean = torch.matmul(share.unsqueeze(1), x).squeeze(1)  # (N, d)
-        logits: Tensor = self.head(self.norm(mean))
-        return logits
+        both = torch.cat((words, x), 2)
+        mean = torch.matmul(share.unsqueeze(1), both).squeeze(1)  # (N, E + d)
+        narrow = words.shape[2]
+        scores: Tensor = self.direct(mean[:, :narrow]) + self.head(self.norm(mean[:, narrow:]))
+        return scores
 
 
 class EncoderLayer(nn.Module):

@@ -205,7 +205,8 @@ def own_model(session: Session, settings: TextSettings) -> Classifier:
     """
     if session.name != settings.model_owner:
         with torch.device("meta"):  # the architecture alone: no memory, no weights
-            return settings.model.build()
+            # As the owner's: a table that asks for gradients is read by another operator.
+            return settings.model.build().requires_grad_(False).eval()
     if settings.weights is None:
         raise TextModelError(Path("app.weights"), "the model's owner must name its weights")
     config, model = load_model(settings.weights)

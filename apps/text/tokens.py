@@ -40,6 +40,10 @@ def _suffix(words: Sequence[str], i: int) -> str:
     return f"-{words[i][-_SUFFIX:]}" if len(words[i]) > _SUFFIX else ""
 
 
+def _start(words: Sequence[str], i: int) -> str:
+    return "" if i > 1 else f"^{' '.join(words[: i + 1])}"
+
+
 def _opening(words: Sequence[str], i: int) -> str:
     return f"{words[0]}|{words[i]}" if i else ""
 
@@ -54,12 +58,14 @@ PIECES: Final[Mapping[str, Callable[[Sequence[str], int], str]]] = MappingProxyT
         "pair": _pair,
         "prefix": _prefix,
         "suffix": _suffix,
+        "start": _start,
         "opening": _opening,
         "opening_pair": _opening_pair,
     }
 )
 """What a word gives by its name: itself, itself with the one before, its first five letters, its
-last three, itself with the first word of the sentence, and with the first two."""
+last three, that it and what is before it begin the sentence (the first two words), itself with the
+first word of the sentence, and with the first two."""
 
 
 def split(text: str) -> list[str]:

@@ -24,6 +24,11 @@ def test_pieces_of_a_word() -> None:
     ]  # fmt: skip
 
 
+def test_the_start_of_a_sentence() -> None:
+    found = pieces_of(["who", "was", "it"], ["word", "start"])
+    assert [start for _, start in found] == ["^who", "^who was", ""]
+
+
 def test_rows_are_those_of_the_shipped_models() -> None:
     """Another hash would make every table useless."""
     assert [row_of(piece, 12_288) for piece in ("", "good", "is electricity")] == [0, 3518, 8183]
