@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import torch
 from rich.console import Console
 from safetensors import safe_open
@@ -52,7 +53,7 @@ def main() -> None:
             loss = run.epoch()
             found = accuracy(run.average, held_out)
             console.print(f"{run.state}, loss {loss:.3f}, held out {found:.2%}")
-        save_model(args.output, CIFAR10, run.average.half())
+        save_model(args.output, run.config, run.average.half())
     _, model = load_model(args.output)
     console.print(f"{accuracy(model, held_out):.2%} of {len(held_out.labels)} pictures held out")
 
@@ -66,6 +67,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=CIFAR10_WEIGHTS, help="safetensors file")
     parser.add_argument("--evaluate", action="store_true", help="measure --output, train nothing")
     parser.add_argument("--start", type=Path, help="weights to begin with; default: random ones")
+    parser.add_argument("--width", type=int, default=16, help="channels of the first stage")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--rate", type=float, default=0.2, help="the learning rate at its highest")
     parser.add_argument("--small-until", type=float, default=0.5, help="first part of the run")
@@ -92,9 +94,10 @@ class TrainingRun:
     def __init__(self, args: argparse.Namespace, training: Pictures) -> None:
         torch.manual_seed(args.seed)
         self._args, self._training = args, training
-        self._model = ResNet20()
+        self.config = msgspec.structs.replace(CIFAR10, width=args.width)
+        self._model = ResNet20(args.width)
         if args.start is not None:
-            self._model.load_state_dict(load_model(args.start, CIFAR10)[1].state_dict())
+            self._model.load_state_dict(load_model(args.start, self.config)[1].state_dict())
         self._model.to(memory_format=torch.channels_last)
         self._forward: Callable[[Tensor], Tensor] = (
             torch.compile(self._model, dynamic=False) if args.compile else self._model

@@ -204,17 +204,17 @@ def _rows(
 def _network(arguments: argparse.Namespace, folder: Path) -> tuple[ImageConfig, Path]:
     """The network that was asked for, and a file with its weights."""
     if arguments.model in ("lenet5", "resnet20"):
-        small, weights = {
-            "lenet5": (DIGITS, DIGITS_WEIGHTS),
-            "resnet20": (CIFAR10, CIFAR10_WEIGHTS),
-        }[arguments.model]
-        weights = (arguments.weights or weights).resolve()
+        shipped = DIGITS_WEIGHTS if arguments.model == "lenet5" else CIFAR10_WEIGHTS
+        weights = (arguments.weights or shipped).resolve()
         if not weights.is_file():
             raise AppError(
                 f"{weights}: there is no such file; make weights of {arguments.model} with "
                 "python -m tools.train_images, or name a file with --weights"
             )
-        return small, weights
+        config, _ = load_model(weights)
+        if config.architecture != arguments.model:
+            raise AppError(f"{weights}: it is of {config.architecture}; say so with --model")
+        return config, weights
     config = imagenet(arguments.model)
     if arguments.weights is not None:
         return config, arguments.weights.resolve()
@@ -240,8 +240,9 @@ def _pictures(
         names = [f"digit {i}" for i in range(len(truth))]
         return pictures, names, [str(int(y)) for y in truth]
     own = drawings(config.size)
-    known: list[str | None] = [name if config == CIFAR10 else None for name in own]
-    count = len(own) if config == CIFAR10 else 1
+    told = config.labels == CIFAR10.labels
+    known: list[str | None] = [name if told else None for name in own]
+    count = len(own) if told else 1
     pictures = network_input(torch.stack(list(own.values())), config)
     return pictures[:count], [f"drawn {name}" for name in own][:count], known[:count]
 

@@ -64,6 +64,7 @@ class ImageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         size: of a picture's side as the network reads it.
         classes: that it tells apart.
         labels: their names; empty if only the pictures' owner has them, or nobody.
+        width: channels of the first stage of a resnet20; 16 in its paper.
         crop: how much of a picture's shorter side is read; what stands outside is cut off.
     """
 
@@ -73,6 +74,7 @@ class ImageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     size: Annotated[int, msgspec.Meta(ge=1, le=1024)]
     classes: Annotated[int, msgspec.Meta(ge=2, le=100_000)]
     labels: tuple[str, ...] = ()
+    width: Annotated[int, msgspec.Meta(ge=1, le=256)] = 16
     crop: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
 
     def __post_init__(self) -> None:
@@ -99,7 +101,7 @@ class ImageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             case "lenet5":
                 network = LeNet5()
             case "resnet20":
-                network = ResNet20()
+                network = ResNet20(self.width)
             case "resnet18":
                 network = resnet18(self.classes)
             case "resnet50":

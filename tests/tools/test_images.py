@@ -47,6 +47,7 @@ def asked(folder: Path, **changes: object) -> Namespace:
         "seed": 1,
         "small_until": 0.5,
         "start": None,
+        "width": 4,
     }
     return Namespace(**{**settings, **changes})
 
