@@ -29,6 +29,20 @@ _HEARD_S = 5.0
 _PATIENCE_MS = 120_000.0
 _MOST_BYTES = 200_000
 
+_KEEP = """
+    window.AudioContext = class extends AudioContext {
+        constructor(...options) { super(...options); window.heardBy = this; }
+    };
+"""
+_PAUSE = """(seconds) => new Promise((resolve) => {
+    const heard = () => parseFloat(document.querySelector("[data-meter=heard]").textContent);
+    const timer = setInterval(() => {
+        if (heard() < seconds) return;
+        clearInterval(timer);
+        resolve(window.heardBy.suspend());
+    }, 20);
+})"""
+
 
 def _spoken(folder: Path) -> Path:
     """What the microphone hears: the samples, with pauses."""
@@ -50,6 +64,7 @@ async def _tab(
         permissions=[] if refuse else ["microphone"],
     )
     page = await context.new_page()
+    await page.add_init_script(_KEEP)
     page.set_default_timeout(_PATIENCE_MS)
     await page.goto(url)
     await page.locator("html[data-ready=yes]").wait_for(state="attached")
@@ -65,15 +80,19 @@ async def _shoot(page: Page, path: Path) -> None:
 
 
 async def _speak(page: Page, seconds: float) -> None:
+    """In the middle of it, the sound stands still: a picture takes its time on a busy machine."""
     await page.click("#microphone")
-    await page.wait_for_function(
-        "s => parseFloat(document.querySelector('[data-meter=heard]').textContent) >= s",
-        arg=seconds,
-    )
+    await page.evaluate(_PAUSE, seconds)
+    words = "() => document.getElementById('text').textContent.split(' ').length >= 5"
+    await page.wait_for_function(words, polling=50)
 
 
 async def shoot(weights: Path, output: Path) -> None:
-    """Three pictures: while somebody speaks, when the text is final, and a refused microphone."""
+    """Three pictures: while somebody speaks, when the text is final, and a refused microphone.
+
+    Args:
+        weights: of a model that hears five words in the first seconds of the samples.
+    """
     config, model = load_model(weights)
     chromium = shutil.which("chromium")
     with tempfile.TemporaryDirectory() as folder:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from tools.page_parties import Service, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-_PATIENCE_MS = 15_000
+_PATIENCE_MS = 25_000
 expect.set_options(timeout=_PATIENCE_MS)
 LISTEN = "#microphone:not([disabled])"
 
@@ -171,8 +170,7 @@ async def test_the_microphone_is_heard_and_a_stereo_file_after_it(stage: Stage) 
     page = await stage.open()
     await page.click(LISTEN)
     await expect(page.locator("#microphone-label")).to_have_text("Stop")
-    await expect(page.locator("[data-meter=chunks]")).to_have_text(re.compile(r"^[1-9]\d* chunks"))
-    await page.click(LISTEN)
+    await page.evaluate(_STOP_SOON)
     await expect(page.locator("#status")).to_contain_text("Done")
     heard = stage.tap.features()
     assert float((heard > 1).float().mean()) > 0.2  # it was no silence
@@ -180,6 +178,17 @@ async def test_the_microphone_is_heard_and_a_stereo_file_after_it(stage: Stage) 
     assert await page.locator("[data-meter=latency]").inner_text() != "–"
     await check_file(stage, page, 48_000, 2)
     await page.context.close()
+
+
+# By the page itself: on a busy machine the test might come much later.
+_STOP_SOON = """() => new Promise((resolve) => {
+    const heard = () => parseFloat(document.querySelector("[data-meter=heard]").textContent);
+    const timer = setInterval(() => {
+        if (heard() < 0.8) return;
+        clearInterval(timer);
+        resolve(document.getElementById("microphone").click());
+    }, 20);
+})"""
 
 
 async def test_a_tab_closed_in_mid_word_harms_nobody(stage: Stage) -> None:
