@@ -167,11 +167,13 @@ def test_every_error_has_a_reason_for_peers() -> None:
         errors.PartiesError("for two computing parties, and there are 3"),
         errors.RequestError("3.t: a mask of unknown parties"),
         errors.RunAheadError(1 << 18),
+        errors.OutsiderError("8 bytes instead of 16"),
+        errors.PlaceError(735, 30_000),
     ]
     named = {name for name in errors.__all__ if name != "ProtocolError"}
     assert {type(sample).__name__ for sample in samples} == named
     for sample in samples:
         assert sample.peer_reason
         assert "735" not in sample.peer_reason
-        if not isinstance(sample, EncodingError | InputShapeError):
+        if not isinstance(sample, EncodingError | InputShapeError | errors.PlaceError):
             assert sample.peer_reason == str(sample)
