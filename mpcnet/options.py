@@ -78,9 +78,6 @@ def party_options() -> argparse.ArgumentParser:
 def review_options() -> argparse.ArgumentParser:
     """What `mpcnet review` takes."""
     options = argparse.ArgumentParser(add_help=False, parents=[_reviewed_options()])
-    options.add_argument(
-        "--no-run", action="store_true", help="do not run it dry: program and parties only"
-    )
     options.add_argument("--json", action="store_true", help="print one JSON object")
     return options
 
@@ -99,6 +96,13 @@ def approve_options() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--any-rows", action="store_true", help="inputs may have any number of rows"
+    )
+    options.add_argument(
+        "--reveal-to",
+        action="append",
+        default=[],
+        metavar="PARTY",
+        help="with --no-run: who may learn whatever the program reveals to it",
     )
     options.add_argument(
         "--runs-per-day", type=_positive, metavar="N", help="at most; default: any number"
@@ -125,6 +129,9 @@ def _reviewed_options() -> argparse.ArgumentParser:
         default=[],
         metavar="PARTY=JSON",
         help="what another party would announce; once for each announcement, in their order",
+    )
+    options.add_argument(
+        "--no-run", action="store_true", help="do not run it dry: program and parties only"
     )
     return options
 

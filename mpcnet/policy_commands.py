@@ -25,7 +25,7 @@ def review_command(arguments: argparse.Namespace) -> None:
     from mpcnet.report import print_json
 
     config = _party(arguments)
-    found = _review(config, arguments, run=not arguments.no_run)
+    found = _review(config, arguments)
     verdict = _verdict(config, found)
     if arguments.json:
         print_json(review_json(found, verdict))
@@ -42,15 +42,13 @@ def approve_command(arguments: argparse.Namespace) -> None:
     config = _party(arguments)
     file = policy_of(config).file
     found = _review(config, arguments)
-    if found.notes is None:
-        raise ValueError("a review without a run")
     rule = rule_of(
         found,
-        found.notes,
         config.name,
         name=arguments.name,
         any_of=arguments.any,
         any_rows=arguments.any_rows,
+        reveal_to=arguments.reveal_to,
         limits=Limits(runs_per_day=arguments.runs_per_day),
     )
     show(review_text(found, config.name, _verdict(config, found)))
@@ -82,7 +80,7 @@ def _party(arguments: argparse.Namespace) -> Config:
     return with_policy(config, arguments.policy)
 
 
-def _review(config: Config, arguments: argparse.Namespace, *, run: bool = True) -> Review:
+def _review(config: Config, arguments: argparse.Namespace) -> Review:
     import torch
 
     from mpcnet import loop
@@ -91,7 +89,7 @@ def _review(config: Config, arguments: argparse.Namespace, *, run: bool = True) 
     torch.set_num_threads(1)
     told = _told(config, arguments.told)
     with redirect_stdout(sys.stderr):  # what the program prints; the review is what this prints
-        return loop.run(lambda: review(config, told, run=run))
+        return loop.run(lambda: review(config, told, run=not arguments.no_run))
 
 
 def _told(config: Config, said: list[str]) -> dict[str, list[Any]]:

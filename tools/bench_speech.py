@@ -28,6 +28,7 @@ from rich.table import Table
 
 from apps.speech.app import APP, SAMPLES
 from apps.speech.audio import read_wav
+from apps.speech.prompt_model import DEFAULT_RUNG
 from mpcnet import loop
 from mpcnet.demo import DemoFailed, lay_out, run_participants
 from protocols.ring.library import load_kernels
@@ -110,7 +111,7 @@ def run(asked: argparse.Namespace) -> Iterator[Report]:
     figures = live_figures(outcome, asked.chunk) if asked.live else whole_figures(outcome)
     if asked.live:
         figures |= _targets(asked.link, figures["latency_p95"])
-    model = str(asked.weights or asked.rung) if asked.live else "digits"
+    model = str(asked.weights or asked.rung or DEFAULT_RUNG) if asked.live else "digits"
     setting = {"model": model, "link": asked.link or "loopback", "virtual": asked.virtual}
     yield Report(case, setting | figures)
 

@@ -110,7 +110,7 @@ class TrainingBatches(Dataset[tuple[Tensor, ...]]):
         return heard
 
     def _example(self, rng: np.random.Generator, longest: int) -> Utterance:
-        if rng.random() < 0.01:
+        if rng.random() < 0.03:
             return Utterance((), _noise(rng, int(rng.uniform(0.3, 2.0) * FSDD_RATE)) * 0.1)
         kind = rng.random()
         # Where words end in strings spoken in one breath, nobody says.

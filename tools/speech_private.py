@@ -34,7 +34,7 @@ from apps.speech.features import log_mel
 from apps.speech.live.capture import Block
 from apps.speech.live.steps import follow
 from apps.speech.live.switchboard import Heard, Pace, Switchboard
-from apps.speech.prompt_model import DEFAULT_RUNG, LADDER
+from apps.speech.prompt_model import DEFAULT_RUNG
 from apps.speech.streaming import NetworkStream
 from mpcnet import Session
 from protocols.ring.library import warm_kernels
@@ -177,7 +177,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True, help="FSDD's recordings.zip")
     model = parser.add_mutually_exclusive_group()
-    model.add_argument("--rung", choices=LADDER, default=DEFAULT_RUNG, help="of the shipped ones")
+    model.add_argument(
+        "--rung", choices=LIVE_WEIGHTS, default=DEFAULT_RUNG, help="of the shipped ones"
+    )
     model.add_argument("--weights", type=Path, metavar="FILE", help="of a model of your own")
     parser.add_argument("--singles", type=int, default=300, help="recordings of one digit")
     parser.add_argument("--strings", type=int, default=60, help="strings of 2 to 8, joined")

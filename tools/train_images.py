@@ -32,9 +32,8 @@ __all__ = ["TrainingRun", "accuracy", "main"]
 
 _BATCH = 128
 _SMALL = 24  # the side of what is cut out in the first part of a run, which saves time
-_SMALL_UNTIL = 0.5  # of the run
 _MARGIN = 4  # pixels that a picture is mirrored outwards by, in the second part
-_RATE = 0.2  # at its highest
+_HOLE = 8  # the side of a square that is blanked, in the second part
 _WARM_UP = 0.15  # of the run
 _DECAY = 5e-4
 _SMOOTHING = 0.1
@@ -66,7 +65,10 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, default=CIFAR10_WEIGHTS, help="safetensors file")
     parser.add_argument("--evaluate", action="store_true", help="measure --output, train nothing")
+    parser.add_argument("--start", type=Path, help="weights to begin with; default: random ones")
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--rate", type=float, default=0.2, help="the learning rate at its highest")
+    parser.add_argument("--small-until", type=float, default=0.5, help="first part of the run")
     parser.add_argument("--minutes", type=float, default=math.inf, help="at most, all in all")
     parser.add_argument("--seed", type=int, default=1, help="of everything random")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
@@ -90,9 +92,12 @@ class TrainingRun:
     def __init__(self, args: argparse.Namespace, training: Pictures) -> None:
         torch.manual_seed(args.seed)
         self._args, self._training = args, training
-        self._model = ResNet20().to(memory_format=torch.channels_last)
+        self._model = ResNet20()
+        if args.start is not None:
+            self._model.load_state_dict(load_model(args.start, CIFAR10)[1].state_dict())
+        self._model.to(memory_format=torch.channels_last)
         self._forward: Callable[[Tensor], Tensor] = (
-            torch.compile(self._model) if args.compile else self._model
+            torch.compile(self._model, dynamic=False) if args.compile else self._model
         )
         self.average = copy.deepcopy(self._model).requires_grad_(False)
         groups: list[list[Tensor]] = [[], []]
@@ -100,7 +105,7 @@ class TrainingRun:
             groups[weight.dim() == 1].append(weight)
         self._optimizer = torch.optim.SGD(
             [{"params": groups[0], "weight_decay": _DECAY}, {"params": groups[1]}],
-            lr=_RATE,
+            lr=args.rate,
             momentum=0.9,
             nesterov=True,
         )
@@ -127,11 +132,11 @@ class TrainingRun:
         self._model.train()
         total, count = 0.0, 0
         steps = len(self._training.labels) // _BATCH
-        small = self._place(0.0) < _SMALL_UNTIL
+        small = self._place(0.0) < self._args.small_until
         mirrored = (self._mirrored + self._epoch) % 2 == 1
         for x, y in _batches(self._training, mirrored, small):
             self._progress = self._place(count / steps)
-            total += self._step(x, y, _RATE * _one_cycle(self._progress))
+            total += self._step(x, y, self._args.rate * _one_cycle(self._progress))
             if count % _FOLLOW_EACH == 0:
                 self._follow()
             count += 1
@@ -208,7 +213,18 @@ def _batches(items: Pictures, mirrored: Tensor, small: bool) -> Iterator[tuple[T
         top, left = torch.randint(0, places, (2, _BATCH))
         x = _normal(windows[rows, :, top, left])
         x = torch.where(mirrored[rows].view(-1, 1, 1, 1), x.flip(3), x)
-        yield x.contiguous(memory_format=torch.channels_last), items.labels[rows]
+        yield (
+            (x if small else _holed(x)).contiguous(memory_format=torch.channels_last),
+            items.labels[rows],
+        )
+
+
+def _holed(pictures: Tensor) -> Tensor:
+    """Each with a square of its mean colour somewhere, in part outside (DeVries, Taylor 2017)."""
+    size = pictures.shape[-1]
+    first = torch.randint(1 - _HOLE, size, (2, len(pictures), 1))
+    down, across = (torch.arange(size) >= first) & (torch.arange(size) < first + _HOLE)
+    return pictures.masked_fill((down[:, :, None] & across[:, None, :])[:, None], 0.0)
 
 
 def _normal(pixels: Tensor) -> Tensor:

@@ -24,14 +24,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from apps.speech.config import (
-    DIGITS_WEIGHTS,
-    LIVE_WEIGHTS,
-    SpeechConfig,
-    load_model,
-    save_model,
-)
-from apps.speech.prompt_model import LADDER, PromptNetwork, shrinkage
+from apps.speech.config import DIGITS_WEIGHTS, SpeechConfig, load_model, save_model
+from apps.speech.prompt_model import LADDER, PromptNetwork, reach, shrinkage
 from tools.espeak_voices import training_voices, voice_digits, voice_strings
 from tools.speech_augment import TrainingBatches
 from tools.speech_data import DIGIT_WORDS, FSDD_RATE, TRAINING_TAKES, read_fsdd
@@ -94,7 +88,7 @@ def _parse_arguments() -> argparse.Namespace:
 
 def _files(args: argparse.Namespace) -> list[str]:
     """Names of the files of weights, in the order of the rungs."""
-    return [LIVE_WEIGHTS[rung].name for rung in args.rungs or ()] or [DIGITS_WEIGHTS.name]
+    return [f"live-{rung}.safetensors" for rung in args.rungs or ()] or [DIGITS_WEIGHTS.name]
 
 
 class _Learner:
@@ -194,6 +188,7 @@ def _configuration(args: argparse.Namespace, rung: str) -> SpeechConfig:
         width=width,
         layers=layers,
         level="running",
+        lead_frames=-(-reach(layers) // shrinkage(layers)) * shrinkage(layers),
     )
 
 

@@ -26,6 +26,9 @@ _DIGIT_BITS: Final = 5
 
 _HIGHEST: Final = 1 << VALUE_BITS
 _RING_BITS: Final = 64
+_MOST_PARTIES: Final = 16
+"""So many residues below 2^55 come to less than 2^60, beyond which nothing is compared."""
+
 _RANK_BITS: Final = 20
 """Of numerator and denominator of a quantile; counts take 39 more."""
 
@@ -60,6 +63,9 @@ class Rank:
 class Joint:
     """The parties together.
 
+    Security: semi-honest, any parties but one, and the dealer apart from them, as all protocols of
+    the session. What a method opens is the result that it states, or follows from that result.
+
     Args:
         session: theirs.
         readers: ranks of the parties that learn sums and extremes; None means all.
@@ -76,6 +82,8 @@ class Joint:
     ) -> None:
         if session.suite.ring.bits != _RING_BITS:
             raise QueryError("analytics needs the ring of 64 bits: leave out ring_bits = 48")
+        if len(session.names) > _MOST_PARTIES:
+            raise QueryError(f"analytics is for {_MOST_PARTIES} parties at most")
         if not 1 <= min_parties <= len(session.names) or min_rows < 1:
             raise QueryError("min_rows is at least 1, min_parties 1 to the number of parties")
         self.session = session
@@ -115,7 +123,8 @@ class Joint:
             rows: this party's counts, elementwise.
             least: rows that the statistic itself needs, if that is more.
 
-        Cost: 4 rounds, 2 comparisons each
+        Cost:     4 rounds and a comparison each; with min_parties 5 rounds, 2 comparisons
+        Reveals:  what it returns, to all
         """
         if rows.size == 0:
             return np.zeros(rows.shape, dtype=bool)
@@ -147,7 +156,8 @@ class Joint:
         Args:
             moduli: how many: with 2 sums stay below 2^109, with 3 below 2^164.
 
-        Cost: 4 rounds, (n - 1) moduli comparisons each
+        Cost:     4 rounds, (n - 1) moduli comparisons each
+        Reveals:  the sums, to readers
         """
         n = len(self.session.names)
         if mine.size == 0:
@@ -183,7 +193,8 @@ class Joint:
         Returns:
             (columns, ranks), at all parties: who counts has to know the thresholds.
 
-        Cost: 4 rounds and 31 comparisons for each digit, of which there are 12
+        Cost:     4 rounds and 31 comparisons for each digit, of which there are 12
+        Reveals:  the numbers, to all
         """
         low = np.full((len(columns), len(ranks)), -_HIGHEST, dtype=object)
         width = VALUE_BITS + 1
@@ -193,6 +204,49 @@ class Joint:
             steps = [(k << width) - 1 for k in range(1, 1 << bits)]
             low += (await self._digit(columns, ranks, low, steps)).astype(object) << width
         return low + ((1 << width) >> 1)
+
+    async def quotients(self, sums: NDArray[np.object_], counts: Whole) -> NDArray[np.object_]:
+        """Joint sums divided by joint counts, rounded down, and neither of both.
+
+        Sought digit by digit like numbers by rank: the quotient is t or more where the sum less t
+        times the count is not negative, and each party knows its part of that difference.
+
+        Args:
+            sums: this party's, below 2^99.
+            counts: this party's, of which the joint one is not zero.
+
+        Returns:
+            Below 2^59, at all parties.
+
+        Cost:     7 rounds and 31 n comparisons for each digit, of which there are 12
+        Reveals:  the quotients, to all
+        """
+        low = np.full(sums.shape, -_HIGHEST, dtype=object)
+        width = VALUE_BITS + 1
+        while width and low.size:
+            bits = min(_DIGIT_BITS, width)
+            width -= bits
+            steps = [k << width for k in range(1, 1 << bits)]
+            rest = np.stack([sums - (low + step) * counts.astype(object) for step in steps])
+            low += (await self._not_negative(rest)).astype(object) << width
+        return low
+
+    async def _not_negative(self, mine: NDArray[np.object_]) -> Whole:
+        """How many, along the first dimension, of the joint sums of long numbers are not negative.
+
+        They are cut in two. What the lower parts carry over, comparisons find; with that the sign
+        is that of the upper part.
+        """
+        cut = MODULI[0]
+        low = np.vectorize(lambda v: int(v) % cut, otypes=[np.int64])(mine)
+        high = np.vectorize(lambda v: int(v) // cut, otypes=[np.int64])(mine)
+        n = len(self.session.names)
+        with self.stage():
+            lows, highs = _sum(self.shared(low)), _sum(self.shared(high))
+            carried = _sum([(lows >= k * cut).long() for k in range(1, n)])
+            revealed = await mpcnet.reveal((highs + carried >= 0).long().sum(0))
+        found: Whole = revealed.numpy()
+        return found
 
     async def _digit(
         self,

@@ -22,6 +22,7 @@ def plain_answer(table: Any, query: Query, categories: Mapping[str, Sequence[str
     for column, comparison, value in query.where:
         table = table[COMPARISONS[comparison](table[column], value) & table[column].notna()]
     columns = list(query.columns)
+    statistic = query.statistic.removesuffix("_alone")
     if query.statistic == "ols":
         return _least_squares(table, columns[0], query.on)
     if query.statistic == "logit":
@@ -40,14 +41,14 @@ def plain_answer(table: Any, query: Query, categories: Mapping[str, Sequence[str
         if query.statistic == "quantile":
             parts = {q: chosen.quantile(q) for q in query.numbers}
             return pandas().concat(parts, axis=1) if len(parts) > 1 else parts[query.numbers[0]]
-        return getattr(chosen, query.statistic)()
+        return getattr(chosen, statistic)()
     numeric = table.select_dtypes("number")
     chosen = numeric[columns] if columns else numeric
     if len(columns) == 1 and query.statistic not in ("corr", "cov"):
         chosen = table[columns[0]]
     if query.statistic == "quantile":
         return chosen.quantile(list(query.numbers) if len(query.numbers) > 1 else query.numbers[0])
-    return getattr(chosen, query.statistic)()
+    return getattr(chosen, statistic)()
 
 
 def _least_squares(table: Any, target: str, on: Sequence[str]) -> Any:

@@ -23,7 +23,18 @@ __all__ = ["PLAIN", "Filter", "Query", "answer", "columns_of", "parse_query"]
 Filter: TypeAlias = tuple[str, str, str | float]
 """Column, comparison, value."""
 
-PLAIN: Final = ("count", "sum", "mean", "var", "std", "min", "max", "median", "describe")
+PLAIN: Final = (
+    "count",
+    "sum",
+    "mean",
+    "mean_alone",
+    "var",
+    "std",
+    "min",
+    "max",
+    "median",
+    "describe",
+)
 """Statistics of columns, with or without groups."""
 
 _FORMS: Final[Mapping[str, str]] = {

@@ -94,6 +94,15 @@ class Selection(ABC):
         """Reveals: sums and counts."""
         return await self._of_moments(lambda m: m.mean, squares=False)
 
+    async def mean_alone(self) -> Any:
+        """The mean rounded down to the tables' step, at all parties. Reveals: nothing else."""
+        self._check_all_read("a mean alone")
+        cells, places = await self._enough()
+        sums = np.array([total(cells[p]) for p in places], dtype=object)
+        counts = np.array([len(cells[p]) for p in places], dtype=np.int64)
+        found = await self._joint.quotients(sums, counts)
+        return self._spread([float(self._real(v)) for v in found], places, len(cells))
+
     async def var(self, ddof: int = 1) -> Any:
         """Divided by the count less `ddof`. Reveals: counts, sums, sums of squares."""
         return await self._of_moments(lambda m: m.variance(ddof))
@@ -104,15 +113,11 @@ class Selection(ABC):
 
     async def min(self) -> Any:
         """Reveals: the smallest number, which is that of somebody's row."""
-        cells, places = await self._enough()
-        found = await self._extremes(cells, places)
-        return None if found is None else self._spread(found[0], places, len(cells))
+        return await self._of_extreme(1)
 
     async def max(self) -> Any:
         """Reveals: the largest number, which is that of somebody's row."""
-        cells, places = await self._enough()
-        found = await self._extremes(cells, places)
-        return None if found is None else self._spread(found[1], places, len(cells))
+        return await self._of_extreme(-1)
 
     async def median(self, *, resolution: float = 0.0) -> Any:
         """See `quantile`."""
@@ -154,7 +159,7 @@ class Selection(ABC):
         self._check_all_read("describe")
         cells, places = await self._enough()
         moments = await self._moments(cells, places) or []
-        extremes = await self._extremes(cells, places) or ([], [])
+        extremes = await self._extremes(cells, places, 1, -1) or [[], []]
         quartiles = await self._quantiles(cells, places, list(_QUARTILES.values()), "linear", 0.0)
         columns: dict[str, Sequence[Any]] = {
             "count": [m.rows for m in moments],
@@ -203,21 +208,26 @@ class Selection(ABC):
             for row in found.tolist()
         ]
 
+    async def _of_extreme(self, sign: int) -> Any:
+        cells, places = await self._enough()
+        found = await self._extremes(cells, places, sign)
+        return None if found is None else self._spread(found[0], places, len(cells))
+
     async def _extremes(
-        self, cells: Sequence[Whole], places: Sequence[int]
-    ) -> tuple[list[float], list[float]] | None:
+        self, cells: Sequence[Whole], places: Sequence[int], *signs: int
+    ) -> list[list[float]] | None:
+        """For each sign the smallest number, with 1, or the largest, with -1; nothing else."""
         if not places:
-            return [], []
+            return [[] for _ in signs]
         none = 1 << VALUE_BITS  # of a party that has no row: above all numbers
-        mine = [
-            [int(cells[p].min()), -int(cells[p].max())] if len(cells[p]) else [none, none]
-            for p in places
-        ]
+        mine = [[int((sign * cells[p]).min(initial=none)) for p in places] for sign in signs]
         found = await self._joint.smallest(np.array(mine, dtype=np.int64))
         if found is None:
             return None
-        smallest = [float(self._real(v)) for v in found[:, 0].tolist()]
-        return smallest, [float(self._real(-v)) for v in found[:, 1].tolist()]
+        return [
+            [float(self._real(sign * value)) for value in row]
+            for sign, row in zip(signs, found.tolist(), strict=True)
+        ]
 
     async def _quantiles(
         self,

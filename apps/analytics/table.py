@@ -31,15 +31,16 @@ COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 
 
 def pandas() -> Any:
-    """The module, which only this app needs.
+    """The module, which only this app needs, with Arrow, by which it reads files.
 
     Raises:
-        AppError: it is not installed.
+        AppError: one of them is not installed.
     """
     try:
+        import_module("pyarrow")
         return import_module("pandas")
     except ImportError:
-        raise AppError("analytics needs pandas: install 'mpcnet[analytics]'") from None
+        raise AppError("analytics needs pandas and pyarrow: install 'mpcnet[analytics]'") from None
 
 
 def read_table(path: Path, columns: Sequence[str] | None, scale_bits: int) -> LocalTable:

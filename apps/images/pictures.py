@@ -18,6 +18,7 @@ __all__ = ["PictureError", "network_input", "read_picture"]
 
 _FORMATS: Final = ("PNG", "JPEG")
 _MAX_PIXELS: Final = 50_000_000
+_LONGEST: Final = 50  # times the shorter side
 _FULL: Final = 255.0
 
 
@@ -61,6 +62,8 @@ def read_picture(path: Path, config: ImageConfig) -> Tensor:
         with Image.open(path, formats=_FORMATS) as picture:
             if picture.width * picture.height > _MAX_PIXELS:
                 raise PictureError(path, f"it has more than {_MAX_PIXELS:,} pixels")
+            if max(picture.size) > _LONGEST * min(picture.size):
+                raise PictureError(path, f"one side is more than {_LONGEST} times the other")
             return _fitted(picture, config)
     except FileNotFoundError:
         raise PictureError(path, "there is no such file") from None
@@ -73,8 +76,7 @@ def _fitted(picture: Image, config: ImageConfig) -> Tensor:
 
     picture = picture.convert("L" if config.channels == 1 else "RGB")
     shorter = round(config.size / config.crop)
-    ratio = shorter / min(picture.size)
-    width, height = (max(shorter, int(side * ratio)) for side in picture.size)
+    width, height = (shorter * side // min(picture.size) for side in picture.size)
     if (width, height) != picture.size:
         picture = picture.resize((width, height), Resampling.BILINEAR)
     left, top = round((width - config.size) / 2), round((height - config.size) / 2)

@@ -89,7 +89,7 @@ class Speech(App[SpeechSettings]):
         add_trial_arguments(parser)
 
     def try_out(self, arguments: argparse.Namespace, folder: Path) -> DemoPlan:
-        return plan_trial(arguments, folder)
+        return plan_trial(arguments)
 
     def shapes(self, settings: SpeechSettings) -> Any:
         return [list(x.shape) for x in recording_inputs(settings)]

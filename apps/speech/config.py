@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from apps.speech.model import INPUT_TYPES, Wav2Letter
-from apps.speech.prompt_model import LADDER, LayerShape, PromptNetwork
+from apps.speech.prompt_model import LayerShape, PromptNetwork, shrinkage
 from mpcnet.errors import AppError
 
 __all__ = [
@@ -28,12 +28,13 @@ Network: TypeAlias = Wav2Letter | PromptNetwork
 
 DIGITS_WEIGHTS = Path(__file__).parent / "weights" / "digits.safetensors"
 
-LIVE_WEIGHTS = {rung: DIGITS_WEIGHTS.with_name(f"live-{rung}.safetensors") for rung in LADDER}
-"""Of each rung of the models for streaming."""
+LIVE_WEIGHTS = {"medium": DIGITS_WEIGHTS.with_name("live-medium.safetensors")}
+"""Of those rungs of `LADDER` that come along trained."""
 
 _METADATA_KEY = "speech_config"
 _MAX_SIZE = 1 << 20  # of a layer; keeps every shape within torch's integers
 _MAX_LAYERS = 64
+_MAX_LEAD = 1 << 12  # feature frames
 _MAX_FILE_BYTES = 1 << 30  # the full-width network in float32 has 105 MB
 
 
@@ -66,6 +67,8 @@ class SpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         window_length, hop_length, fft_length: of the short-time spectrum, in samples.
         tail_frames: feature frames of silence put after the utterance. A network trained with CTC
             names a word some time after its end, and a recording may stop before that.
+        lead_frames: feature frames of silence that are taken to have gone before the utterance, in
+            a "prompt" network; see there.
         alphabet: the text of each class; class 0 is the CTC blank, written as "".
         separator: what stands between two symbols of a transcript: " " for words.
     """
@@ -83,6 +86,7 @@ class SpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     hop_length: int = 80
     fft_length: int = 256
     tail_frames: int = 0
+    lead_frames: int = 0
 
     def __post_init__(self) -> None:
         if (self.architecture == "prompt") != bool(self.layers):
@@ -103,6 +107,12 @@ class SpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             )
         if not 0 <= self.tail_frames <= _MAX_SIZE:
             raise ValueError(f"tail_frames must lie between 0 and {_MAX_SIZE}")
+        if not 0 <= self.lead_frames <= _MAX_LEAD or self.lead_frames % shrinkage(self.layers):
+            raise ValueError(
+                f"lead_frames must lie between 0 and {_MAX_LEAD}, whole frames of the output"
+            )
+        if self.lead_frames and self.architecture != "prompt":
+            raise ValueError("only a 'prompt' network has lead_frames")
         if not 0 < self.window_length <= self.fft_length:
             raise ValueError("window_length must be positive and at most fft_length")
 
@@ -110,7 +120,11 @@ class SpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         """The network of this configuration, with random weights."""
         if self.architecture == "prompt":
             return PromptNetwork(
-                len(self.alphabet), self.num_features, width=self.width, layers=self.layers
+                len(self.alphabet),
+                self.num_features,
+                width=self.width,
+                layers=self.layers,
+                lead=self.lead_frames,
             )
         return Wav2Letter(len(self.alphabet), self.input_type, self.num_features, width=self.width)
 

@@ -15,7 +15,15 @@ from collections.abc import Sequence
 import msgspec
 from torch import Tensor, nn
 
-__all__ = ["DEFAULT_RUNG", "LADDER", "LayerShape", "PromptNetwork", "look_ahead", "shrinkage"]
+__all__ = [
+    "DEFAULT_RUNG",
+    "LADDER",
+    "LayerShape",
+    "PromptNetwork",
+    "look_ahead",
+    "reach",
+    "shrinkage",
+]
 
 
 _MAX_KERNEL, _MAX_WIDEN = 1 << 10, 16  # keep every shape within torch's integers
@@ -68,22 +76,43 @@ DEFAULT_RUNG = "medium"
 class PromptNetwork(nn.Module):
     """Features to one row of class logits for each output frame.
 
+    With a lead, silence is taken to have gone before the first frame for so long, and its logits
+    are left out. Zero padding alone tells a network where its input begins, which a network that
+    was trained on short recordings takes for a reason to name a word at once.
+
     Args:
         num_classes: classes of the last layer, the CTC blank among them.
         num_features: input channels.
         width: channels of a layer that does not widen.
         layers: a convolution and a ReLU each; a convolution to the classes follows.
+        lead: feature frames of silence, a multiple of `shrinkage(layers)`; beyond `reach(layers)`
+            more of it changes nothing.
+
+    Attributes:
+        lead_outputs: output frames of the lead.
+        after_lead: what streams on secrets keep of it, by the batch's size; see `NetworkStream`.
 
     Raises:
-        ValueError: there are no layers, or a size is below one.
+        ValueError: there are no layers, a size is below one, or the lead is no such multiple.
     """
 
     def __init__(
-        self, num_classes: int, num_features: int, *, width: int, layers: Sequence[LayerShape]
+        self,
+        num_classes: int,
+        num_features: int,
+        *,
+        width: int,
+        layers: Sequence[LayerShape],
+        lead: int = 0,
     ) -> None:
         super().__init__()
+        unit = shrinkage(layers)
+        self.lead, self.lead_outputs = lead, lead // unit
+        self.after_lead: dict[int, object] = {}
         if not layers or min(num_classes, num_features, width) < 1:
             raise ValueError("needs a layer, and at least one class, one feature and one channel")
+        if lead < 0 or lead % unit:
+            raise ValueError(f"a lead of {lead} frames is no multiple of {unit}")
         modules: list[nn.Module] = []
         channels = num_features
         for layer in layers:
@@ -103,8 +132,10 @@ class PromptNetwork(nn.Module):
         Shapes: x (batch, num_features, time)
                 -> (batch, num_classes, time // `shrinkage(layers)`), rounded down
         """
+        if self.lead:
+            x = nn.functional.pad(x, (self.lead, 0))
         logits: Tensor = self.acoustic_model(x)
-        return logits
+        return logits[:, :, self.lead_outputs :] if self.lead else logits
 
 
 def shrinkage(layers: Sequence[LayerShape]) -> int:
@@ -122,3 +153,12 @@ def look_ahead(layers: Sequence[LayerShape]) -> int:
         ahead += layer.ahead * frames
         frames *= layer.stride
     return ahead
+
+
+def reach(layers: Sequence[LayerShape]) -> int:
+    """Feature frames that an output frame depends on, those ahead among them."""
+    seen, frames = 1, 1
+    for layer in layers:
+        seen += (layer.kernel - 1) * frames
+        frames *= layer.stride
+    return seen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,15 +31,18 @@ K = TypeVar("K")
 
 def rule_of(
     review: Review,
-    notes: Notes,
     me: str,
     *,
     name: str | None = None,
     any_of: Collection[str] = (),
     any_rows: bool = False,
+    reveal_to: Sequence[str] = (),
     limits: Limits | None = None,
 ) -> Rule:
     """The rule that allows what a dry run saw, as often as it saw it, and nothing else.
+
+    Without a dry run it has no inputs and no reveals, and whoever approves writes them; unless it
+    is said to whom anything may be revealed, and then any input may go in, too.
 
     Inputs and reveals of one line that differ in shape become one entry, with the sum of their
     elements.
@@ -49,10 +52,13 @@ def rule_of(
         name: by default made of the app and the digests.
         any_of: keys of [app] that may change.
         any_rows: inputs of this party may have any first extent.
+        reveal_to: without a dry run, who may learn whatever is revealed.
 
     Raises:
-        ConfigError: there is no such key.
+        ConfigError: there is no such key, no such party, or there was a dry run.
     """
+    _check_readers(review, reveal_to)
+    notes = review.notes or Notes(())
     settings = dict(review.facts.settings)
     for key in any_of:
         if key not in settings:
@@ -65,16 +71,18 @@ def rule_of(
         for seen, n in notes.revealed.items()
         if (others := tuple(who for who in seen.who if who != me))
     )
+    inputs = [InputRule(at=at, **_bounds(kinds, any_rows)) for at, kinds in given.items()]
+    reveals = [RevealRule(at=at, to=to, **_bounds(k, False)) for (at, to), k in shown.items()]
+    if reveal_to:
+        inputs, reveals = [InputRule()], [RevealRule(to=tuple(reveal_to))]
     facts = review.facts
     short = f"{facts.source[-8:]}-{facts.public[-8:]}"
     return Rule(
         name=name or f"{facts.app} {short}",
         approved=audit.now().isoformat(),
         program=msgspec.structs.replace(facts, settings=settings),
-        inputs=tuple(InputRule(at=at, **_bounds(kinds, any_rows)) for at, kinds in given.items()),
-        reveals=tuple(
-            RevealRule(at=at, to=to, **_bounds(kinds, False)) for (at, to), kinds in shown.items()
-        ),
+        inputs=tuple(inputs),
+        reveals=tuple(reveals),
         limits=limits or Limits(),
     )
 
@@ -101,6 +109,17 @@ def add_rule(file: Path, rule: Rule) -> None:
         os.replace(draft, file)
     except OSError as error:
         raise ConfigError(file, "", f"cannot be written: {error.strerror}") from None
+
+
+def _check_readers(review: Review, reveal_to: Sequence[str]) -> None:
+    names = [party.partition(" ")[0] for party in review.facts.parties]
+    for name in reveal_to:
+        if review.notes is not None:
+            why = "is for --no-run; a dry run says who learns what"
+            raise ConfigError("", "--reveal-to", why)
+        if name not in names:
+            why = f"{name!r} is none of the participants: {', '.join(names)}"
+            raise ConfigError("", "--reveal-to", why)
 
 
 def _grouped(seen: Iterable[tuple[K, Seen, int]]) -> dict[K, dict[str, int]]:

@@ -96,10 +96,9 @@ def _code(files: Sequence[str], at: str) -> str:
 
 def _remarks(found: Review, notes: Notes, me: str) -> Iterator[str]:
     yield (
-        f"{me} sends its peers about {decimal(found.online_bytes)} online and "
-        f"{decimal(found.offline_bytes)} before, in {found.rounds} rounds or more; the dealer "
-        f"sends {decimal(found.dealt_bytes)}; {me} announces {notes.announced_bytes:,} bytes in "
-        "the clear"
+        f"{me} sends its peers {decimal(found.online_bytes)} online, in {found.rounds} rounds or "
+        f"more, and {decimal(found.offline_bytes)} before; the dealer sends "
+        f"{decimal(found.dealt_bytes)}; {me} announces {notes.announced_bytes:,} bytes in the clear"
     )
     if found.guessed:
         yield (

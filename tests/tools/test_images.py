@@ -38,7 +38,16 @@ def test_the_last_pictures_of_each_class_are_held_out(tmp_path: Path) -> None:
 
 
 def asked(folder: Path, **changes: object) -> Namespace:
-    settings = {"seed": 1, "epochs": 4, "minutes": float("inf"), "compile": False, "run": folder}
+    settings = {
+        "compile": False,
+        "epochs": 4,
+        "minutes": float("inf"),
+        "rate": 0.2,
+        "run": folder,
+        "seed": 1,
+        "small_until": 0.5,
+        "start": None,
+    }
     return Namespace(**{**settings, **changes})
 
 
@@ -52,7 +61,7 @@ def test_a_training_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     for key, value in first.average.state_dict().items():
         assert torch.equal(second.average.state_dict()[key], value)
     assert not second.over
-    in_no_time = TrainingRun(asked(tmp_path, minutes=1e-9), some)
+    in_no_time = TrainingRun(asked(tmp_path, minutes=1e-9, small_until=0.0), some)
     in_no_time.epoch()
     assert in_no_time.over
 

@@ -16,15 +16,21 @@ from rich.text import Text
 from safetensors.torch import load_file
 
 from apps.speech.audio import OffsetFilter, read_wav, resample
-from apps.speech.config import SpeechConfig, load_model, save_model
+from apps.speech.config import LIVE_WEIGHTS, load_model
 from apps.speech.decoding import greedy_decode
 from apps.speech.features import log_mel
 from apps.speech.live.meter import STAGES
-from apps.speech.prompt_model import LADDER
+from apps.speech.prompt_model import DEFAULT_RUNG
 from mpcnet.app import DemoPlan
-from mpcnet.errors import AppError
 
-__all__ = ["add_live_arguments", "conclude_live", "live_table", "live_weights", "plan_live"]
+__all__ = [
+    "add_live_arguments",
+    "add_model_arguments",
+    "conclude_live",
+    "live_table",
+    "live_weights",
+    "plan_live",
+]
 
 _SPEAKER, _MODEL = "speaker", "model"
 
@@ -35,23 +41,33 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
     live.add_argument(
         "--live", action="store_true", help="stream the recordings as fast as they were spoken"
     )
-    live.add_argument("--weights", type=Path, metavar="FILE", help="of a model for streaming")
-    live.add_argument(
-        "--rung", choices=LADDER, help="no weights but random ones: of use for the meter alone"
-    )
+    add_model_arguments(live)
     live.add_argument("--chunk", type=float, default=0.4, metavar="S", help="seconds of a chunk")
     live.add_argument(
         "--repeat", type=int, default=1, metavar="N", help="speak the recordings N times over"
     )
 
 
-def plan_live(arguments: argparse.Namespace, recordings: Sequence[Path], folder: Path) -> DemoPlan:
-    """Who brings what.
+def add_model_arguments(parser: argparse._ActionsContainer) -> None:
+    """Which model for streaming; see `live_weights`."""
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument(
+        "--rung",
+        choices=LIVE_WEIGHTS,
+        help=f"which of the models that come along; default: {DEFAULT_RUNG}",
+    )
+    model.add_argument("--weights", type=Path, metavar="FILE", help="of a model of your own")
 
-    Raises:
-        AppError: the arguments do not say where weights come from.
-    """
-    weights = live_weights(arguments, folder)
+
+def live_weights(arguments: argparse.Namespace) -> Path:
+    """The file that `--weights` names, or that of the rung."""
+    given: Path | None = arguments.weights
+    return LIVE_WEIGHTS[arguments.rung or DEFAULT_RUNG] if given is None else given.resolve()
+
+
+def plan_live(arguments: argparse.Namespace, recordings: Sequence[Path], folder: Path) -> DemoPlan:
+    """Who brings what."""
+    weights = live_weights(arguments)
     config, _ = load_model(weights)
     public: dict[str, Any] = {
         "model_owner": _MODEL,
@@ -73,41 +89,6 @@ def plan_live(arguments: argparse.Namespace, recordings: Sequence[Path], folder:
         },
         extra={"recordings": spoken, "weights": weights, "logits": logits, "live": True},
     )
-
-
-def live_weights(arguments: argparse.Namespace, folder: Path) -> Path:
-    """The file that `--weights` names, or one with the random weights of `--rung`.
-
-    Raises:
-        AppError: neither of them was given, or both.
-    """
-    if (arguments.weights is None) == (arguments.rung is None):
-        raise AppError(
-            "live speech needs either --weights FILE, of a model trained with `python -m "
-            "tools.train_speech --rung medium`, or --rung medium: random weights, whose text means "
-            "nothing, and whose meter tells as much"
-        )
-    if arguments.weights is not None:
-        given: Path = arguments.weights.resolve()
-        return given
-    width, layers = LADDER[arguments.rung]
-    config = SpeechConfig(
-        architecture="prompt",
-        layers=layers,
-        level="running",
-        input_type="power_spectrum",
-        num_features=40,
-        width=width,
-        sample_rate=8_000,
-        alphabet=("", *"0123456789"),
-        separator=" ",
-        tail_frames=20,
-    )
-    path = folder / "random.safetensors"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(arguments.seed)  # public weights of a demonstration, nothing that hides
-        save_model(path, config, config.build())
-    return path
 
 
 def conclude_live(

@@ -206,15 +206,21 @@ class _Client:
         if error is None:
             left = sum(len(block.samples) for block in self._blocks)
             self._say(self._conversation.end_stream(left))
-            if self._blocks:
+            if left:
                 self._begin()
+            else:
+                self._forget()  # an end of what was ended already
             return
-        self._blocks.clear()
-        self._taken.set()
+        self._forget()
         # What went wrong inside is for this organization's log and not for its clients.
         why = str(error) if isinstance(error, Refusal) else _BROKE_OFF
         self._say(self._conversation.fail(why))
         _log.warning("an utterance failed", why=why, error=type(error).__name__)
+
+    def _forget(self) -> None:
+        """What waits is not transcribed."""
+        self._blocks.clear()
+        self._taken.set()
 
     def _say(self, events: list[Event]) -> None:
         if self._answers.qsize() >= _MOST_UNREAD and self._request.transport is not None:

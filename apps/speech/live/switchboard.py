@@ -343,10 +343,7 @@ async def _read(
             await asyncio.wait((chunk.slot,))
         if flight.revealed is not None:
             await asyncio.wait((flight.revealed,))
-        try:
-            logits = flight.revealed.result() if flight.revealed is not None else None
-        except Exception as error:  # whoever runs the program says what it was
-            raise Refusal(_BROKE) from error
+        logits = _told(flight.revealed) if flight.revealed is not None else None
         revealed_at, used_s = loop.time(), time.process_time() - flight.begun_s
         if chunk is not None:
             line.feed.settled()
@@ -363,6 +360,19 @@ async def _read(
         utterance.captured.forget(shrinkage(config.layers) * said.outputs)
         if chunk is None:
             said = _Said(GreedyDecoder(config))
+
+
+def _told(revealed: asyncio.Future[Tensor]) -> Tensor:
+    """What was revealed.
+
+    Raises:
+        Refusal: the session broke; whoever runs the program says why.
+    """
+    if revealed.cancelled():
+        raise Refusal(_BROKE)
+    if (error := revealed.exception()) is not None:
+        raise Refusal(_BROKE) from error
+    return revealed.result()
 
 
 def _measure(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from apps.speech.config import load_model
-from apps.speech.live.demo import live_weights
-from apps.speech.prompt_model import LADDER
+from apps.speech.live.demo import add_model_arguments, live_weights
 from mpcnet.app import DemoPlan
 from mpcnet.demo import free_ports
 
@@ -31,19 +29,13 @@ def add_trial_arguments(parser: argparse.ArgumentParser) -> None:
     trial.add_argument(
         "--page", action="store_true", help="a page for the browser as well, and its doors"
     )
-    trial.add_argument("--weights", type=Path, metavar="FILE", help="of a model for streaming")
-    trial.add_argument("--rung", choices=LADDER, help="no weights but random ones")
-    trial.add_argument("--seed", type=int, default=0, help="of the random weights")
+    add_model_arguments(trial)
     trial.add_argument("--chunk", type=float, default=0.4, metavar="S", help="seconds of a chunk")
 
 
-def plan_trial(arguments: argparse.Namespace, folder: Path) -> DemoPlan:
-    """Who brings what.
-
-    Raises:
-        AppError: the arguments do not say where weights come from.
-    """
-    weights = live_weights(arguments, folder)
+def plan_trial(arguments: argparse.Namespace) -> DemoPlan:
+    """Who brings what."""
+    weights = live_weights(arguments)
     config, _ = load_model(weights)
     public: dict[str, Any] = {
         "model_owner": _MODEL,

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mpcnet
 from apps import analytics
 from apps.analytics.errors import Disagreement, QueryError
 from apps.analytics.frame import Frame
+from mpcnet.current import current_session, reveal
 from mpcnet.session import Session
 from tests.parties import run_parties
 
@@ -153,6 +155,40 @@ async def test_what_is_not_computed_is_refused_alike(ask: Ask, why: str) -> None
         return "refused"
 
     assert await joint([whole[:15], whole[15:]], refused) == ["refused"] * 2
+
+
+@pytest.mark.parametrize(
+    ("what", "numbers"),
+    [
+        ("count", [1]),
+        ("sum", [2]),
+        ("mean", [4]),
+        ("var", [9]),
+        ("min", [1]),
+        ("max", [1]),
+        ("mean_alone", [1] * 12),
+    ],
+)
+async def test_no_more_is_opened_than_is_said(
+    what: str, numbers: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether there are enough rows; then residues, or the results, or their digits."""
+    opened: list[list[int]] = [[], []]
+
+    def noted(x: Any, to: Any = None) -> Any:
+        opened[current_session().rank].append(x.numel())
+        return reveal(x, to)
+
+    monkeypatch.setattr(mpcnet, "reveal", noted, raising=False)
+    whole = stays()
+
+    async def ask(frame: Frame) -> Any:
+        return await getattr(frame["ties"], what)()
+
+    results = await joint([whole[:15], whole[15:]], ask)
+    expected = getattr(whole["ties"], what.removesuffix("_alone"))()
+    assert results == [pytest.approx(expected)] * 2
+    assert opened == [[1, *numbers]] * 2
 
 
 async def test_quantiles_need_all_as_readers() -> None:

@@ -60,6 +60,22 @@ async def test_numbers_are_found_by_their_rank(case: str) -> None:
         assert rounds == 48
 
 
+async def test_a_quotient_is_found_without_its_parts() -> None:
+    sums = [[-7, 10**17, 3, -(1 << 90)], [0, 2, -3, 5], [0, 0, 9, 0]]
+    counts = [[1, 10, 1, 1 << 35], [1, 0, 1, 0], [0, 0, 1, 0]]
+
+    async def program(session: Session) -> Any:
+        mine = np.array(sums[session.rank], dtype=object), np.array(counts[session.rank])
+        return (await Joint(session).quotients(*mine)).tolist(), session.rounds
+
+    expected = [
+        sum(s) // sum(c)
+        for s, c in zip(zip(*sums, strict=True), zip(*counts, strict=True), strict=True)
+    ]
+    for result in (await run_parties(program, 3)).results:
+        assert result == (expected, 84)
+
+
 async def test_too_few_rows_or_parties_show_nothing() -> None:
     rows = [np.array([5, 2, 0, 4]), np.array([0, 2, 0, 1])]
 

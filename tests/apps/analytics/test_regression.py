@@ -49,29 +49,25 @@ def test_least_squares_are_those_of_numpy() -> None:
 
 
 def test_a_private_model_is_right_as_often_as_a_plain_one() -> None:
-    """On 569 tumours, each judged by a model that was trained on the others' half."""
+    """On 500 tumours, by a model that two parties trained on 69 others."""
     x, y = load_breast_cancer(return_X_y=True)
-    x = x[:, :10]
-    right = alike = 0
-    for half in (0, 1):
-        known = np.arange(len(x)) % 2 == half
-        table = pd.DataFrame(x[known], columns=COLUMNS).assign(y=y[known])
-        found: Logistic = fitted([table[:90], table[90:]], "logit", "y", steps=6)
-        plain, mean, deviation = in_the_clear(x[known], y[known])
-        np.testing.assert_allclose(found.standardized, plain, atol=1e-3)
-        model = LogisticRegression(tol=1e-8).fit((x[known] - mean) / deviation, y[known])
-        assert abs(model.coef_[0] - found.standardized[1:]).max() < 0.02
-        others = (x[~known] - mean) / deviation
-        alike += int(((found.predict(x[~known]) > 0.5) == (others @ plain[1:] > -plain[0])).sum())
-        right += int(((found.predict(x[~known]) > 0.5) == y[~known]).sum())
-    assert alike >= len(x) - 1  # 0.2 points
-    assert right / len(x) > 0.92
+    x, judged = x[:, :10], 500
+    table = pd.DataFrame(x[judged:], columns=COLUMNS).assign(y=y[judged:])
+    found: Logistic = fitted([table[:30], table[30:]], "logit", "y", steps=5)
+    plain, mean, deviation = in_the_clear(x[judged:], y[judged:])
+    np.testing.assert_allclose(found.standardized, plain, atol=1e-3)
+    model = LogisticRegression(tol=1e-8).fit((x[judged:] - mean) / deviation, y[judged:])
+    assert abs(model.coef_[0] - found.standardized[1:]).max() < 0.01
+    others = (x[:judged] - mean) / deviation
+    private = found.predict(x[:judged]) > 0.5
+    assert (private == (others @ plain[1:] > -plain[0])).sum() >= judged - 1  # 0.2 points
+    assert (private == y[:judged]).mean() > 0.9
 
 
 def in_the_clear(x: Any, y: Any) -> tuple[Any, Any, Any]:
     mean, deviation = x.mean(0), x.std(0)
     z = torch.from_numpy(np.insert((x - mean) / deviation, 0, 1.0, axis=1))
-    return newton(z, torch.from_numpy(y).double(), len(x), 1.0, 6)[0].numpy(), mean, deviation
+    return newton(z, torch.from_numpy(y).double(), len(x), 1.0, 5)[0].numpy(), mean, deviation
 
 
 def test_newton_leaves_room_for_many_rows() -> None:

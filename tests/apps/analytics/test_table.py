@@ -1,5 +1,6 @@
 """What files may hold, and what of it is refused, without telling any of its values."""
 
+import sys
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -9,7 +10,8 @@ import pandas as pd
 import pytest
 
 from apps.analytics.errors import TableError
-from apps.analytics.table import LocalTable, read_table
+from apps.analytics.table import LocalTable, pandas, read_table
+from mpcnet.errors import AppError
 
 UNIT = 1 << 24
 
@@ -92,3 +94,10 @@ def test_rows_without_a_value_fulfil_no_condition() -> None:
     read = table(a=[1.0, np.nan, 3.0], ward=["x", None, "y"])
     assert [len(read.where("a", sign, 1.0)) for sign in ("==", "!=", "<", ">=")] == [1, 1, 0, 2]
     assert [len(read.where("ward", sign, "x")) for sign in ("==", "!=")] == [1, 1]
+
+
+@pytest.mark.parametrize("module", ["pandas", "pyarrow"])
+def test_what_has_to_be_installed_is_named(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(AppError, match=r"mpcnet\[analytics\]"):
+        pandas()

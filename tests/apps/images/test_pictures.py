@@ -54,6 +54,8 @@ def test_what_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
     painted(tmp_path / "a.gif", (9, 9), (1, 2, 3)).rename(tmp_path / "a.png")
     with pytest.raises(PictureError, match="it is no picture"):
         read_picture(tmp_path / "a.png", CIFAR10)
+    with pytest.raises(PictureError, match="more than 50 times the other"):
+        read_picture(painted(tmp_path / "line.png", (600, 2), (1, 2, 3)), CIFAR10)
     torn = painted(tmp_path / "b.png", (300, 300), (1, 2, 3))
     torn.write_bytes(torn.read_bytes()[:200])
     with pytest.raises(PictureError, match="it is no picture"):

@@ -143,6 +143,8 @@ def test_file_without_configuration(model_file: Path) -> None:
         ({"alphabet": ["yes", "no"]}, "blank"),
         ({"window_length": 512}, "window_length"),
         ({"tail_frames": -1}, "tail_frames"),
+        ({"lead_frames": 8}, "only a 'prompt'"),
+        ({"lead_frames": 3, "architecture": "prompt", "layers": [[7, 2]]}, "whole frames"),
         ({"beam": 4}, "beam"),
     ],
 )

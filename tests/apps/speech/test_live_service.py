@@ -18,7 +18,7 @@ from apps.speech.app import APP
 from apps.speech.config import SpeechConfig, load_model, save_model
 from apps.speech.live.client import of_stream, talk
 from apps.speech.program import LiveSettings, SpeechSettings
-from apps.speech.prompt_model import LADDER, LayerShape
+from apps.speech.prompt_model import DEFAULT_RUNG, LADDER, LayerShape
 from mpcnet import Session
 from mpcnet.errors import AppError
 
@@ -59,16 +59,19 @@ def parsed(options: list[str]) -> argparse.Namespace:
     return parser.parse_args(options)
 
 
-def test_a_live_demonstration_needs_weights_or_says_that_they_are_random(tmp_path: Path) -> None:
-    for options in ([], ["--rung", "small", "--weights", "some.safetensors"]):
-        with pytest.raises(AppError, match="--weights FILE"):
-            APP.demo(parsed(["--live", *options]), tmp_path)
+def test_a_live_demonstration_takes_a_shipped_model_or_another(
+    weights: Path, tmp_path: Path
+) -> None:
     with pytest.raises(AppError, match="--full-width"):
         APP.demo(parsed(["--live", "--full-width"]), tmp_path)
-    plan = APP.demo(parsed(["--live", "--rung", "small", "--repeat", "2"]), tmp_path)
+    with pytest.raises(SystemExit):
+        parsed(["--live", "--rung", "medium", "--weights", str(weights)])
+    plan = APP.demo(parsed(["--live", "--repeat", "2"]), tmp_path)
     assert len(plan.extra["recordings"]) == 12
     config, _ = load_model(plan.extra["weights"])
-    assert config.layers == LADDER["small"][1]
+    assert (config.width, config.layers) == LADDER[DEFAULT_RUNG]
+    plan = APP.demo(parsed(["--live", "--weights", str(weights)]), tmp_path)
+    assert plan.extra["weights"] == weights
 
 
 async def test_a_live_demonstration_says_what_the_plain_model_says(

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 import mpcnet
 from apps.speech.config import save_model
 from apps.speech.decoding import greedy_decode
+from apps.speech.live import service
 from apps.speech.live.capture import Block
 from apps.speech.live.desk import Desk
 from apps.speech.live.steps import follow
@@ -62,7 +64,10 @@ class Participant:
 
 
 @pytest.fixture
-async def three(tmp_path: Path) -> AsyncIterator[dict[str, Participant]]:
+async def three(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[dict[str, Participant]]:
+    monkeypatch.setattr(service, "Desk", partial(Desk, 60.0))  # on however busy a machine
     save_model(tmp_path / "live.safetensors", CONFIG, network())
     public = {
         "model_owner": "lab",
@@ -77,7 +82,7 @@ async def three(tmp_path: Path) -> AsyncIterator[dict[str, Participant]]:
     yield participants
     for each in participants.values():
         each.stop.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await asyncio.gather(*(each.task for each in participants.values()), return_exceptions=True)
 
 
@@ -96,9 +101,9 @@ class Caller:
 
     async def hear(self, *kinds: str) -> dict[str, Any]:
         """The next event of one of these kinds."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while (event := await self.socket.receive_json())["type"] not in kinds:
-                assert event["type"] not in ("error", f"{EVENT}.failed"), event
+                assert event["type"] not in ("error", f"{EVENT}.failed"), str(event)
         heard: dict[str, Any] = event
         return heard
 
@@ -117,6 +122,8 @@ def text_of(waveform: torch.Tensor) -> str:
     return greedy_decode(whole_pass(heard, 60), CONFIG)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_a_client_stays_while_the_others_come_and_go(
     three: dict[str, Participant],
 ) -> None:
@@ -154,7 +161,7 @@ async def test_a_client_stays_while_the_others_come_and_go(
         dealer.start()
         await utterance(caller, 4)
         clinic.stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert (await caller.socket.receive()).type is aiohttp.WSMsgType.CLOSE
         await clinic.task
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import mpcnet
 from apps.speech.model import Wav2Letter
-from apps.speech.prompt_model import LADDER, LayerShape, PromptNetwork, look_ahead, shrinkage
+from apps.speech.prompt_model import LADDER, LayerShape, PromptNetwork, look_ahead, reach, shrinkage
 from apps.speech.streaming import NetworkStream, StreamError
 from mpcnet import Session
 
@@ -25,6 +25,7 @@ def networks() -> dict[str, tuple[nn.Module, int, int]]:
         "wav2letter of features": (Wav2Letter(4, "mfcc", 3, width=2), 3, 75),
         "wav2letter of a waveform": (Wav2Letter(3, "waveform", 1, width=2), 1, 5000),
         "prompt": (PromptNetwork(4, 3, width=5, layers=PROMPT), 3, 90),
+        "with a lead": (PromptNetwork(4, 3, width=5, layers=PROMPT, lead=52), 3, 90),
         "strides over a gap": (nn.Conv1d(2, 3, 2, stride=5, padding=1), 2, 61),
         "dilated, in groups": (nn.Conv1d(4, 6, 3, padding=3, dilation=2, groups=2), 4, 40),
         "no overlap at all": (nn.Sequential(nn.Conv1d(2, 2, 3, stride=3), nn.Identity()), 2, 20),
@@ -82,6 +83,19 @@ def test_every_rung_looks_100_ms_ahead_and_has_a_frame_every_40_ms(rung: str) ->
     assert (look_ahead(layers), shrinkage(layers)) == (10, 4)
 
 
+@torch.no_grad()
+def test_a_lead_longer_than_the_reach_leaves_the_same_as_more() -> None:
+    leads = [-(-reach(PROMPT) // 4) * 4, 200]
+    torch.manual_seed(0)
+    short, long_ = (PromptNetwork(4, 3, width=5, layers=PROMPT, lead=lead) for lead in leads)
+    long_.load_state_dict(short.state_dict())
+    x = torch.randn(1, 3, 40)
+    torch.testing.assert_close(short(x), long_(x), atol=1e-5, rtol=1e-5)
+    assert short(x).shape == (1, 4, 10)
+    with pytest.raises(ValueError, match="no multiple of 4"):
+        PromptNetwork(4, 3, width=5, layers=PROMPT, lead=6)
+
+
 def test_too_little_input_gives_nothing() -> None:
     stream = NetworkStream(nn.Conv1d(1, 1, 5, padding=1))
     assert stream.push(torch.zeros(1, 1, 1)) is None
@@ -117,8 +131,12 @@ def test_what_cannot_be_streamed_is_named(layer: nn.Module, why: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "sizes"),
-    [("wav2letter of features", [60, 15]), ("prompt", [3, 1, 26, 20, 40])],
-    ids=["wav2letter", "prompt"],
+    [
+        ("wav2letter of features", [60, 15]),
+        ("prompt", [3, 1, 26, 20, 40]),
+        ("with a lead", [3, 1, 26, 20, 40]),
+    ],
+    ids=["wav2letter", "prompt", "lead"],
 )
 async def test_on_secrets_as_in_the_clear(name: str, sizes: list[int]) -> None:
     network, channels, length = networks()[name]
@@ -129,6 +147,8 @@ async def test_on_secrets_as_in_the_clear(name: str, sizes: list[int]) -> None:
 
     async def program(session: Session) -> Tensor:
         model = session.private(networks()[name][0], owner=1)
+        with torch.no_grad():
+            NetworkStream(model).push(torch.zeros(1, channels, 60))  # whose lead others use too
         stream = NetworkStream(model)
         pieces = []
         with torch.no_grad():

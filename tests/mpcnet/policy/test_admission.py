@@ -22,7 +22,7 @@ from mpcnet.policy import audit
 from mpcnet.policy.audit import Line, read_log
 from mpcnet.policy.facts import changes
 from mpcnet.policy.review import review
-from mpcnet.policy.rules import load_policy
+from mpcnet.policy.rules import InputRule, RevealRule, load_policy
 from mpcnet.policy.settings import with_policy
 from mpcnet.prepare import prepare_as_dealer, prepare_as_party
 from mpcnet.runtime import guarded, run_dealer, run_party
@@ -174,6 +174,14 @@ def test_approving_asks_and_writes_nothing_without_a_yes(
     assert not policy.exists()
     assert main(command) == 0
     (rule,) = load_policy(policy).rules
+    assert main([*command, "--yes", "--no-run", "--name", "by hand"]) == 0
+    by_hand = load_policy(policy).rules[1]
+    assert (by_hand.inputs, by_hand.reveals, by_hand.program) == ((), (), rule.program)
+    readers = ["--reveal-to", "weights"]
+    assert main([*command, "--yes", *readers]) == 2  # the dry run says that
+    assert main([*command, "--yes", "--no-run", "--name", "loose", *readers]) == 0
+    loose = load_policy(policy).rules[2]
+    assert (loose.inputs, loose.reveals) == ((InputRule(),), (RevealRule(to=("weights",)),))
     assert [entry.shape for entry in rule.inputs] == ["1x2"]
     assert [(entry.to, entry.times) for entry in rule.reveals] == [(("weights",), 1)]
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
@@ -181,7 +189,7 @@ def test_approving_asks_and_writes_nothing_without_a_yes(
     assert main([*command, "--yes"]) == 2  # a rule of that name is there
     assert "'products' is a rule already" in capsys.readouterr().err
     assert main(["review", "--config", str(files["numbers"])]) == 0
-    assert "rule 'products' lets this program run" in capsys.readouterr().out
+    assert "rule 'loose' lets this program run" in capsys.readouterr().out
 
 
 def test_certificates_are_part_of_a_rule(
