@@ -145,6 +145,7 @@ async def test_nobody_comes_in_while_the_parties_are_apart(opened: Opened) -> No
     opened.up = False
     heard = await conversation(opened, HELLO)
     assert "no connection to each other" in heard[-2]["why"]
+    assert heard[-2]["later"]
 
 
 def test_a_bucket_empties_and_fills() -> None:

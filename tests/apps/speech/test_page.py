@@ -288,6 +288,4 @@ async def test_a_party_that_goes_is_told_of(stage: Stage) -> None:
     alert = page.get_by_role("alert")
     await expect(alert).to_contain_text("lab: the link to the clinic is lost")
     await expect(page.locator("#microphone-label")).to_have_text("Use the microphone")
-    await page.click(LISTEN)
-    await expect(alert).to_contain_text("no connection to each other at the moment")
     await page.context.close()
