@@ -3,6 +3,7 @@
 import { GreedyDecoder } from "./decoder.js";
 import { FeatureStream } from "./features.js";
 import { Feed } from "./feed.js";
+import { OffsetFilter } from "./offset.js";
 import { Resampler } from "./resampler.js";
 
 const clean = (sample) => (Number.isNaN(sample) ? 0 : Math.max(-1, Math.min(1, sample)));
@@ -27,6 +28,7 @@ export class Utterance {
     this.events = events;
     this.app = conversation.app;
     this.model = this.app.model;
+    this.offset = new OffsetFilter(this.model.sample_rate);
     this.stream = new FeatureStream(this.model);
     this.decoder = new GreedyDecoder(this.model.alphabet, this.model.separator);
     this.steps = new Map(); // number -> {frames, moments}, null for the end
@@ -68,7 +70,7 @@ export class Utterance {
   }
 
   take(samples) {
-    this.put(this.stream.push(samples));
+    this.put(this.stream.push(this.offset.push(samples)));
   }
 
   put(frames) {
