@@ -30,12 +30,9 @@ class ComputationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
     Attributes:
         device: "cpu", or a CUDA device as torch names it: "cuda:0". "cuda" is the first one.
-        material_bytes: how much of what is dealt may be here at once before it is used; None for
-            all that the program will need. What is not asked for ahead is waited for later.
     """
 
     device: _DeviceName = "cpu"
-    material_bytes: Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 44)] | None = None
 
     @property
     def cuda(self) -> int | None:
@@ -65,9 +62,7 @@ def with_device(config: Config, device: str | None) -> Config:
     """
     if device is None:
         return config
-    named = named_device(device, config.path).device
-    computation = msgspec.structs.replace(config.computation, device=named)
-    return msgspec.structs.replace(config, computation=computation)
+    return msgspec.structs.replace(config, computation=named_device(device, config.path))
 
 
 def check_device(computation: ComputationSettings) -> None:

@@ -88,14 +88,12 @@ class ProtocolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         ring_bits: 64, or 48 for less traffic with values of a known range (`mpcnet.calibrate`).
         comparison: "tables"; "dpf", with two parties, which saves rounds and takes more
             preprocessing; or "auto", which measures the link and chooses.
-        part_elements: of large tensors, worked on at a time; 0 for all (`protocols.party.Party`).
     """
 
     suite: Literal["additive", "clear"] = "additive"
     scale_bits: Annotated[int, Meta(ge=8, le=24)] = 0
     ring_bits: Literal[48, 64] = 64
     comparison: Literal["tables", "dpf", "auto"] = "tables"
-    part_elements: Annotated[int, Meta(ge=0, le=1 << 40, multiple_of=64)] = 0
 
     def __post_init__(self) -> None:
         if not self.scale_bits:
@@ -342,8 +340,10 @@ def _entry_complaints(
         yield f"{key}.name", "needs 1 to 32 lower-case letters, digits or hyphens"
     if entry.name in earlier:
         yield f"{key}.name", f"{entry.name!r} stands twice; every participant needs its own name"
-    if entry.url is not None and (why := _wrong_url(entry.url)):
-        yield f"{key}.url", why
+    if entry.url is not None:
+        why = _wrong_url(entry.url)
+        if why:
+            yield f"{key}.url", why
     if plaintext:
         return
     if entry.certificate is None:

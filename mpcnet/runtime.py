@@ -33,7 +33,6 @@ from protocols.party import Party
 from protocols.preprocessing.agreement import Terms, agree, decline
 from protocols.preprocessing.batch import Slot
 from protocols.preprocessing.errors import StoreEmpty
-from protocols.preprocessing.room import Room
 from protocols.preprocessing.source import DealerSource, MaterialSource
 from protocols.preprocessing.store import Store
 from protocols.preprocessing.stored import StoredSource
@@ -125,8 +124,7 @@ async def run_program(
         links, key, source = await _begin(stack, config, digest, events, store, store_only, guard)
         exchange = links[0]
         device = open_device(config.computation, exchange.holding)
-        room = Room(config.computation.material_bytes)
-        party = Party(exchange, config.rank, config.size, device, key=key, source=source, room=room)
+        party = Party(exchange, config.rank, config.size, device, key=key, source=source)
         try:
             await asyncio.to_thread(load_kernels)  # or the first inference would wait for them
             await party.join(dealer=needs_dealer)
@@ -156,7 +154,6 @@ async def open_suite(config: Config, party: Party, *, live: bool) -> Suite:
     settings, ring = config.protocol, Ring(config.protocol.ring_bits)
     if settings.suite == "clear":
         return ClearSuite(party, settings.scale_bits, ring)
-    party.part = settings.part_elements
     chosen = await agree_on_comparison(party, settings.comparison, live=live)
     _log.info("comparing", protocol=chosen)
     return AdditiveSuite(party, settings.scale_bits, ring, comparison=chosen)

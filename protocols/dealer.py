@@ -183,8 +183,6 @@ class Dealer:
     def _check_mask(self, label: str, mask: Mask | BitMask) -> None:
         if isinstance(mask, Mask) and not set(mask.holders) <= set(range(self._size)):
             raise RequestError(f"{label}: a mask of unknown parties")
-        if not 0 <= mask.begin <= MAX_ANSWER_BYTES:
-            raise RequestError(f"{label}: a mask from element {mask.begin} on")
         if len(mask.shape) > MAX_DIMENSIONS:
             raise RequestError(f"{label}: a mask of {len(mask.shape)} dimensions")
         if not all(0 <= size <= MAX_ANSWER_BYTES for size in mask.shape):

@@ -1,8 +1,8 @@
 """One party of a session, and its view of one running operator."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import ClassVar, ParamSpec, TypeVar
 
@@ -14,7 +14,6 @@ from protocols.device import Device
 from protocols.errors import MessageError
 from protocols.label import Label
 from protocols.payload import tensors_of
-from protocols.preprocessing.room import Room
 from protocols.preprocessing.source import DealerSource, MaterialSource
 from protocols.prg import Key
 from protocols.ring.bilinear import Shape
@@ -40,9 +39,6 @@ class Party:
         pairs: a key shared with each peer alone, for zero sharings.
         source: gives correlated randomness; unless another is given, a dealer who has rank `size`
             on the exchange.
-        part: elements of a large tensor that are worked on at a time, a multiple of 64, the same
-            at all parties, whose messages have to fit; 0 for tensors as they are.
-        room: for what is dealt and not yet used; unlimited unless another is given.
         rehearsing: whether the program runs only to see what it would ask for, and keeps nothing.
     """
 
@@ -57,7 +53,6 @@ class Party:
         *,
         key: Key | None = None,
         source: MaterialSource | None = None,
-        room: Room | None = None,
     ) -> None:
         self.exchange = exchange
         self.rank = rank
@@ -66,8 +61,6 @@ class Party:
         self.key = (key or Key.fresh()).on(device.place)
         self.pairs: dict[int, Key] = {}
         self.source = source or DealerSource(exchange, size)
-        self.room = room or Room()
-        self.part = 0
         self._working = 0
         self._rested = asyncio.Event()
         self._rested.set()
@@ -149,30 +142,9 @@ class Operator:
         self.party = party
         self.label = label
         self.depth = 0
-        self._granted = 0
 
     def __repr__(self) -> str:
         return f"Operator({self.label})"
-
-    @asynccontextmanager
-    async def part(self, number: int) -> AsyncIterator["Operator"]:
-        """An operator for a part of this one's work, with messages and material of its own.
-
-        What was dealt for it is used up when it is left; its chain of messages counts here.
-        """
-        part = self.party.operator(self.label / str(number))
-        part.depth = self.depth
-        try:
-            yield part
-        finally:
-            part.leave()
-        self.depth = max(self.depth, part.depth)
-
-    def leave(self) -> None:
-        """What was dealt for this operator is used up."""
-        if self._granted:
-            granted, self._granted = self._granted, 0
-            self.party.room.give_back(granted)
 
     @property
     def place(self) -> torch.device:
@@ -258,13 +230,11 @@ class Operator:
 
         They are the operator's own: used once, and a result may take their place.
         """
-        size = sum(member.size_bytes for member in request.members())
-        await self.party.room.take(size)
-        self._granted += size
         if self.party.last:
             with self.party.working():
                 return await self._placed(await self.party.source.corrections(self, request))
-        return await self.run(size // 8, expand, request, self.party.key)
+        work = sum(member.size_bytes for member in request.members()) // 8
+        return await self.run(work, expand, request, self.party.key)
 
     async def handed(self, part: str, request: Request) -> list[Tensor]:
         """Correlated randomness that is the same at all parties: the last one hands it on."""

@@ -77,12 +77,11 @@ class Key:
         """The same key, whose streams give the same words somewhere else."""
         return Key(self._secret, place)
 
-    def stream(self, label: Label, purpose: Purpose, skip: int = 0) -> "Stream":
+    def stream(self, label: Label, purpose: Purpose) -> "Stream":
         """The stream that belongs to `label`; the same for whoever holds this key.
 
         Args:
             purpose: keeps names of different kinds apart, even where they read the same.
-            skip: words of 64 bits that are left out at its beginning.
         """
         digest = hashlib.blake2b(
             label.path.encode(),
@@ -92,8 +91,8 @@ class Key:
         ).digest()
         key, counter = digest[:_BLOCK], digest[_BLOCK:]
         if self.place == _CPU:
-            return Stream(key, counter, skip)
-        return PlacedStream(key, counter, self.place, skip)
+            return Stream(key, counter)
+        return PlacedStream(key, counter, self.place)
 
 
 class Stream:
@@ -101,11 +100,8 @@ class Stream:
 
     __slots__ = ("_encryptor",)
 
-    def __init__(self, key: bytes, counter: bytes, skip: int = 0) -> None:
-        blocks, words = divmod(skip, 2)
-        first = (int.from_bytes(counter, "big") + blocks) % (1 << 8 * _BLOCK)
-        self._encryptor = Cipher(AES(key), CTR(first.to_bytes(_BLOCK, "big"))).encryptor()
-        self._encryptor.update(memoryview(_ZEROS)[: 8 * words])
+    def __init__(self, key: bytes, counter: bytes) -> None:
+        self._encryptor = Cipher(AES(key), CTR(counter)).encryptor()
 
     def __repr__(self) -> str:
         return "Stream(hidden)"
@@ -171,13 +167,12 @@ class PlacedStream(Stream):
     memory, and the device fetches it from there on the current stream.
     """
 
-    __slots__ = ("_at", "_begin", "_names", "_place")
+    __slots__ = ("_at", "_names", "_place")
 
-    def __init__(self, key: bytes, counter: bytes, place: torch.device, skip: int = 0) -> None:
-        super().__init__(key, counter, skip)
+    def __init__(self, key: bytes, counter: bytes, place: torch.device) -> None:
+        super().__init__(key, counter)
         self._names, self._place = (key, counter), place
-        self._begin = 2 * skip
-        self._at: int | None = self._begin
+        self._at: int | None = 0
 
     def words(self, shape: Sequence[int], dtype: torch.dtype = torch.int64) -> torch.Tensor:
         size = prod(shape) * dtype.itemsize
@@ -196,9 +191,9 @@ class PlacedStream(Stream):
 
     def _skip(self) -> None:
         """From here on the processor encrypts, from where the device has come to."""
-        passed = _HALF * ((self._at or 0) - self._begin)
-        for begin in range(0, passed, _SLICE):
-            self._encryptor.update(memoryview(_ZEROS)[: min(_SLICE, passed - begin)])
+        for begin in range(0, _HALF * (self._at or 0), _SLICE):
+            size = min(_SLICE, _HALF * (self._at or 0) - begin)
+            self._encryptor.update(memoryview(_ZEROS)[:size])
         self._at = None
 
     def hidden(self, value: torch.Tensor) -> torch.Tensor:

@@ -76,16 +76,15 @@ class Program:
         operator = self.party.operator(label)
         task: asyncio.Task[T] = asyncio.ensure_future(protocol(operator, *args, **kwargs))
         self._tasks.add(task)
-        task.add_done_callback(partial(self._finished, operator))
+        task.add_done_callback(partial(self._finished, label))
         return task
 
-    def _finished(self, operator: Operator, task: "asyncio.Task[T]") -> None:
+    def _finished(self, label: Label, task: "asyncio.Task[T]") -> None:
         self._tasks.discard(task)
-        operator.leave()
         if not task.cancelled() and (error := task.exception()) and self.error is None:
             self.error = error
-            if line := self.locate(int(operator.label.path.partition(".")[0])):
-                error.add_note(f"{operator.label}, asked for at {line}")
+            if line := self.locate(int(label.path.partition(".")[0])):
+                error.add_note(f"{label}, asked for at {line}")
             self.party.exchange.fail(error)
 
     async def settled(self) -> None:

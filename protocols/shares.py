@@ -1,9 +1,7 @@
 """What a party holds of a secret, and handles on what it will hold."""
 
 from asyncio import Future
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from torch import Tensor
 
@@ -11,10 +9,6 @@ from protocols.correlations import BitMask, Mask
 from protocols.ring.bilinear import Shape
 
 __all__ = ["Bits", "MaskedTable", "Share", "Sharing", "Wire"]
-
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -32,15 +26,6 @@ class Share:
     offline: bool = False
     fixed: object = None
 
-    def part(self, begin: int, count: int) -> "Share":
-        """So many elements from `begin` on, flat."""
-        return replace(self, value=self.value.view(-1)[begin : begin + count], fixed=None)
-
-    def columns(self, begin: int, count: int) -> "Share":
-        """So many elements from `begin` on of each row of the first dimension."""
-        rows = self.value.view(self.value.shape[0], -1)
-        return replace(self, value=rows[:, begin : begin + count], fixed=None)
-
     def __repr__(self) -> str:
         return f"Share(shape={tuple(self.value.shape)}, depth={self.depth})"
 
@@ -53,11 +38,6 @@ class Wire:
     scale_bits: int
     mask: Mask
     masked: "Future[Share | None]"
-
-    def part(self, begin: int, count: int) -> "Wire":
-        """So many elements from `begin` on, flat."""
-        masked = _then(self.masked, lambda s: None if s is None else s.part(begin, count))
-        return Wire((count,), self.scale_bits, self.mask.part(begin, count), masked)
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -102,11 +82,6 @@ class Bits:
         mask = BitMask(self.mask.label, (1, *self.shape[1:]), self.mask.first + index)
         return replace(self, shape=self.shape[1:], mask=mask)
 
-    def part(self, begin: int, count: int) -> "Bits":
-        """So many of one plane's bits from `begin` on, a multiple of 64."""
-        masked = _then(self.masked, lambda s: s.columns(begin, count))
-        return replace(self, shape=(count,), mask=self.mask.part(begin, count), masked=masked)
-
     def __repr__(self) -> str:
         return f"Bits(shape={self.shape})"
 
@@ -138,30 +113,6 @@ class Sharing:
     compared: dict[tuple[int, ...], Bits] = field(default_factory=dict)
     fine: bool = False
 
-    def part(self, begin: int, count: int) -> "Sharing":
-        """So many elements from `begin` on, flat, of a value that all hold shares of."""
-        share = _then(self.share, lambda s: s.part(begin, count))
-        return Sharing((count,), self.scale_bits, share, fine=self.fine)
-
     def __repr__(self) -> str:
         owner = "" if self.owner is None else f", owner={self.owner}"
         return f"Sharing(shape={self.shape}, scale_bits={self.scale_bits}{owner})"
-
-
-def _then(future: "Future[S]", function: Callable[[S], T]) -> "Future[T]":
-    """What the function makes of the result, once it is there."""
-    made: Future[T] = future.get_loop().create_future()
-
-    def done(whole: "Future[S]") -> None:
-        if made.done():
-            return
-        if whole.cancelled():
-            made.cancel()
-        elif (error := whole.exception()) is not None:
-            made.set_exception(error)
-            made.exception()  # who waits for it may be gone: no warning then
-        else:
-            made.set_result(function(whole.result()))
-
-    future.add_done_callback(done)
-    return made

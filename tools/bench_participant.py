@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import structlog
 import torch
-from msgspec.structs import replace
 
 from mpcnet import loop
 from mpcnet.config import load_config
@@ -35,7 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--case", choices=CASES, required=True)
     parser.add_argument("--runs", type=int, required=True)
     parser.add_argument("--scale", type=int, required=True)
-    parser.add_argument("--material", type=int, required=True, help="bytes; 0 for no limit")
     parser.add_argument("--dealer-pid", type=int, help="for parties")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -57,8 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _take_part(asked: argparse.Namespace) -> Any:
     config = load_config(asked.config)
-    limited = replace(config.computation, material_bytes=asked.material or None)
-    config = replace(config, computation=limited)
     if config.is_dealer:
         return loop.run(lambda: run_dealer(config, _unheard))["result"]
     program = f"bench {asked.case} {asked.runs} {asked.scale}"

@@ -38,7 +38,6 @@ __all__ = ["Report", "add_arguments", "print_table", "run"]
 _RUNS: Final = 7
 _MAX_PARTIES: Final = 16
 _CASE_TIMEOUT_S: Final = 1200.0
-_PART: Final = 1 << 16  # elements, where memory is limited
 _SHOWN: Final = 160  # characters of why a case failed
 _RATIO_FROM_BYTES: Final = 8 << 20
 """Smaller layers say nothing about memory: a process grows by some megabytes whatever it does."""
@@ -112,9 +111,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ring-bits", type=int, choices=(48, 64), help="default: 64, or both where that tells most"
     )
-    parser.add_argument(
-        "--material", type=float, metavar="MB", help="limit memory: what is dealt that may wait"
-    )
     parser.add_argument("--runs", type=int, default=_RUNS, help=f"default: {_RUNS}")
     parser.add_argument("--scale", type=int, default=1, help=argparse.SUPPRESS)
 
@@ -166,21 +162,9 @@ def _launch(case: Case, asked: argparse.Namespace, ring_bits: int) -> list[Outco
     names = [f"party-{rank}" for rank in range(asked.parties)]
     with tempfile.TemporaryDirectory(prefix="mpcnet-bench-") as folder:
         plan = DemoPlan(names, {})
-        protocol: dict[str, object] = {"comparison": asked.comparison, "ring_bits": ring_bits}
-        if asked.material is not None:
-            protocol["part_elements"] = _PART
+        protocol = {"comparison": asked.comparison, "ring_bits": ring_bits}
         files = lay_out(plan, "bench", Path(folder), "tcp", asked.link, protocol)
-        most = 0 if asked.material is None else round(asked.material * 1e6)
-        given = [
-            "--material",
-            str(most),
-            "--case",
-            case.name,
-            "--runs",
-            str(asked.runs),
-            "--scale",
-            str(asked.scale),
-        ]
+        given = ["--case", case.name, "--runs", str(asked.runs), "--scale", str(asked.scale)]
         dealer = _start(files[plan.dealer], given)
         processes = [dealer]
         try:

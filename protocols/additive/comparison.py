@@ -1,13 +1,10 @@
 """Comparing a wire with public numbers, and selecting by the outcome, with the dealer's tables."""
 
-from collections.abc import Awaitable, Callable
-from functools import partial
 from math import prod
 
 import torch
 from torch import Tensor
 
-from protocols.additive.parts import divided, in_parts
 from protocols.additive.sharing import opened
 from protocols.additive.truncation import truncate_cost
 from protocols.chunks import chunk_bits, combine, look_up
@@ -23,7 +20,6 @@ from protocols.shares import Bits, Share, Sharing, Wire
 __all__ = [
     "compare",
     "compare_cost",
-    "compare_parts",
     "indicator",
     "indicator_cost",
     "negative_cost",
@@ -66,23 +62,18 @@ async def compare(
     Reveals:  nothing: every opened bit is masked by a bit of the dealer's
     Security: semi-honest, all but one party
     """
-    n = prod(x.shape)
-    if divided(op, n):
-        protocol = partial(compare, intervals=intervals, carry=carry)
-        return await compare_parts(op, protocol, x, thresholds, low, high, mask)
     request = Comparison(f"{op.label}/material", x.mask, low, high, mask, intervals, carry)
     widths = chunk_bits(high - low)
     count = len(widths)
     material = await op.material(request)
     tables, (mixed, pure, top) = material[:count], material[count:]
-    del material
     first = op.party.first
     x_hat = (await opened(op, x)).flatten()
+    n = x_hat.numel()
     work = len(thresholds) * n
 
     def open_chunks() -> Tensor:
         less, equal = look_up(tables, x_hat, low, widths, first, thresholds)
-        tables.clear()  # what was looked up is not needed again
         lam = [2**count - 2 ** (count - i) for i in range(count)]  # first row of each i
         mu = [2 ** (j - 1) - 1 for j in range(1, count)]
         return torch.cat([less ^ mixed[lam], equal ^ pure[mu]])
@@ -100,26 +91,6 @@ async def compare(
     plane = await xor_open(op, "sign", await op.run(work, join_chunks, masked))
     bits = await op.run(work, unpack, plane.view(len(thresholds), -1), n)
     return Share(bits.view(len(thresholds), *x.shape), op.depth)
-
-
-async def compare_parts(
-    op: Operator,
-    protocol: Callable[..., Awaitable[Share]],
-    x: Wire,
-    thresholds: tuple[int, ...],
-    low: int,
-    high: int,
-    mask: BitMask,
-) -> Share:
-    """As `protocol`, a comparison, does it: part by part."""
-
-    async def part(op: Operator, begin: int, count: int) -> Tensor:
-        wire, bits = x.part(begin, count), mask.part(begin, count)
-        return (await protocol(op, wire, thresholds, low, high, bits)).value
-
-    rows = (len(thresholds),)
-    value = await in_parts(op, prod(x.shape), part, rows=rows, dtype=torch.uint8)
-    return Share(value.view(*rows, *x.shape), op.depth)
 
 
 def compare_cost(shape: Shape, window: int, count: int = 1, ring: Ring = RING) -> Cost:
@@ -187,8 +158,6 @@ async def select(op: Operator, b: Bits, x: Sharing, wire: Wire, shift: int) -> S
     Reveals:  nothing, no message is sent
     """
     ring = wire.mask.ring
-    if divided(op, prod(x.shape)) and b.shape == x.shape:
-        return await _select_parts(op, b, x, wire, shift)
     request = Selection(f"{op.label}/material", b.mask, wire.mask, shift, ring.bits)
     material = await op.material(request)
     x_hat = await opened(op, wire)
@@ -197,15 +166,6 @@ async def select(op: Operator, b: Bits, x: Sharing, wire: Wire, shift: int) -> S
     work = material[1].numel()
     value = await op.run(work, kernels(x_hat).select, *operands, shift, ring.spare)
     return Share(value.view(broadcast_shape(b.shape, x.shape)), op.depth)
-
-
-async def _select_parts(op: Operator, b: Bits, x: Sharing, wire: Wire, shift: int) -> Share:
-    async def part(op: Operator, begin: int, count: int) -> Tensor:
-        operands = (b.part(begin, count), x.part(begin, count), wire.part(begin, count))
-        return (await select(op, *operands, shift)).value
-
-    value = await in_parts(op, prod(x.shape), part)
-    return Share(value.view(x.shape), op.depth)
 
 
 def select_cost(bits: Shape, x: Shape, shift: int, ring: Ring = RING) -> Cost:

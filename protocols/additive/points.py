@@ -1,15 +1,12 @@
 """Comparing a wire with public numbers by distributed point functions, between two parties."""
 
 import asyncio
-from functools import partial
 from itertools import pairwise
 from math import prod
 
 import torch
 from torch import Tensor
 
-from protocols.additive.comparison import compare_parts
-from protocols.additive.parts import divided
 from protocols.additive.sharing import opened
 from protocols.correlations import BitMask, PointKeys, SignPlanes
 from protocols.correlations.points import parts
@@ -64,9 +61,6 @@ async def compare_by_points(
               Katz, Wang, Yu, S&P 2020; Guo et al., Half-Tree, EUROCRYPT 2023)
     """
     n = prod(x.shape)
-    if divided(op, n):
-        protocol = partial(compare_by_points, intervals=intervals)
-        return await compare_parts(op, protocol, x, thresholds, low, high, mask)
     first = op.party.first
     keys = [
         PointKeys(f"{op.label}/{part}/keys", x.mask, low, high, begin, count)

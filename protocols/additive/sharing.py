@@ -4,7 +4,6 @@ from math import prod
 
 from torch import Tensor
 
-from protocols.additive.parts import divided, in_parts
 from protocols.correlations import Mask, Member
 from protocols.cost import Cost
 from protocols.errors import OwnershipError
@@ -38,40 +37,23 @@ async def open_(
               to everybody but itself and the dealer.
     Security: semi-honest; hides x from any set of parties that lacks one of the mask's holders
     """
-    rank = op.party.rank
+    rank, ring = op.party.rank, mask.ring
     share = await op.read(x.share)
-    receives, size = rank in receivers, share.value.numel()
-    others = [peer for peer in receivers if peer != rank] if rank in senders else []
-    peers = [peer for peer in senders if peer != rank] if receives else []
-
-    async def part(op: Operator, begin: int, count: int) -> Tensor:
-        name = mask.part(begin, count)
-        return await _open_whole(op, share.part(begin, count), name, others, peers)
-
-    # Of what is sent and of what has come, a few parts are there at a time.
-    if divided(op, size) and (others or peers):
-        value = await in_parts(op, size, part, keep=receives)
-    else:
-        value = await _open_whole(op, share, mask, others, peers)
-    return Share(value.view(share.value.shape), op.depth) if receives else None
-
-
-async def _open_whole(
-    op: Operator, share: Share, mask: Mask, others: list[int], peers: list[int]
-) -> Tensor:
-    """One message to each of `others` and from each of `peers`; the sum, or the own part of it."""
-    ring, total = mask.ring, share.value
-    size, shape = total.numel(), tuple(total.shape)
-    if op.party.rank in mask.holders:
-        total = await op.run(size, mask.stream(op.party.key).added, total)
-    if others:
-        sent = await op.run(size, ring.sent, total)
+    total = share.value
+    if rank in mask.holders:
+        total = await op.run(total.numel(), mask.stream(op.party.key).added, total)
+    others = [peer for peer in receivers if peer != rank]
+    if rank in senders and others:
+        sent = await op.run(total.numel(), ring.sent, total)
         op.post(others, "wire", sent, offline=share.offline)
         del sent
+    if rank not in receivers:
+        return None
+    peers = [peer for peer in senders if peer != rank]
     for peer in peers:
-        (part,) = await op.take(peer, "wire", Member.sent(shape, ring))
-        total = await op.run(size, ring.added, total, part)
-    return total if peers else ring.reduced(total)
+        (part,) = await op.take(peer, "wire", Member.sent(x.shape, ring))
+        total = await op.run(total.numel(), ring.added, total, part)
+    return Share(total if peers else ring.reduced(total), op.depth)
 
 
 async def opened(op: Operator, wire: Wire) -> Tensor:

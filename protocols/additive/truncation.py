@@ -4,7 +4,6 @@ from math import prod
 
 from torch import Tensor
 
-from protocols.additive.parts import divided, in_parts
 from protocols.additive.sharing import opened
 from protocols.correlations import Truncation, wrap_dtype
 from protocols.cost import Cost
@@ -34,21 +33,11 @@ async def truncate(op: Operator, x: Wire, bits: int) -> Share:
     Reveals:  nothing, no message is sent. If y itself is revealed, the parties also learn how its
               rounding fell: whether the lost fraction exceeds the public, uniform x^ mod 2^bits.
     """
-    if divided(op, prod(x.shape)):
-        return await _truncate_parts(op, x, bits)
     rho, wrap = await op.material(Truncation(f"{op.label}/material", x.mask, bits))
     x_hat = await opened(op, x)
     first, ring = op.party.first, x.mask.ring
     value = await op.run(prod(x.shape), truncated_share, x_hat, rho, wrap, bits, first, ring)
     return Share(value, op.depth)
-
-
-async def _truncate_parts(op: Operator, x: Wire, bits: int) -> Share:
-    async def part(op: Operator, begin: int, count: int) -> Tensor:
-        return (await truncate(op, x.part(begin, count), bits)).value
-
-    value = await in_parts(op, prod(x.shape), part)
-    return Share(value.view(x.shape), op.depth)
 
 
 def truncate_cost(shape: Shape, bits: int, ring: Ring = RING) -> Cost:

@@ -6,13 +6,12 @@ from typing import TypeAlias
 
 import msgspec
 import torch
-from msgspec.structs import replace
 from torch import Tensor
 
 from protocols.label import Label
 from protocols.prg import Key, Stream
 from protocols.ring.bilinear import Shape
-from protocols.ring.bits import WORD_BITS, word_count
+from protocols.ring.bits import word_count
 from protocols.ring.ring import Ring, RingBits
 
 __all__ = ["BitMask", "Mask", "MaskSource", "Member"]
@@ -28,7 +27,6 @@ class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             receiver for one that only the receiver sees; the owner alone for a value it hides.
         kept: whether it stays for many requests (the mask of model weights).
         ring_bits: of the ring that it is an element of.
-        begin: the elements of that name that come before these.
     """
 
     label: str
@@ -36,11 +34,6 @@ class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     holders: tuple[int, ...]
     kept: bool = False
     ring_bits: RingBits = 64
-    begin: int = 0
-
-    def part(self, begin: int, count: int) -> "Mask":
-        """So many elements of it, flat, from `begin` on."""
-        return replace(self, shape=(count,), begin=self.begin + begin)
 
     @property
     def ring(self) -> Ring:
@@ -63,7 +56,7 @@ class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def stream(self, key: Key) -> Stream:
         """What `share` gives a holder, to be read piece by piece."""
-        return key.stream(Label(self.label), "mask", self.begin)
+        return key.stream(Label(self.label), "mask")
 
 
 class BitMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,30 +65,17 @@ class BitMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         shape: (planes, *shape): every plane is packed by itself.
         first: the planes of that name that come before these.
-        begin: the words of each plane that come before these.
-        plane: words of a whole plane, where these are a part.
     """
 
     label: str
     shape: Shape
     first: int = 0
-    begin: int = 0
-    plane: int = 0
 
     def __post_init__(self) -> None:
         if not self.shape:
             raise ValueError("a name of bits without a number of planes")
         if not 0 <= self.first < MAX_PLANES:
             raise ValueError(f"bits from plane {self.first} on")
-        if (self.begin or self.plane) and not 0 <= self.begin <= self.plane - self.words:
-            raise ValueError(f"{self.words} words from {self.begin} on, of {self.plane}")
-
-    def part(self, begin: int, count: int) -> "BitMask":
-        """So many bits of each plane from `begin` on, which is a multiple of 64."""
-        if begin % WORD_BITS:
-            raise ValueError(f"bits from {begin} on, which is inside a word")
-        start, plane = self.begin + begin // WORD_BITS, self.plane or self.words
-        return replace(self, shape=(self.shape[0], count), begin=start, plane=plane)
 
     @property
     def drawn(self) -> Shape:
@@ -109,13 +89,8 @@ class BitMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def planes(self, own: Key) -> Tensor:
         """The bits, packed, (planes, words), from the dealer's own key."""
-        label = Label(self.label)
-        if not self.plane:
-            planes = own.stream(label, "bits").words((self.drawn[0], self.words))
-            return planes[self.first :]
-        rows = range(self.first, self.first + self.shape[0])
-        starts = [row * self.plane + self.begin for row in rows]
-        return torch.stack([own.stream(label, "bits", k).words((self.words,)) for k in starts])
+        planes = own.stream(Label(self.label), "bits").words((self.drawn[0], self.words))
+        return planes[self.first :]
 
 
 MaskSource: TypeAlias = Callable[[Mask | BitMask], Tensor]
