@@ -19,10 +19,6 @@ from protocols.ring.shape import Shape
 __all__ = ["Convolution", "TransposedConvolution"]
 
 MAX_DIMENSIONS = 3
-WINDOWS = 1 << 18
-"""Elements of windows that are unfolded at a time on the CPU: two mebibytes, of the cache."""
-LEAST_COLUMNS = 4 * NARROW
-"""Windows at a time at least: fewer make products slow."""
 
 
 class Convolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="conv"):
@@ -38,45 +34,20 @@ class Convolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     groups: int = 1
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        kernel, size = tuple(y.shape[2:]), self.output_shape(tuple(x.shape), tuple(y.shape))[2:]
-        if any(self.padding):
-            pads = [pad for p in reversed(self.padding) for pad in (p, p)]
-            x = torch.nn.functional.pad(x, pads)
-        filters = y.reshape(self.groups, y.shape[0] // self.groups, -1)
-        multiply, shape = kernels(filters).products, (y.shape[0], x.shape[0], *size)
-        images, lines = self._part(x, filters.shape[2], size)
-        if images >= len(x) and lines >= size[0]:
-            out = multiply(filters, self._unfold(x, kernel, size)).view(shape)
-            return out.transpose(0, 1).contiguous()
-        out = x.new_empty(shape[1], shape[0], *size)
-        for image in range(0, len(x), images):
-            some = x[image : image + images]
-            for line in range(0, size[0], lines):
-                part = (min(lines, size[0] - line), *size[1:])
-                rest = some.narrow(2, line * self.stride[0], some.shape[2] - line * self.stride[0])
-                made = multiply(filters, self._unfold(rest, kernel, part))
-                made = made.view(y.shape[0], len(some), *part).transpose(0, 1)
-                out[image : image + images, :, line : line + lines] = made
-        return out
-
-    def _part(self, x: Tensor, rows: int, size: Shape) -> tuple[int, int]:
-        """How many images, and lines of each, are unfolded at a time: what stays in the cache.
-
-        On the CPU, where the windows are many: short products read them another way.
-        """
-        line, columns = prod(size[1:]), len(x) * prod(size)
-        room = max(WINDOWS // max(rows * self.groups, 1), LEAST_COLUMNS)
-        if x.is_cuda or columns <= room:
-            return len(x), size[0]
-        if prod(size) <= room:
-            return room // prod(size), size[0]
-        return 1, max(room // line, -(-(NARROW + 1) // line), 1)
+        size = self.output_shape(tuple(x.shape), tuple(y.shape))[2:]
+        windows = self._unfold(x, tuple(y.shape[2:]), size)  # (groups, rows, B * out)
+        filters = y.reshape(self.groups, y.shape[0] // self.groups, windows.shape[1])
+        out = kernels(filters).products(filters, windows).view(y.shape[0], x.shape[0], *size)
+        return out.transpose(0, 1).contiguous()
 
     def _unfold(self, x: Tensor, kernel: Shape, size: Shape) -> Tensor:
-        """Windows of x, padded, as columns: (groups, channels / groups * kernel, batch * size).
+        """Windows of x as columns: (groups, channels / groups * kernel, batch * output size).
 
         Few of them lie in memory one after the other, as short products read them.
         """
+        if any(self.padding):
+            pads = [pad for p in reversed(self.padding) for pad in (p, p)]
+            x = torch.nn.functional.pad(x, pads)
         batch, channels = x.shape[:2]
         inner, strides = channels // self.groups, x.stride()
         spatial = strides[2:]
@@ -86,13 +57,9 @@ class Convolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
         first = (self.groups,), (inner * strides[1],)
         one, two = ((inner, *kernel), within), ((batch, *size), across)
         if columns <= NARROW:
-            windows = x.as_strided(
-                first[0] + two[0] + one[0], first[1] + two[1] + one[1], x.storage_offset()
-            )
+            windows = x.as_strided(first[0] + two[0] + one[0], first[1] + two[1] + one[1])
             return windows.reshape(self.groups, columns, rows).transpose(1, 2)
-        windows = x.as_strided(
-            first[0] + one[0] + two[0], first[1] + one[1] + two[1], x.storage_offset()
-        )
+        windows = x.as_strided(first[0] + one[0] + two[0], first[1] + one[1] + two[1])
         return windows.reshape(self.groups, rows, columns)
 
     def output_shape(self, x: Shape, y: Shape) -> Shape:

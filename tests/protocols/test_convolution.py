@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from protocols.errors import ShapeError
-from protocols.ring import convolution
 from protocols.ring.convolution import Convolution, TransposedConvolution
 from protocols.ring.library import load_kernels
 
@@ -114,35 +113,6 @@ def test_any_convolution(case: Any, seed: int) -> None:
     assert torch.equal(out, naive(op, left, right))
     scrambled = left.transpose(0, 1).contiguous().transpose(0, 1)
     assert torch.equal(op(scrambled, right), out)
-
-
-@pytest.mark.parametrize(
-    ("op", "x", "y"),
-    [
-        (Convolution((1, 1), (1, 1), (1, 1)), (2, 3, 17, 12), (4, 3, 3, 3)),
-        (Convolution((2, 1), (0, 2), (1, 2), 2), (1, 4, 31, 9), (6, 2, 3, 2)),
-        (Convolution((2,), (3,), (2,)), (3, 2, 500), (5, 2, 4)),
-        (Convolution((1, 1), (0, 0), (1, 1)), (9, 2, 7, 8), (3, 2, 2, 2)),
-        (Convolution((1, 1, 1), (1, 0, 1), (1, 1, 1)), (2, 2, 9, 5, 6), (2, 2, 2, 2, 3)),
-    ],
-    ids=["lines", "groups", "one dimension", "images", "three dimensions"],
-)
-def test_windows_are_unfolded_in_parts(
-    op: Convolution, x: tuple[int, ...], y: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left, right = uniform(x, 1), uniform(y, 2)
-    whole = op(left, right)
-    parts, unfold = [], Convolution._unfold
-
-    def counted(*args: Any) -> Tensor:
-        parts.append(args)
-        return unfold(*args)
-
-    monkeypatch.setattr(Convolution, "_unfold", counted)
-    monkeypatch.setattr(convolution, "WINDOWS", 1000)
-    monkeypatch.setattr(convolution, "LEAST_COLUMNS", 70)
-    assert torch.equal(op(left, right), whole)
-    assert len(parts) > 2
 
 
 @settings(max_examples=60, deadline=None)
