@@ -69,7 +69,9 @@ def test_wrong_usage(capsys: Capture) -> None:
     )
     assert "--threads" in usage_error(["party", "--config", "x", "--threads", "0"], capsys)
     assert "there are: analytics, images, pricing, speech, text" in usage_error(["demo"], capsys)
-    assert "there are: analytics, images, pricing, speech, text" in usage_error(["demo", "--json"], capsys)
+    assert "there are: analytics, images, pricing, speech, text" in usage_error(
+        ["demo", "--json"], capsys
+    )
     assert "there are: analytics, images, pricing, speech, text" in usage_error(["serve"], capsys)
     assert "--grace" in usage_error(["serve", "speech", "--grace", "soon"], capsys)
     assert "--transport" in usage_error(["demo", "speech", "--transport", "smoke"], capsys)
@@ -160,7 +162,10 @@ def test_party_and_dealer_are_not_mixed_up(files: dict[str, Path], capsys: Captu
 def test_an_app_that_nobody_installed(files: dict[str, Path], capsys: Capture) -> None:
     assert main(["party", "--config", str(files["numbers"]), "--quiet"]) == 2
     error = capsys.readouterr().err
-    assert "app.name: there is no app 'tiny'; there are: analytics, images, pricing, script, speech, text" in error
+    assert (
+        "app.name: there is no app 'tiny'; there are: analytics, images, pricing, script, speech, text"
+        in error
+    )
     assert main(["demo", "tiny"]) == 2
     assert "there is no app 'tiny'" in capsys.readouterr().err
 
