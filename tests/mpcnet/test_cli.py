@@ -23,6 +23,8 @@ PLAN = DemoPlan(parties=["numbers", "weights"], settings={"numbers": {}, "weight
 
 Capture = pytest.CaptureFixture[str]
 
+APPS = "analytics, images, pricing, speech, text"
+
 
 @pytest.fixture(autouse=True)
 def _not_debugging(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,11 +70,9 @@ def test_wrong_usage(capsys: Capture) -> None:
         ["party", "--config", "x", "--fast"], capsys
     )
     assert "--threads" in usage_error(["party", "--config", "x", "--threads", "0"], capsys)
-    assert "there are: analytics, images, pricing, speech, text" in usage_error(["demo"], capsys)
-    assert "there are: analytics, images, pricing, speech, text" in usage_error(
-        ["demo", "--json"], capsys
-    )
-    assert "there are: analytics, images, pricing, speech, text" in usage_error(["serve"], capsys)
+    assert f"there are: {APPS}" in usage_error(["demo"], capsys)
+    assert f"there are: {APPS}" in usage_error(["demo", "--json"], capsys)
+    assert f"there are: {APPS}" in usage_error(["serve"], capsys)
     assert "--grace" in usage_error(["serve", "speech", "--grace", "soon"], capsys)
     assert "--transport" in usage_error(["demo", "speech", "--transport", "smoke"], capsys)
     assert "no profile 'moon'" in usage_error(["demo", "speech", "--network", "moon"], capsys)
