@@ -52,6 +52,7 @@ def main() -> None:
     console = Console()
     outputs = [args.folder / name for name in _files(args)]
     if not args.evaluate:
+        args.folder.mkdir(parents=True, exist_ok=True)  # before half an hour's work, not after
         for learner, path in zip(_train(args, console), outputs, strict=True):
             save_model(path, learner.config, learner.average.folded())
             console.print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
