@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from apps.speech.model import INPUT_TYPES, Wav2Letter
-from apps.speech.prompt_model import LayerShape, PromptNetwork, shrinkage
+from apps.speech.prompt_model import LADDER, LayerShape, PromptNetwork, shrinkage
 from mpcnet.errors import AppError
 
 __all__ = [
@@ -28,8 +28,8 @@ Network: TypeAlias = Wav2Letter | PromptNetwork
 
 DIGITS_WEIGHTS = Path(__file__).parent / "weights" / "digits.safetensors"
 
-LIVE_WEIGHTS = {"medium": DIGITS_WEIGHTS.with_name("live-medium.safetensors")}
-"""Of those rungs of `LADDER` that come along trained."""
+LIVE_WEIGHTS = {rung: DIGITS_WEIGHTS.with_name(f"live-{rung}.safetensors") for rung in LADDER}
+"""Of the rungs of `LADDER`."""
 
 _METADATA_KEY = "speech_config"
 _MAX_SIZE = 1 << 20  # of a layer; keeps every shape within torch's integers
