@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from mpcnet.agreed import digest_of
 from mpcnet.computation import ComputationSettings
 from mpcnet.errors import ConfigError
 from mpcnet.policy.settings import PolicySettings, policy_complaints
@@ -219,21 +218,22 @@ class Config(_Document, frozen=True, kw_only=True):
         table = {key: value for key, value in (self.app or {}).items() if key != "name"}
         return convert_table(self.path, "app", table, type_)
 
-    def digest(self) -> str:
-        """Hex SHA-256 of all that the participants have to configure alike.
+    def agreed(self) -> dict[str, Any]:
+        """All that the participants have to configure alike.
 
-        That is: names and certificates in order, who deals, and the protocol's settings. Of a
-        participant that changes its certificate the first that is listed counts, so that nothing
-        changes here when others add the next one, each at its own time. The session is compared
-        by itself, addresses may differ (a tunnel, another network).
+        Names and certificates in order, who deals, and the protocol's settings. Of a participant
+        that changes its certificate the first that is listed counts, so that nothing changes here
+        when others add the next one. The session is compared by itself, addresses may differ.
         """
-        agreed = {
+        return {
             "parties": [_agreed(entry, self.link.plaintext) for entry in self.parties],
             "dealer": self.dealer and _agreed(self.dealer, self.link.plaintext),
             "protocol": msgspec.to_builtins(self.protocol),
         }
-        canonical = json.dumps(agreed, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def digest(self) -> str:
+        """Of what the participants have to configure alike."""
+        return digest_of(self.agreed())
 
 
 def load_config(path: Path | str) -> Config:

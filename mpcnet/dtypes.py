@@ -1,6 +1,6 @@
 """Which dtypes secrets have, how many bits they take, and what comes of two of them."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from mpcnet.errors import SecretError
 from protocols.ring.ring import Ring
 
-__all__ = ["INTEGERS", "bit_width", "check_dtype", "checked", "promoted", "width"]
+__all__ = ["INTEGERS", "bit_width", "check_dtype", "checked", "given", "promoted", "width"]
 
 INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -25,6 +25,37 @@ def check_dtype(dtype: torch.dtype) -> bool:
     if dtype is torch.bool or dtype in INTEGERS:
         return True
     raise SecretError(f"a secret has dtype float32, int8 to int64, or bool, not {dtype}")
+
+
+def given(
+    value: Tensor | Awaitable[Tensor] | None,
+    shape: Sequence[int] | None,
+    dtype: torch.dtype,
+    *,
+    owner: str,
+    mine: bool,
+) -> tuple[Tensor | Awaitable[Tensor] | None, Sequence[int], bool]:
+    """What a party gives to `share`, its shape, and whether it is of whole numbers.
+
+    Raises:
+        SecretError: another party's value is given, or none by its owner; there is no shape, or a
+            dtype that does not do.
+    """
+    if mine and value is None:
+        raise SecretError(f"this party is {owner}, who owns the value: give it, not None")
+    if not mine and value is not None:
+        raise SecretError(
+            f"{owner} owns the value, this party is another: give None and the shape here, as in "
+            f"share(x if session.name == {owner!r} else None, owner={owner!r}, shape=(4, 3))"
+        )
+    whole = check_dtype(dtype)
+    if whole and value is not None:
+        value = checked(value, dtype)
+    if shape is None:
+        if not isinstance(value, Tensor):
+            raise SecretError("give the shape: only the owner of a tensor can read it off")
+        shape = value.shape
+    return value, shape, whole
 
 
 def checked(value: Tensor | Awaitable[Tensor], dtype: torch.dtype) -> Tensor | Awaitable[Tensor]:

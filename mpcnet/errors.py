@@ -21,6 +21,7 @@ key or a secret; `describe` keeps to that for errors that other libraries wrote.
 from __future__ import annotations
 
 import signal
+import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -307,12 +308,29 @@ def describe(error: BaseException) -> str:
     """
     error = first_cause(error)
     if isinstance(error, MpcnetError | TransportError | ProtocolError):
-        return " ".join(str(error).split()) or type(error).__name__
+        sentence = " ".join(str(error).split()) or type(error).__name__
+        where = [*getattr(error, "__notes__", [])]  # of our own errors they are our own words
+        if isinstance(error, SecretError | UnsupportedOperator) and (place := _program_line(error)):
+            where.append(f"at {place}")
+        return f"{sentence} ({'; '.join(where)})" if where else sentence
     if isinstance(error, KeyboardInterrupt):
         return "stopped by SIGINT"
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if isinstance(error.filename, str) else ""
         return f"{name}{error.strerror}"
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"unexpected {type(error).__name__}{place}; --debug shows the traceback"
+    inner = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    outer = _program_line(error)
+    place = f" at {outer or inner}" + (f" (in {inner})" if outer not in ("", inner) else "")
+    return (
+        f"unexpected {type(error).__name__}{place if frames else ''}; --debug shows the traceback"
+    )
+
+
+def _program_line(error: BaseException) -> str:
+    """The line of the program that an error came through; "" if no program can have run."""
+    if "torch" not in sys.modules:
+        return ""
+    from mpcnet.trail import place_of_error  # which needs torch, and that takes its time
+
+    return place_of_error(error)

@@ -16,10 +16,10 @@ from mpcnet.policy.guard import Guard
 from mpcnet.runtime import (
     SUITES,
     connected,
+    greeted_program,
     guarded,
     load_settings,
     open_suite,
-    program_digest,
     stored_program,
     traffic,
     watched,
@@ -71,7 +71,7 @@ async def prepare_as_party(config: Config, events: Events, *, runs: int) -> dict
     store = Store(config.preprocessing.store)
     store.create()
     store.sweep()
-    digest = program_digest(*load_settings(config))
+    digest = greeted_program(*load_settings(config))
     guard = guarded(config, purpose="prepare")
     async with (
         watched(config) as pages,

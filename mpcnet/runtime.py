@@ -19,6 +19,7 @@ import structlog
 import torch
 
 from mpcnet import __version__
+from mpcnet.agreed import configuration_text, program_text
 from mpcnet.app import App, Events, load_app
 from mpcnet.computation import check_device, open_device
 from mpcnet.config import Config, PartyEntry
@@ -51,6 +52,7 @@ __all__ = [
     "SUITES",
     "connected",
     "from_store",
+    "greeted_program",
     "guarded",
     "load_settings",
     "open_suite",
@@ -84,7 +86,7 @@ async def run_party(config: Config, events: Events, *, store_only: bool = False)
         Whatever ended it early; by then all peers know.
     """
     app, settings = load_settings(config)
-    digest = program_digest(app, settings)
+    digest = greeted_program(app, settings)
 
     def program(session: Session) -> Awaitable[Any]:
         return app.run(session, settings, events)
@@ -257,6 +259,12 @@ def program_digest(app: App[Any], settings: Any) -> str:
     return hashlib.sha256(json.dumps(program, sort_keys=True).encode()).hexdigest()
 
 
+def greeted_program(app: App[Any], settings: Any) -> str:
+    """The same as parties say it when they meet, with what an error needs to name a difference."""
+    digest = program_digest(app, settings)
+    return program_text(digest, app.name, __version__, app.public(settings))
+
+
 def stored_program(config: Config, app: App[Any], settings: Any) -> str:
     """What prepared runs are made for: the program, the parties, the protocol's settings."""
     whole = {
@@ -336,7 +344,7 @@ async def connected(
             rank=me.rank,
             party=config.name,
             session=config.session + purpose,
-            configuration=config.digest(),
+            configuration=configuration_text(config.agreed()),
             program=program,
         ),
         limits=Limits(

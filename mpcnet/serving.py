@@ -20,7 +20,7 @@ from mpcnet.app import Events
 from mpcnet.closing import Closing
 from mpcnet.config import Config
 from mpcnet.errors import AppError, ConfigError, consequence, describe, exit_code
-from mpcnet.runtime import from_store, load_settings, program_digest, run_dealer, run_program
+from mpcnet.runtime import from_store, greeted_program, load_settings, run_dealer, run_program
 from mpcnet.session import Session
 from protocols.errors import DeviceError
 from transports import Exchange
@@ -65,7 +65,7 @@ async def serve_as_party(
                 async with _beside(meanwhile(session.closing)):
                     return await service.run(session)
 
-            digest, store = program_digest(app, settings), from_store(config, app, settings)
+            digest, store = greeted_program(app, settings), from_store(config, app, settings)
             await run_program(config, digest, program, events, store)
 
         await serve_sessions(one, stop, service.away, traces=traces)

@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from mpcnet.chance import Chance
 from mpcnet.closing import Closing
 from mpcnet.current import CURRENT
-from mpcnet.dtypes import check_dtype, checked
+from mpcnet.dtypes import given
 from mpcnet.errors import MpcnetError, SecretError, UnsupportedOperator
 from mpcnet.lookout import PATIENCE_S, Lookout
 from mpcnet.meeting import Meetings
@@ -176,16 +176,12 @@ class Session(Chance, Outside):
                 the same.
 
         Raises:
-            SecretError: no shape, or a dtype that secrets do not have, or that the value has not.
+            SecretError: a value that another party owns, or none of this one's own; no shape; a
+                dtype that secrets do not have, or that the value has not.
         """
-        whole = check_dtype(dtype)
-        if whole and value is not None:
-            value = checked(value, dtype)
-        if shape is None:
-            if not isinstance(value, Tensor):
-                raise SecretError("give the shape: only the owner of a tensor can read it off")
-            shape = value.shape
         rank = self.rank_of(owner)
+        mine = rank == self.rank
+        value, shape, whole = given(value, shape, dtype, owner=self.names[rank], mine=mine)
         self.policy.gives(rank, tuple(shape), dtype)
         with self.step("share", rank, torch.Size(shape), dtype):
             return self.wrap(self.suite.input(value, rank, tuple(shape), whole=whole), dtype)

@@ -49,13 +49,15 @@ __all__ = [
     "printable",
 ]
 
+_NOTHING: Final = "missing"
+_MOST_SHOWN: Final = 4  # items of a greeting that differ
 _ADVICE: Final = {
     "version": "install the same version of mpcnet at both parties",
     "rank": "give every party one rank, the same in all configurations",
     "party": "use the same names in all configurations",
     "session": "start all parties for the same session",
-    "configuration": "compare the agreed parts of the two configuration files",
-    "program": "run the same program and the same model description at both parties",
+    "configuration": "make [[parties]], [dealer] and [protocol] of both files agree",
+    "program": "run the same version, and the same public part of [app], at both parties",
     "run": "a process that was started again cannot take part in the run of before; "
     "stop all parties and start them together",
     "link": "the other side has ended it; its log says why",
@@ -127,10 +129,24 @@ class HandshakeError(TransportError):
 
     def __str__(self) -> str:
         advice = _ADVICE.get(self.field, "bring both to the same value")
-        return (
-            f"{self.field} differs from that of {self.peer}: "
-            f"here {self.ours!r}, there {self.theirs!r}; {advice}"
-        )
+        return f"{self.field} differs from that of {self.peer}: {self._differences()}; {advice}"
+
+    def _differences(self) -> str:
+        ours, theirs = _items(self.ours), _items(self.theirs)
+        keys = [key for key in dict.fromkeys([*ours, *theirs]) if ours.get(key) != theirs.get(key)]
+        if not keys:
+            return f"here {self.ours!r}, there {self.theirs!r}"
+        shown = [
+            f"{key} is {ours.get(key, _NOTHING)} here, {theirs.get(key, _NOTHING)} there"
+            for key in keys[:_MOST_SHOWN]
+        ]
+        return ", ".join([*shown, *(["and more"] if len(keys) > _MOST_SHOWN else [])])
+
+
+def _items(value: str | int) -> dict[str, str]:
+    """What stands behind the digest in a greeting's value: `key=value`, apart by spaces."""
+    pairs = [word.partition("=") for word in str(value).split(" ")[1:]]
+    return {key: told for key, equal, told in pairs if key and equal}
 
 
 class FrameError(TransportError):

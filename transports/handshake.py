@@ -32,7 +32,7 @@ __all__ = [
 PROTOCOL_VERSION: Final = 1
 """Of everything that two parties do alike; raised with every change that a peer would notice."""
 
-_SHOWN: Final = 200  # characters of a peer's value that an error repeats
+_SHOWN: Final = 1200  # characters of a peer's value that an error repeats
 
 Run = Annotated[str, msgspec.Meta(max_length=64)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
@@ -46,8 +46,9 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         rank: of the party; the dealer has the rank after the last computing party.
         party: its name.
         session: which run this is.
-        configuration: hex digest of what the parties agreed to configure alike.
-        program: hex digest of what they run; None from a dealer, who runs no program and does not
+        configuration: of what the parties agreed to configure alike: a hex digest, and maybe items
+            of it behind spaces, such as `protocol.scale_bits=22`, that errors name.
+        program: the same of what they run; None from a dealer, who runs no program and does not
             know it.
         run: names this process's life at random, so that nobody resumes the link of another;
             empty from one that does not resume.

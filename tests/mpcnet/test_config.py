@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from mpcnet.agreed import configuration_text
 from mpcnet.config import Config, load_config
 from mpcnet.errors import ConfigError
-from transports import create_identity, write_identity
+from transports import HandshakeError, create_identity, write_identity
 
 NAMES = ("speaker", "model", "dealer")
 
@@ -235,17 +236,20 @@ def test_plaintext_needs_no_identities(write: Write) -> None:
 
 
 AGREED = [
-    ('name = "model"', 'name = "owner"'),
-    ('certificate = "model.crt"', 'certificate = "stranger.crt"'),
-    ('certificate = "dealer.crt"', 'certificate = "stranger.crt"'),
-    ("scale_bits = 20", "scale_bits = 16"),
-    ("scale_bits = 20", 'suite = "clear"'),
+    ('name = "model"', 'name = "owner"', "parties[1] is "),
+    ('certificate = "model.crt"', 'certificate = "stranger.crt"', "parties[1] is model:"),
+    ('certificate = "dealer.crt"', 'certificate = "stranger.crt"', "dealer is dealer:"),
+    ("scale_bits = 20", "scale_bits = 16", "protocol.scale_bits is 20 here, 16 there"),
+    ("scale_bits = 20", 'suite = "clear"', "protocol.suite is additive here, clear there"),
 ]
 
 
-@pytest.mark.parametrize("change", AGREED)
-def test_the_digest_tells_what_must_agree(write: Write, change: tuple[str, str]) -> None:
-    assert load_config(write()).digest() != load_config(write(change)).digest()
+@pytest.mark.parametrize(("line", "change", "told"), AGREED)
+def test_what_must_agree_is_told(write: Write, line: str, change: str, told: str) -> None:
+    ours, theirs = load_config(write()), load_config(write((line, change)))
+    assert ours.digest() != theirs.digest()
+    texts = configuration_text(ours.agreed()), configuration_text(theirs.agreed())
+    assert told in str(HandshakeError("party model", "configuration", *texts))
 
 
 OWN = [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from mpcnet.errors import (
     AppError,
@@ -22,7 +24,7 @@ from mpcnet.errors import (
     exit_code,
     first_cause,
 )
-from protocols.errors import RequestError
+from protocols.errors import EncodingError, RequestError
 from protocols.preprocessing.errors import StoreDamaged, StoreEmpty
 from transports.errors import (
     AddressError,
@@ -97,6 +99,23 @@ def test_an_unexpected_error_shows_its_place_and_not_its_text() -> None:
         sentence = describe(error)
     assert "123456789" not in sentence
     assert "ValueError at test_errors.py:" in sentence
+
+
+def test_our_own_errors_say_which_line_of_the_program_it_was() -> None:
+    with pytest.raises(SecretError) as caught:
+        raise SecretError("no values here")
+    assert re.fullmatch(r"no values here \(at test_errors.py:\d+\)", describe(caught.value))
+
+    error = EncodingError(2, 262144.0, 22)
+    error.add_note("3.input, asked for at wages.py:7")
+    assert describe(error).endswith("smaller scale_bits (3.input, asked for at wages.py:7)")
+
+
+def test_an_unexpected_error_says_the_line_of_the_program_and_of_the_library() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.nn.Linear(2, 3)(torch.ones(5))
+    found = describe(caught.value)
+    assert re.match(r"unexpected RuntimeError at test_errors.py:\d+ \(in \w+.py:\d+\);", found)
 
 
 def test_errors_of_the_system_are_told() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mpcnet import Session
 from mpcnet.errors import SecretError
 from protocols.clear import ClearSuite
-from protocols.errors import EncodingError, MessageError, OwnershipError, ShapeError
+from protocols.errors import EncodingError, MessageError, ShapeError
 from tests.parties import run_parties
 from transports import PeerAborted
 
@@ -164,8 +164,11 @@ async def test_misuse_is_refused_at_once() -> None:
             session.rank_of(7)
         with pytest.raises(SecretError, match="give the shape"):
             session.share(None, owner=1 - session.rank)
-        with pytest.raises(OwnershipError):
-            session.share(torch.ones(1), owner=1 - session.rank, shape=(1,))
+        other = session.names[1 - session.rank]
+        with pytest.raises(SecretError, match=f"{other} owns the value.*give None and the shape"):
+            session.share(torch.ones(1), owner=other, shape=(1,))
+        with pytest.raises(SecretError, match=f"this party is {session.name}, who owns the value"):
+            session.share(None, owner=session.rank, shape=(1,))
 
     await run_parties(program)
 

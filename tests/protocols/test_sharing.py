@@ -166,13 +166,13 @@ async def test_what_a_receiver_gets_is_not_the_senders_shares(n: int) -> None:
 
 async def test_values_where_they_are_not_owned() -> None:
     async def everybody_gives(session: Session) -> None:
-        session.share(X, owner=0, shape=X.shape)
+        session.suite.input(X, 0, tuple(X.shape))
 
     with pytest.raises(OwnershipError, match="party 1 gave a value that party 0 owns"):
         await run_parties(everybody_gives)
 
     async def nobody_gives(session: Session) -> None:
-        session.share(None, owner=0, shape=X.shape)
+        session.suite.input(None, 0, tuple(X.shape))
         await session.barrier()
 
     with pytest.raises(OwnershipError, match="party 0 gave no value"):

@@ -36,6 +36,16 @@ SENTENCES = [
         "start all parties for the same session",
     ),
     (
+        HandshakeError("party model", "configuration", "0a scale=22 size=3", "1b scale=16 size=3"),
+        "configuration differs from that of party model: scale is 22 here, 16 there; "
+        "make [[parties]], [dealer] and [protocol] of both files agree",
+    ),
+    (
+        HandshakeError("party model", "program", "0a f=1 g=1 h=1 i=1 j=1", "0b k=1 f=1 g=1"),
+        "program differs from that of party model: h is 1 here, missing there, "
+        "i is 1 here, missing there, j is 1 here, missing there, k is missing here, 1 there; run",
+    ),
+    (
         FrameError("party model", "unknown kind 9"),
         "party model sent a frame that breaks the rules: unknown kind 9",
     ),
