@@ -121,6 +121,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     serve = _add(commands, serve_command, "serve", summary, serve_options(), False)
     summary = "all participants on this machine"
     demo = _add(commands, demo_command, "demo", summary, demo_options(), False)
+    if not argv:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
     arguments, rest = parser.parse_known_args(argv)
     named = {demo_command: demo, serve_command: serve}.get(arguments.run)
     if named is None:

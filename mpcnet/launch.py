@@ -103,5 +103,7 @@ def _watch(participant: str, name: str, fields: Mapping[str, Any]) -> None:
     """Shows what a party prints, each line behind its name."""
     if name == "printed":
         print(f"{participant}: {fields['line']}", flush=True)
+    elif name == "compiling":
+        print(f"{participant}: compiling, on the first run only", file=sys.stderr, flush=True)
     elif name == "said" and not fields["line"].startswith("mpcnet: "):  # it comes as an error too
         print(f"{participant}: {fields['line']}", file=sys.stderr, flush=True)

@@ -113,7 +113,7 @@ class Logged(Display):
 
     def event(self, participant: str, name: str, fields: Mapping[str, Any]) -> None:
         """Logs it, if the log does not have it already."""
-        if name == "phase":
+        if name in ("phase", "compiling"):
             _log.info(_words(name, fields))
         elif name == "serving":
             for line in fields["lines"]:
@@ -178,6 +178,8 @@ def _words(name: str, fields: Mapping[str, Any]) -> str:
             return f"connected to {fields.get('party', 'a peer')}"
         case "phase":
             return " ".join(str(fields[key]) for key in ("what", "item") if key in fields)
+        case "compiling":
+            return "compiling for this processor, on the first run only"
         case "answered":
             return f"{fields['answers']:,} answers, {decimal(fields['bytes'])}"
         case "progress":

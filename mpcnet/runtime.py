@@ -1,6 +1,5 @@
 """One participant's life: connect, run its part, report what it cost, leave."""
 
-import asyncio
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from mpcnet.config import Config, PartyEntry
 from mpcnet.policy.admission import Admission
 from mpcnet.policy.guard import Guard
 from mpcnet.session import Session
+from mpcnet.warming import warmed
 from protocols.additive import AdditiveSuite
 from protocols.additive.choice import agree_on_comparison
 from protocols.clear import ClearSuite
@@ -38,7 +38,6 @@ from protocols.preprocessing.source import DealerSource, MaterialSource
 from protocols.preprocessing.store import Store
 from protocols.preprocessing.stored import StoredSource
 from protocols.prg import Key
-from protocols.ring.library import load_kernels
 from protocols.ring.ring import Ring
 from protocols.suite import Suite
 from transports import Address, Exchange, Hello, Limits, LinkStats, open_mesh
@@ -128,7 +127,7 @@ async def run_program(
         device = open_device(config.computation, exchange.holding)
         party = Party(exchange, config.rank, config.size, device, key=key, source=source)
         try:
-            await asyncio.to_thread(load_kernels)  # or the first inference would wait for them
+            await warmed(events)
             await party.join(dealer=needs_dealer)
             suite = await open_suite(config, party, live=not isinstance(source, StoredSource))
             try:
@@ -226,7 +225,7 @@ async def run_dealer(
     async with watched(config) as pages, connected(config, None, events, pages) as exchange:
         device = open_device(config.computation, exchange.holding, workers())
         try:
-            await asyncio.to_thread(load_kernels)
+            await warmed(events)
             dealer = Dealer(
                 exchange,
                 config.size,

@@ -119,6 +119,9 @@ class Speech(App[SpeechSettings]):
 
     def demo(self, arguments: argparse.Namespace, folder: Path) -> DemoPlan:
         recordings = [path.resolve() for path in arguments.recordings]
+        for path in recordings:
+            if not path.is_file():
+                raise AppError(f"{path}: there is no such recording")
         if arguments.live:
             if arguments.full_width:
                 raise AppError("--live needs a network made for it: leave out --full-width")

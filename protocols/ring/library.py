@@ -21,7 +21,14 @@ from protocols.cuda.trial import compare
 from protocols.ring.kernels import Kernels
 from protocols.ring.plain import PlainKernels
 
-__all__ = ["cuda_kernels", "kernels", "load_cuda_kernels", "load_kernels", "warm_kernels"]
+__all__ = [
+    "cuda_kernels",
+    "kernels",
+    "kernels_loaded",
+    "load_cuda_kernels",
+    "load_kernels",
+    "warm_kernels",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +52,11 @@ def load_cuda_kernels(place: torch.device) -> None:
     _library().load_cuda(place)
 
 
+def kernels_loaded() -> bool:
+    """Whether `load_kernels` would return at once."""
+    return _library().loaded
+
+
 def load_kernels() -> Kernels:
     """Waits until the compiled kernels are ready: a second, or some on the first run ever."""
     return _library().load()
@@ -61,13 +73,13 @@ class _Library:
         self.cuda = CudaKernels()
         self.fused: dict[int, CudaKernels] = {}
         self._loading = threading.Lock()
-        self._loaded = False
+        self.loaded = False
 
     def load(self) -> Kernels:
         with self._loading:
-            if not self._loaded:
+            if not self.loaded:
                 self.best = _compiled() or self.best
-                self._loaded = True
+                self.loaded = True
                 # A compiler is some hundred thousand objects that live as long as the process: a
                 # full collection that visits them would stop a computation for tenths of a second.
                 gc.freeze()

@@ -224,13 +224,8 @@ def test_not_toml_at_all(write: Write, tmp_path: Path) -> None:
 
 def test_plaintext_needs_no_identities(write: Write) -> None:
     changes = [(f'certificate = "{name}.crt"\n', "") for name in NAMES]
-    config = load_config(
-        write(
-            ("connect_timeout_s = 30", "plaintext = true"),
-            ('[identity]\nkey = "speaker.key"\n', ""),
-            *changes,
-        )
-    )
+    changes.append(("connect_timeout_s = 30", "plaintext = true"))
+    config = load_config(write(('[identity]\nkey = "speaker.key"\n', ""), *changes))
     assert config.identity is None
     assert config.digest() != load_config(write()).digest()
 
@@ -246,9 +241,8 @@ AGREED = [
 
 @pytest.mark.parametrize(("line", "change", "told"), AGREED)
 def test_what_must_agree_is_told(write: Write, line: str, change: str, told: str) -> None:
-    ours, theirs = load_config(write()), load_config(write((line, change)))
-    assert ours.digest() != theirs.digest()
-    texts = configuration_text(ours.agreed()), configuration_text(theirs.agreed())
+    agreed = [load_config(write(*changes)).agreed() for changes in ((), ((line, change),))]
+    texts = [configuration_text(each) for each in agreed]
     assert told in str(HandshakeError("party model", "configuration", *texts))
 
 

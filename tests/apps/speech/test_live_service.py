@@ -64,6 +64,8 @@ def test_a_live_demonstration_takes_a_shipped_model_or_another(
 ) -> None:
     with pytest.raises(AppError, match="--full-width"):
         APP.demo(parsed(["--live", "--full-width"]), tmp_path)
+    with pytest.raises(AppError, match="there is no such recording"):
+        APP.demo(parsed(["nope.wav"]), tmp_path)  # before any process is started
     with pytest.raises(SystemExit):
         parsed(["--live", "--rung", "medium", "--weights", str(weights)])
     plan = APP.demo(parsed(["--live", "--repeat", "2"]), tmp_path)
