@@ -310,7 +310,9 @@ def describe(error: BaseException) -> str:
     if isinstance(error, MpcnetError | TransportError | ProtocolError):
         sentence = " ".join(str(error).split()) or type(error).__name__
         where = [*getattr(error, "__notes__", [])]  # of our own errors they are our own words
-        if isinstance(error, SecretError | UnsupportedOperator) and (place := _program_line(error)):
+        known = any("asked for at" in note for note in where)
+        of_program = isinstance(error, SecretError | UnsupportedOperator | ProtocolError)
+        if of_program and not known and (place := _program_line(error)):
             where.append(f"at {place}")
         return f"{sentence} ({'; '.join(where)})" if where else sentence
     if isinstance(error, KeyboardInterrupt):

@@ -105,9 +105,11 @@ class Script(App[ScriptSettings]):
     def add_demo_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("script", type=Path, help="with `async def main(session)` in it")
         parser.add_argument("--parties", type=int, default=2, choices=range(2, len(NAMES) + 1))
+        parser.add_argument("--names", metavar="A,B,...", help="of the parties, and how many")
 
     def demo(self, arguments: argparse.Namespace, folder: Path) -> DemoPlan:
-        return plan_script(arguments.script, (), NAMES[: arguments.parties], {})
+        names = arguments.names.split(",") if arguments.names else NAMES[: arguments.parties]
+        return plan_script(arguments.script, (), names, {})
 
     def conclude(self, plan: DemoPlan, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         return {name: results[name]["result"] or {} for name in plan.parties}

@@ -18,6 +18,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ import torch
 from mpcnet.app import App, load_app
 from mpcnet.config import Config, PartyEntry, load_config
 from mpcnet.demo import lay_out
+from mpcnet.errors import MpcnetError, describe, exit_code
 from mpcnet.runtime import run_dealer, run_party
 from protocols.ring.library import load_kernels
 from transports.costs import Costs, Measured, Recorded
@@ -54,8 +56,8 @@ class Phases:
     def seconds(self, end: float) -> dict[str, float]:
         """How long each phase took in all, by name."""
         took: dict[str, float] = {}
-        ends = [begun for begun, _ in self.begun[1:]] + [end]
-        for (begun, what), ended in zip(self.begun, ends, strict=True):
+        whole = [*self.begun, (end, "")]
+        for (begun, what), (ended, _) in pairwise(whole):
             took[what] = took.get(what, 0.0) + ended - begun
         return took
 
@@ -161,7 +163,10 @@ def main() -> None:
     costs: Costs = measured
     if arguments.replay:
         costs = Recorded(json.loads(arguments.replay.read_text()))
-    outcome = run_app(app, own, arguments.network, costs, arguments.comparison)
+    try:
+        outcome = run_app(app, own, arguments.network, costs, arguments.comparison)
+    except MpcnetError as error:  # an input that cannot be used, or the script's own mistake
+        parser.exit(exit_code(error), f"mpcnet: {describe(error)}\n")
     if arguments.record:
         arguments.record.write_text(json.dumps(measured.recording))
     json.dump(outcome, sys.stdout, indent=None if arguments.json else 2)

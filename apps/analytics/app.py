@@ -96,6 +96,9 @@ class Analytics(App[AnalyticsSettings]):
         tables = [path.resolve() for path in arguments.tables]
         if len(tables) == 1 or (tables and not arguments.query):
             raise AppError("give a table for each of two parties or more, and a --query")
+        for path in tables:
+            if not path.is_file():
+                raise AppError(f"{path}: there is no such table")
         if not tables:
             tables = _made_up(arguments, folder)
             categories = {"ward": list(WARDS), **categories}

@@ -24,7 +24,7 @@ from mpcnet.errors import (
     exit_code,
     first_cause,
 )
-from protocols.errors import EncodingError, RequestError
+from protocols.errors import EncodingError, RequestError, ShapeError
 from protocols.preprocessing.errors import StoreDamaged, StoreEmpty
 from transports.errors import (
     AddressError,
@@ -105,6 +105,10 @@ def test_our_own_errors_say_which_line_of_the_program_it_was() -> None:
     with pytest.raises(SecretError) as caught:
         raise SecretError("no values here")
     assert re.fullmatch(r"no values here \(at test_errors.py:\d+\)", describe(caught.value))
+
+    with pytest.raises(ShapeError) as caught_shape:
+        raise ShapeError("6 is not 7")
+    assert "6 is not 7 (at test_errors.py:" in describe(caught_shape.value)
 
     error = EncodingError(2, 262144.0, 22)
     error.add_note("3.input, asked for at wages.py:7")

@@ -36,6 +36,24 @@ def test_a_demonstration_over_a_satellite() -> None:
     assert again[0]["virtual_phases"] == again[1]["virtual_phases"]
 
 
+def test_a_script_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import torch\n"
+        "async def main(session):\n"
+        "    mine = torch.ones(2) if session.name == 'lab' else None\n"
+        "    x = session.share(mine, owner='lab', shape=(2,))\n"
+        "    return (await x.relu().sum().reveal()).item()\n"
+    )
+    app, parser = load_app("script"), argparse.ArgumentParser()
+    app.add_demo_arguments(parser)
+    own = parser.parse_args([str(file), "--names", "clinic,lab"])
+    found = run_app(app, own, "satellite", Measured())
+    assert found["clinic"] == found["lab"] == {"returned": 2.0}
+    assert found["virtual_phases"] == {}  # a script says of none
+    assert found["virtual_seconds"] > 0.6
+
+
 def test_the_command_refuses_what_is_no_network() -> None:
     command = [sys.executable, "-m", "tools.virtual", "speech", "--network", "moon"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
