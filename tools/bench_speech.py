@@ -26,8 +26,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from apps.speech.app import APP, SAMPLES
+from apps.speech.app import APP
 from apps.speech.audio import read_wav
+from apps.speech.outcome import SAMPLES
 from apps.speech.prompt_model import DEFAULT_RUNG
 from mpcnet import loop
 from mpcnet.demo import DemoFailed, lay_out, run_participants

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from apps.images.config import CIFAR10, CIFAR10_WEIGHTS, load_model, save_model
+from apps.images.config import CIFAR10, CIFAR10_WEIGHTS, ImageConfig
 from apps.images.pictures import network_input
 from apps.images.small import ResNet20
 from tools.cifar_data import Pictures, read_cifar
@@ -53,8 +53,8 @@ def main() -> None:
             loss = run.epoch()
             found = accuracy(run.average, held_out)
             console.print(f"{run.state}, loss {loss:.3f}, held out {found:.2%}")
-        save_model(args.output, run.config, run.average.half())
-    _, model = load_model(args.output)
+        run.config.save(args.output, run.average.half())
+    _, model = ImageConfig.load(args.output)
     console.print(f"{accuracy(model, held_out):.2%} of {len(held_out.labels)} pictures held out")
 
 
@@ -97,7 +97,7 @@ class TrainingRun:
         self.config = msgspec.structs.replace(CIFAR10, width=args.width)
         self._model = ResNet20(args.width)
         if args.start is not None:
-            self._model.load_state_dict(load_model(args.start, self.config)[1].state_dict())
+            self._model.load_state_dict(ImageConfig.load(args.start, self.config)[1].state_dict())
         self._model.to(memory_format=torch.channels_last)
         self._forward: Callable[[Tensor], Tensor] = (
             torch.compile(self._model, dynamic=False) if args.compile else self._model
