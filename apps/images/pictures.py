@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from apps.images.config import ImageConfig
-from mpcnet.errors import AppError
+from mpcnet.errors import AppError, FileError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,21 +23,8 @@ _LONGEST: Final = 50  # times the shorter side
 _FULL: Final = 255.0
 
 
-class PictureError(AppError):
-    """A picture cannot be used.
-
-    Attributes:
-        path: of the file.
-        why: what is wrong with it, as a clause.
-    """
-
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(path, why)
-        self.path = path
-        self.why = why
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.why}"
+class PictureError(FileError):
+    """A picture cannot be used."""
 
 
 def read_picture(path: Path, config: ImageConfig) -> Tensor:
