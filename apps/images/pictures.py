@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["PictureError", "network_input", "read_picture"]
 
 _FORMATS: Final = ("PNG", "JPEG")
+_EIGHT_BITS: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # Pillow's modes
 _MAX_PIXELS: Final = 50_000_000
 _LONGEST: Final = 50  # times the shorter side
 _FULL: Final = 255.0
@@ -30,17 +31,18 @@ def read_picture(path: Path, config: ImageConfig) -> Tensor:
     """What a network reads of a PNG or JPEG file, made in the clear by the picture's owner.
 
     The shorter side is brought to `size / crop` pixels, bilinearly as torchvision does it, and the
-    middle is cut out.
+    middle is cut out, after a photograph is turned as its camera noted. Transparency is left out.
 
     Returns:
         (channels, size, size)
 
     Raises:
-        PictureError: the file is absent, no picture of these kinds, or too large.
+        PictureError: the file is absent, no picture of these kinds, or too large; or it has more
+            than 8 bits a channel, where only its owner knows which of them stand for white.
         AppError: Pillow is not installed.
     """
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError:
         raise AppError(
             "pictures are read with Pillow, which is not installed: pip install 'mpcnet[images]'"
@@ -51,7 +53,9 @@ def read_picture(path: Path, config: ImageConfig) -> Tensor:
                 raise PictureError(path, f"it has more than {_MAX_PIXELS:,} pixels")
             if max(picture.size) > _LONGEST * min(picture.size):
                 raise PictureError(path, f"one side is more than {_LONGEST} times the other")
-            return _fitted(picture, config)
+            if picture.mode not in _EIGHT_BITS:
+                raise PictureError(path, f"bring its pixels, {picture.mode}, to 8 bits a channel")
+            return _fitted(ImageOps.exif_transpose(picture), config)
     except FileNotFoundError:
         raise PictureError(path, "there is no such file") from None
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
