@@ -77,6 +77,7 @@ def run_app(
         costs: of computing; measured if None.
         comparison: as in a configuration.
     """
+    load_kernels()  # a thread that compiles is none of virtual time's
     with tempfile.TemporaryDirectory(prefix="mpcnet-virtual-") as name:
         folder = Path(name)
         plan = app.demo(own, folder)
@@ -158,7 +159,6 @@ def main() -> None:
     own = options.parse_args(rest)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     torch.set_num_threads(1)
-    load_kernels()
     measured = Measured()
     costs: Costs = measured
     if arguments.replay:
