@@ -104,6 +104,7 @@ def _watch(participant: str, name: str, fields: Mapping[str, Any]) -> None:
     if name == "printed":
         print(f"{participant}: {fields['line']}", flush=True)
     elif name == "compiling":
-        print(f"{participant}: compiling, on the first run only", file=sys.stderr, flush=True)
+        told = "loading compiled kernels, which the first run has to make"
+        print(f"{participant}: {told}", file=sys.stderr, flush=True)
     elif name == "said" and not fields["line"].startswith("mpcnet: "):  # it comes as an error too
         print(f"{participant}: {fields['line']}", file=sys.stderr, flush=True)

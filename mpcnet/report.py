@@ -179,7 +179,7 @@ def _words(name: str, fields: Mapping[str, Any]) -> str:
         case "phase":
             return " ".join(str(fields[key]) for key in ("what", "item") if key in fields)
         case "compiling":
-            return "compiling for this processor, on the first run only"
+            return "loading compiled kernels, which the first run has to make"
         case "answered":
             return f"{fields['answers']:,} answers, {decimal(fields['bytes'])}"
         case "progress":
