@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import sqrt
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from apps.analytics.joint import Joint
 from apps.analytics.table import LocalTable, pandas
 
 __all__ = ["LeastSquares", "complete_rows", "fit_least_squares"]
+
+
+_ROUNDED_BITS: Final = 16
+"""Fractional bits of tables whose numbers may have been rounded."""
 
 
 @dataclass(frozen=True)
@@ -83,18 +87,27 @@ async def fit_least_squares(
         return None
     unit = 1 << 2 * local.scale_bits
     products = [[Fraction(value, unit) for value in row] for row in found.tolist()]
-    return _solved(("intercept", *on), products)
+    # Of whole numbers, as tables of few fractional bits are for, none is rounded.
+    rounded = (
+        Fraction(products[0][0], 3 * unit) if local.scale_bits >= _ROUNDED_BITS else Fraction()
+    )
+    return _solved(("intercept", *on), products, rounded)
 
 
-def _solved(names: tuple[str, ...], products: list[list[Fraction]]) -> LeastSquares:
+def _solved(
+    names: tuple[str, ...], products: list[list[Fraction]], rounded: Fraction
+) -> LeastSquares:
     """From sums of products of 1, the columns, and the target, in this order.
 
     Fractions lose nothing, however nearly one column follows from the others.
+
+    Args:
+        rounded: squares that rounding may have added to a column's, all rows together.
     """
     size = len(names)
     square = [row[:size] for row in products[:size]]
     right = [row[size] for row in products[:size]]
-    inverse = _inverse(square)
+    inverse = _inverse(square, rounded)
     weights = [sum(a * b for a, b in zip(row, right, strict=True)) for row in inverse]
     rows, total = int(square[0][0]), products[size][size]
     left_over = total - sum(a * b for a, b in zip(weights, right, strict=True))
@@ -110,17 +123,18 @@ def _solved(names: tuple[str, ...], products: list[list[Fraction]]) -> LeastSqua
     )
 
 
-def _inverse(square: list[list[Fraction]]) -> list[list[Fraction]]:
+def _inverse(square: list[list[Fraction]], rounded: Fraction) -> list[list[Fraction]]:
     """Of a symmetric matrix without negative eigenvalues, by elimination.
 
     Raises:
-        QueryError: there is none.
+        QueryError: there is none, or rounding alone made one.
     """
     size = len(square)
     rows = [[*row, *(Fraction(int(i == j)) for j in range(size))] for i, row in enumerate(square)]
     for i in range(size):
-        pivot = rows[i][i]  # positive, unless the column follows from those before it
-        if not pivot:
+        pivot = rows[i][i]  # what those before the column leave of its squares, less their parts
+        parts = rows[i][size + 1 : size + i + 1]  # of those and of itself; the intercept is exact
+        if pivot <= rounded * sum(part * part for part in parts):
             raise QueryError("a column of the regression is constant, or follows from the others")
         rows[i] = [value / pivot for value in rows[i]]
         for j in range(size):

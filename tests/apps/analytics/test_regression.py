@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 import mpcnet
 from apps import analytics
-from apps.analytics.errors import TableError
+from apps.analytics.errors import QueryError, TableError
 from apps.analytics.logistic import Logistic, newton
 from mpcnet.session import Session
 
@@ -46,6 +46,14 @@ def test_least_squares_are_those_of_numpy() -> None:
     assert found.r_squared == pytest.approx(1 - left_over[0] / ((y - y.mean()) ** 2).sum())
     np.testing.assert_allclose(found.predict(x), wide @ weights, rtol=1e-6)
     assert list(found.table.index) == ["intercept", *COLUMNS]
+
+
+def test_a_column_that_rounding_alone_tells_from_another_is_refused() -> None:
+    chance = np.random.default_rng(2)
+    table = pd.DataFrame(chance.normal(170, 9, (40, 10)), columns=COLUMNS)
+    table["x9"] = table["x0"] / 2.54 + table["x1"]
+    with pytest.raises(QueryError, match="follows from the others"):
+        fitted([table[:20].assign(y=table["x2"]), table[20:].assign(y=1.0)], "ols", "y")
 
 
 def test_a_private_model_is_right_as_often_as_a_plain_one() -> None:
