@@ -1,8 +1,8 @@
 """The files that make a program, and a digest of them.
 
 A script counts with the modules and packages that stand beside it and that it imports by name; an
-app counts with the package that its class is in. What is installed elsewhere is not covered, and
-neither is what a program imports by a name that it makes up while it runs.
+app counts with the outermost package that its class is in. What is installed elsewhere is not
+covered, and neither is what a program imports by a name that it makes up while it runs.
 """
 
 import ast
@@ -40,7 +40,9 @@ def digest_of(files: Iterable[Path]) -> str:
 
 
 def package_sources(type_: type) -> list[Path]:
-    """The module of a class, and all that is beside and below it if that is a package.
+    """The module of a class, with all of the outermost package that it is in, if it is in one.
+
+    So other apps count that this one imports from there.
 
     Raises:
         AppError: it is in no file.
@@ -49,7 +51,12 @@ def package_sources(type_: type) -> list[Path]:
     if module is None or module.__file__ is None:
         raise AppError(f"{type_.__module__} is in no file, so it has no digest")
     file = Path(module.__file__).resolve()
-    return sorted(file.parent.rglob("*.py")) if module.__package__ else [file]
+    if not module.__package__:
+        return [file]
+    folder = file.parent
+    while (folder.parent / "__init__.py").is_file():
+        folder = folder.parent
+    return sorted(folder.rglob("*.py"))
 
 
 def script_sources(script: Path) -> list[Path]:

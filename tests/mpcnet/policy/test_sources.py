@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from apps.speech.app import Speech
 from mpcnet.errors import AppError
 from mpcnet.policy.sources import digest_of, package_sources, script_sources
 from mpcnet.script import Script
@@ -71,6 +72,11 @@ def test_where_the_folder_is_does_not_matter(script: Path) -> None:
 def test_an_app_counts_with_its_package() -> None:
     names = {path.name for path in package_sources(Script)}
     assert {"script.py", "session.py", "guard.py"} <= names
+
+
+def test_an_app_counts_with_what_it_may_import_of_its_package() -> None:
+    names = {path.parent.name for path in package_sources(Speech)}
+    assert {"apps", "page", "speech"} <= names
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
