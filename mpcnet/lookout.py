@@ -16,6 +16,7 @@ from mpcnet.trail import MOST_STEPS, Record, Trail
 from protocols.errors import MessageError
 from protocols.label import Label
 from protocols.party import Party
+from protocols.payload import json_of
 from transports import Message
 from transports.virtual import VirtualLoop
 
@@ -193,10 +194,6 @@ def apart(records: Mapping[int, Record]) -> int | None:
 
 
 def _decoded(peer: int, message: Message, kind: type[T]) -> T:
-    what = "a record of where it is"
-    if len(message.payload) > _MAX_RECORD_BYTES:
-        raise MessageError(peer, what, f"{len(message.payload)} bytes")
-    try:
-        return msgspec.json.decode(bytes(message.payload), type=kind)
-    except msgspec.MsgspecError as error:
-        raise MessageError(peer, what, str(error)) from None
+    return json_of(
+        message.payload, kind, _MAX_RECORD_BYTES, peer=peer, what="a record of where it is"
+    )

@@ -8,6 +8,7 @@ import msgspec
 from protocols.errors import MessageError
 from protocols.label import Label
 from protocols.party import Party
+from protocols.payload import json_of
 
 __all__ = ["Meetings"]
 
@@ -65,15 +66,13 @@ class Meetings:
         tag = Label(f"announcement/{self._held['announcement']}").tag
         self._held["announcement"] += 1
         if owner != party.rank:
-            encoded = await self._heard(owner, tag, "an announcement")
+            message = await party.exchange.take(owner, tag, what="an announcement")
+            encoded = bytes(message.payload)
         else:
             encoded = msgspec.json.encode(value)
             for peer in party.peers:
                 party.exchange.post(peer, tag, encoded, offline=True)
-        try:
-            return msgspec.json.decode(encoded, type=type)
-        except msgspec.MsgspecError as error:
-            raise MessageError(owner, "an announcement", str(error)) from None
+        return json_of(encoded, type, _MAX_TOLD_BYTES, peer=owner, what="an announcement")
 
     async def _heard(self, peer: int, tag: bytes, what: str) -> bytes:
         message = await self._party.exchange.take(peer, tag, what=what)

@@ -18,6 +18,7 @@ from protocols.correlations import BitMask, Mask, Member, Request, correct
 from protocols.device import Device
 from protocols.errors import MessageError, ProtocolError, RequestError
 from protocols.label import Label
+from protocols.payload import UNREADABLE
 from protocols.preprocessing.pipeline import in_order
 from protocols.preprocessing.source import MAX_REQUESTS
 from protocols.prg import Key
@@ -162,7 +163,7 @@ class Dealer:
         """Requests from the wire, refused before anything of their size is allocated."""
         try:
             requests = msgspec.json.decode(encoded, type=_Requests)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except UNREADABLE as error:
             raise RequestError(f"a malformed request: {error}") from None
         return [self._check(request) for request in requests]
 

@@ -14,13 +14,20 @@ no more for a sum of rows. (SimplePIR, Henzinger et al., USENIX Security 2023, r
 plain numbers from one server with the same product, for other ends.)
 
 E stays in what is read: its deviation is a quarter of a step of 2^-f, as the table is held at 2f.
+It must not be alone in it. A result may be revealed to the reader, or something be computed of it
+that is: W + E of n rows without any rounding, with D and A, would be n equations of which S is the
+one solution, and with S all other rows were open. So the owner adds fresh errors to each sum of M
+rows, of M times that deviation. They make of what is revealed one more sample with errors, however
+often a row is in the sum: revealed r times, a row is as hard to tell from noise as with a deviation
+that is smaller by the root of r + 1, which is half a bit for the first time.
 
 How large n must be: the dual attack finds a vector of length 2^(2 sqrt(n k lg delta)) in the dual
 lattice of dimension sqrt(n k / lg delta), and tells D from noise when that is below q / deviation =
 2^(k - f + 2) (Micciancio, Regev, 2009). `HERMITE` is lg delta of a reduction with blocks of 527,
 which takes 2^(0.292 * 527) = 2^153 operations for one call to a sieve alone (Becker, Ducas, Gama,
 Laarhoven, SODA 2016; core-SVP, Alkim et al., USENIX Security 2016); the primal attack comes to
-2^150. `tests/protocols/test_lattice.py` computes both for every scale and ring.
+2^149. Once all rows that are looked at were revealed, both come to 2^143 and more, and to 2^103
+after a thousand times. `tests/protocols/test_lattice.py` computes them for scales of either ring.
 """
 
 import math
@@ -33,7 +40,7 @@ from protocols.prg import Key
 from protocols.ring.matmul import matmul
 from protocols.ring.ring import Ring
 
-__all__ = ["HERMITE", "PublicRows", "deviation_bits", "dimension", "masked", "row_sums"]
+__all__ = ["HERMITE", "PublicRows", "deviation_bits", "dimension", "errors", "masked", "row_sums"]
 
 HERMITE = 0.00473
 """Binary logarithm of the root Hermite factor that the dimension is chosen for."""
@@ -49,7 +56,8 @@ _LEAST_DEVIATION_BITS = 6
 
 
 def deviation_bits(scale_bits: int) -> int:
-    """Errors have a standard deviation of 2^this, in steps of 2^-2f: 2^-(f+2) as a number."""
+    """Errors have a standard deviation of 2^this, in steps of 2^-2f: 2^-(f+2) as a number, but for
+    f below 8."""
     return max(scale_bits - 2, _LEAST_DEVIATION_BITS)
 
 
@@ -78,18 +86,17 @@ class PublicRows:
         return torch.cat(groups)[: end - begin]
 
     def sums(self, places: Tensor, skip: int | None) -> Tensor:
-        """Of each line of places (N, M) the sum of its rows, (N, columns), but those at `skip`."""
+        """Of each line of places (N, M) the sum of its rows, (N, columns), but those at `skip`.
+
+        Every place takes the same work, those that are skipped or come again too: the next message
+        waits for this, and its delay must not tell how many of them differ.
+        """
         out = torch.zeros(places.shape[0], self._columns, dtype=torch.int64)
-        lines, columns = torch.nonzero(_counted(places, skip), as_tuple=True)
-        rows = places[lines, columns]
-        order = rows.argsort()
-        lines, rows = lines[order], rows[order]
-        numbers, counts = torch.unique_consecutive(rows // _GROUP, return_counts=True)
-        start = 0
-        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-            stop = start + count
-            out.index_add_(0, lines[start:stop], self.group(number)[rows[start:stop] % _GROUP])
-            start = stop
+        counted = _counted(places, skip).tolist()
+        for total, line, counts in zip(out, places.tolist(), counted, strict=True):
+            for place, counts_here in zip(line, counts, strict=True):
+                row = self.group(place // _GROUP)[place % _GROUP]
+                total.add_(row, alpha=int(counts_here))
         return out
 
 
@@ -106,7 +113,7 @@ def masked(table: Tensor, rows: PublicRows, secret: Tensor, bits: int) -> Tensor
         end = min(begin + _CHUNK, table.shape[0])
         chunk = rows.chunk(begin, end).to(table.device)
         out[begin:end] += matmul(chunk, secret)
-        out[begin:end] += _errors((end - begin, table.shape[1]), bits).to(table.device)
+        out[begin:end] += errors((end - begin, table.shape[1]), 1, bits).to(table.device)
     return out
 
 
@@ -122,11 +129,15 @@ def _counted(places: Tensor, skip: int | None) -> Tensor:
     return torch.ones_like(places, dtype=torch.bool) if skip is None else places != skip
 
 
-def _errors(shape: tuple[int, int], bits: int) -> Tensor:
-    """Rounded normal numbers (Box and Muller, 1958), of a key that nobody else has."""
+def errors(shape: tuple[int, int], rows: int, bits: int) -> Tensor:
+    """Rounded normal numbers (Box and Muller, 1958), of a key that nobody else has.
+
+    Args:
+        rows: how many times 2^bits their deviation is.
+    """
     stream = Key.fresh().stream(Label("errors"), "rows")
     words = stream.words((2, *shape))
     uniform = ((words >> 11) & ((1 << 53) - 1)).to(torch.float64).mul_(2.0**-53)
     radius = torch.sqrt(-2 * torch.log1p(-uniform[0]))  # 1 - u is never zero
     normal = radius * torch.cos(2 * math.pi * uniform[1])
-    return normal.mul_(2.0**bits).round_().to(torch.int64)
+    return normal.mul_(rows * 2.0**bits).round_().to(torch.int64)

@@ -1,13 +1,39 @@
-"""Tensors that travel as one payload, one behind the other."""
+"""What a message carries: tensors, one behind the other, or JSON."""
 
 from collections.abc import Iterable
+from typing import Final, TypeVar
 
+import msgspec
 import torch
 from torch import Tensor
 
 from protocols.correlations import Member
+from protocols.errors import MessageError
 
-__all__ = ["tensors_of"]
+__all__ = ["UNREADABLE", "json_of", "tensors_of"]
+
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON from a stranger may raise."""
+
+T = TypeVar("T")
+
+
+def json_of(payload: bytes | memoryview, type_: type[T], most: int, *, peer: int, what: str) -> T:
+    """What a peer says in JSON.
+
+    Args:
+        most: bytes that it may be long.
+        peer, what: who sent it, and what was expected, for the error.
+
+    Raises:
+        MessageError: it is longer, or no `type_`.
+    """
+    if len(payload) > most:
+        raise MessageError(peer, what, f"{len(payload)} bytes")
+    try:
+        return msgspec.json.decode(bytes(payload), type=type_)
+    except UNREADABLE as error:
+        raise MessageError(peer, what, str(error)) from None
 
 
 def tensors_of(payload: memoryview, members: Iterable[Member]) -> list[Tensor]:

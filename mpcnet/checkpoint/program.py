@@ -21,7 +21,7 @@ from mpcnet.session import Session
 from mpcnet.tensor import SecretTensor
 from mpcnet.trail import told
 from mpcnet.weights import put_weights
-from protocols.errors import MessageError
+from protocols.payload import json_of
 
 __all__ = ["load", "save"]
 
@@ -193,13 +193,8 @@ def _said(items: Mapping[str, Any]) -> str:
 
 async def _all_tell(session: Session, what: str, mine: Any, kind: type[T]) -> list[T]:
     """What each party tells, in order of rank."""
-    found = []
-    for rank, raw in enumerate(await session.told(what, msgspec.json.encode(mine))):
-        try:
-            found.append(msgspec.json.decode(raw, type=kind))
-        except msgspec.MsgspecError as error:
-            raise MessageError(rank, what, str(error)) from None
-    return found
+    raws = await session.told(what, msgspec.json.encode(mine))
+    return [json_of(raw, kind, len(raw), peer=rank, what=what) for rank, raw in enumerate(raws)]
 
 
 # --- what is loaded -------------------------------------------------------------------------------

@@ -109,7 +109,8 @@ class AdditiveSuite(Suite):
         found = self.issue("coordinates", coordinates, places, read, table.shape[0], skip)
         shape = (places.shape[0], read.secret.shape[0])
         wire = self.wire(Sharing(shape, 0, found, places.owner), to=owner)
-        return self.issue("sums", table_sums, places, read, wire, owner, skip)
+        f = self.scale_bits
+        return self.issue("sums", table_sums, places, read, wire, owner, skip, f)
 
     def _adds_constants(self, x: Sharing) -> bool:
         return self.party.rank == (0 if x.owner is None else x.owner)

@@ -6,11 +6,12 @@ from math import prod
 from typing import TypeAlias
 
 import torch
+from torch import Tensor
 
 from protocols.additive.sharing import opened
 from protocols.correlations import Keep, Mask, Member, Product
 from protocols.cost import Cost
-from protocols.lattice import PublicRows, deviation_bits, dimension, masked, row_sums
+from protocols.lattice import PublicRows, deviation_bits, dimension, errors, masked, row_sums
 from protocols.owned import check_places
 from protocols.party import Operator
 from protocols.prg import Key
@@ -111,7 +112,13 @@ async def coordinates(
 
 
 async def table_sums(
-    op: Operator, places: Sharing, table: MaskedTable, wire: Wire, owner: int, skip: int | None
+    op: Operator,
+    places: Sharing,
+    table: MaskedTable,
+    wire: Wire,
+    owner: int,
+    skip: int | None,
+    f: int,
 ) -> Share:
     """[z], z the sums of a table's rows at the places of each line, that `places.owner` knows.
 
@@ -125,19 +132,25 @@ async def table_sums(
     Shapes:   places (N, M), table (V, d) -> (N, d)
     Scale:    2f
     Domain:   as for every product; a place that is `skip` adds nothing
-    Error:    normal, with a deviation of a quarter of a step of 2^-f for each root of M
+    Error:    normal, with a deviation of a quarter of a step of 2^-f times the root of M^2 + M
     Spends:   r S: an element of the ring per output, to the last party
     Cost:     0 rounds once c^ is at the owner, which takes n words a line (`protocols.lattice`),
               whatever V and M are
     Reveals:  nothing, no message is sent. The owner sees c^, blinded by the reader's r.
-    Security: semi-honest; see `hide_table`
+    Security: semi-honest; see `hide_table`. e is what lets z be revealed: without it, z would be an
+              equation on S without an error (`protocols.lattice`).
     """
     request = Product(f"{op.label}/material", MatrixProduct(), wire.mask, table.secret)
     (t,) = await op.material(request)
     if op.party.rank == owner:
         opening, own = await opened(op, wire), await op.mask(table.secret)
         work = prod(wire.shape) * own.shape[1]
-        return Share(await op.run(work, lambda: t.sub_(matmul(opening, own))), op.depth)
+
+        def take_off() -> Tensor:
+            fresh = errors((len(opening), own.shape[1]), places.shape[1], deviation_bits(f))
+            return t.sub_(matmul(opening, own)).add_(fresh.to(t.device))
+
+        return Share(await op.run(work, take_off), op.depth)
     if op.party.rank != places.owner:
         return Share(t, offline=True)
     hidden, share = await op.read(table.hidden), await op.read(places.share)

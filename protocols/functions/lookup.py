@@ -77,8 +77,8 @@ def sums(suite: Suite, table: Sharing, places: Sharing, skip: int | None = None)
 
     Shapes:   table (V, d), places (N, M) -> (N, d)
     Domain:   where one party knows the places, 0 to V - 1 (`PlaceError`); else as `rows`
-    Error:    where the table is read (`read`), normal with a deviation of 2^-(f+2) for each root
-              of M; none else
+    Error:    where the table is read (`read`), normal with a deviation of 2^-(f+2) times the root
+              of M^2 + M; none else
     Cost:     where it is read, 1 round and `suite.coordinates` words a line to the table's owner;
               where the table is shorter, V words a line; where nobody knows the places, as `rows`
     Reveals:  nothing

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-from protocols.errors import MessageError
 from protocols.label import Label
+from protocols.payload import json_of
 from protocols.preprocessing.batch import MAX_RUNS, Batch, Slot
 from protocols.preprocessing.errors import SlotTaken, StoreError
 from protocols.preprocessing.store import Store
@@ -181,10 +181,6 @@ async def _hear(exchange: Exchange, size: int, name: str, type_: type[T]) -> dic
         if peer == exchange.rank:
             continue
         message = await exchange.take(peer, Label(name).tag, what="prepared runs")
-        if len(message.payload) > MAX_OFFER_BYTES:
-            raise MessageError(peer, "prepared runs", f"{len(message.payload)} bytes")
-        try:
-            heard[peer] = msgspec.json.decode(bytes(message.payload), type=type_)
-        except msgspec.MsgspecError as error:
-            raise MessageError(peer, "prepared runs", str(error)) from None
+        most = MAX_OFFER_BYTES
+        heard[peer] = json_of(message.payload, type_, most, peer=peer, what="prepared runs")
     return heard

@@ -22,6 +22,7 @@ from protocols.correlations import Request
 from protocols.dealer import MAX_BEGUN_BYTES, REQUEST_WEIGHT, Dealer, Hand, answer_bytes
 from protocols.errors import MessageError, RequestError
 from protocols.label import Label
+from protocols.payload import UNREADABLE
 from protocols.preprocessing.batch import MAX_RUNS, Batch
 from protocols.preprocessing.pipeline import in_order
 from protocols.prg import Key
@@ -175,7 +176,7 @@ class PreparingDealer(Dealer):
     def _read_order(self, encoded: bytes) -> _Order:
         try:
             order = msgspec.json.decode(encoded, type=_Order)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except UNREADABLE as error:
             raise RequestError(f"a malformed order: {error}") from None
         for request in order.requests:
             self._check(request)

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from mpcnet import Session
 from mpcnet.errors import SecretError
 from protocols.clear import ClearSuite
 from protocols.errors import EncodingError, MessageError, OwnershipError, ShapeError
+from protocols.label import Label
 from tests.parties import run_parties
 from transports import PeerAborted
 
@@ -120,6 +122,19 @@ async def test_an_announcement_of_another_type_ends_the_session() -> None:
             await session.announce(None, owner="boris", type=int)
 
     with pytest.raises(MessageError, match="announcement"):
+        await run_parties(program)
+
+
+@pytest.mark.parametrize("said", [b'"\xff"', b"[" * 10_000, b'"' + b"x" * (1 << 16) + b'"'])
+async def test_an_announcement_that_cannot_be_read_is_its_senders_fault(said: bytes) -> None:
+    async def program(session: Session) -> None:
+        if session.rank == 1:
+            exchange = session.suite.party.exchange
+            exchange.post(0, Label("announcement/0").tag, said, offline=True)
+            await asyncio.sleep(60)
+        await session.announce(None, owner="boris", type=Any)
+
+    with pytest.raises(MessageError, match="party 1 sent a wrong message for an announcement"):
         await run_parties(program)
 
 

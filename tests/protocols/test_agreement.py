@@ -127,6 +127,8 @@ async def test_a_damaged_store_says_what_to_do(tmp_path: Path) -> None:
 
 HOSTILE: dict[str, Any] = {
     "not JSON": b"\xff",
+    "a text that is none": b'{"shapes": "\xff"}',
+    "a list in a list in a list": b'{"shapes": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "a list": [],
     "an unknown field": {"batches": [], "seed": 1},
     "numbers that cannot be": {"batches": [{"id": "a", "unused": [[0, 10**9]], "used": []}]},

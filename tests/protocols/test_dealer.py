@@ -178,6 +178,7 @@ HOSTILE: dict[str, Any] = {
     "a selection from another ring": function(
         "selection", (2,), bits=bits((1, 2)), shift=0, ring_bits=48
     ),
+    "a label that is no text": b'{"type": "keep", "label": "\xff"}',
     "unknown operation": product({"type": "eval"}, (2,), (2,)),
 }
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from apps.speech.app import Speech
 from mpcnet.errors import AppError
 from mpcnet.policy.sources import digest_of, package_sources, script_sources
 from mpcnet.script import Script
@@ -74,9 +74,32 @@ def test_an_app_counts_with_its_package() -> None:
     assert {"script.py", "session.py", "guard.py"} <= names
 
 
-def test_an_app_counts_with_what_it_may_import_of_its_package() -> None:
-    names = {path.parent.name for path in package_sources(Speech)}
-    assert {"apps", "page", "speech"} <= names
+def test_an_app_counts_with_what_it_imports_around_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {
+        "outermost/__init__.py": "",
+        "outermost/shared.py": "from outermost.other import x\n",
+        "outermost/other/__init__.py": "from .deeper import x\n",
+        "outermost/other/deeper.py": "import json\nx = 1\n",
+        "outermost/other/unused.py": "",
+        "outermost/app/__init__.py": "from .. import shared\nclass App: pass\n",
+        "outermost/app/more.py": "",
+        "json.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    app = import_module("outermost.app").App
+    found = [str(path.relative_to(tmp_path / "outermost")) for path in package_sources(app)]
+    assert found == [
+        "__init__.py",
+        "app/__init__.py",
+        "app/more.py",
+        "other/__init__.py",
+        "other/deeper.py",
+        "shared.py",
+    ]
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
