@@ -78,7 +78,7 @@ def read_table(path: Path, columns: Sequence[str] | None, scale_bits: int) -> Lo
     except ValueError as error:  # as Arrow's own are; their text may have numbers of it
         raise TableError(path, f"is no table ({type(error).__name__}): {_FORM}") from None
     for field in table.schema:
-        if arrow.types.is_binary(field.type):  # of CSV: text that could not be decoded
+        if read is _csv and arrow.types.is_binary(field.type):  # text that could not be decoded
             raise TableError(path, f"column {field.name!r} is not in UTF-8: save it so")
 
     def whole(type_: Any) -> Any:

@@ -55,9 +55,9 @@ class Admission(Guard):
         self._policy = load_policy(policy_of(config).file)
         self._log = policy_of(config).audit
         self._config = config
-        self._facts = facts_of(config, app, settings, public)
         self._found = partial(code_of, app, settings)
-        self._code = code or self._found()
+        self._code = code or self._found()  # before the facts: what changes in between is noticed
+        self._facts = facts_of(config, app, settings, public)
         self._checked = False
         self._purpose = purpose
         self._run = secrets.token_hex(8)
