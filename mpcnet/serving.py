@@ -29,6 +29,7 @@ from mpcnet.errors import (
     exit_code,
     first_cause,
 )
+from mpcnet.policy.facts import code_of
 from mpcnet.runtime import from_store, load_settings, program_digest, run_dealer, run_program
 from mpcnet.session import Session
 from protocols.errors import DeviceError
@@ -69,6 +70,7 @@ async def serve_as_party(
     """
     app, settings = load_settings(config)
     config = _checked(config)
+    code = None if config.policy is None else code_of(app, settings)
     async with app.service(config.name, settings, events) as service:
 
         async def one(meanwhile: Meanwhile) -> None:
@@ -77,7 +79,7 @@ async def serve_as_party(
                     return await service.run(session)
 
             digest, store = program_digest(app, settings), from_store(config, app, settings)
-            await run_program(config, digest, program, events, store)
+            await run_program(config, digest, program, events, store, code=code)
 
         policy = None if config.policy is None else config.policy.file
         await serve_sessions(one, stop, service.away, policy=policy, traces=traces)
