@@ -4,7 +4,8 @@
 
     MpcnetError
     ├── ConfigError            2   a configuration file, or one of its keys
-    ├── AppError               3   an app's own input: a recording, a model file
+    ├── AppError               3   an app's own input
+    │   └── FileError          3   a file of it: a recording, a model, a checkpoint
     ├── SecretError            4   a secret used as if it had values
     ├── UnsupportedOperator    4   torch asked for what no protocol computes
     ├── RangeError             4   a model's values do not fit the ring
@@ -47,6 +48,7 @@ __all__ = [
     "CalibrationError",
     "ConfigError",
     "Divergence",
+    "FileError",
     "Interrupted",
     "MpcnetError",
     "PolicyError",
@@ -105,6 +107,23 @@ class AppError(MpcnetError):
     @property
     def peer_reason(self) -> str:
         return "its app cannot use its own input"
+
+
+class FileError(AppError):
+    """A file that cannot be used; each kind of file has its own error.
+
+    Attributes:
+        path: of the file.
+        why: what is wrong with it and what would be right, as a clause.
+    """
+
+    def __init__(self, path: Path | str, why: str) -> None:
+        super().__init__(path, why)
+        self.path = str(path)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"
 
 
 class SecretError(MpcnetError, RuntimeError):

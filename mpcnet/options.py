@@ -220,6 +220,7 @@ def serve_options() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds that a signal leaves for what is under way; default: 30",
     )
+    _add_policy(options)
     options.add_argument("--quiet", action="store_true", help="log warnings only")
     options.add_argument("--events", action="store_true", help=argparse.SUPPRESS)
     return options

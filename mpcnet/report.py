@@ -235,4 +235,6 @@ def _cell(value: object) -> Text:
         return Text(f"{value:.4g}")
     if isinstance(value, int) and not isinstance(value, bool):
         return Text(f"{value:,}")
+    if isinstance(value, list):
+        return Text(", ").join(_cell(each) for each in value)
     return Text("" if value is None else str(value))

@@ -40,6 +40,9 @@ def serve_command(arguments: argparse.Namespace) -> None:
     app.add_serve_arguments(parser)
     own = parser.parse_args(arguments.rest[1:])
     if arguments.config is None:
+        if arguments.policy is not None:
+            why = "is of a participant with a configuration: give --config as well"
+            raise ConfigError("", "--policy", why)
         _try_out(app, arguments, own)
     else:
         _serve(app, arguments)
@@ -47,9 +50,10 @@ def serve_command(arguments: argparse.Namespace) -> None:
 
 def _serve(app: App[Any], arguments: argparse.Namespace) -> None:
     from mpcnet import report
+    from mpcnet.policy.settings import with_policy
     from mpcnet.serving import Stop, serve_as_dealer, serve_as_party
 
-    config = load(arguments)
+    config = with_policy(load(arguments), arguments.policy)
     if not config.is_dealer and config.app_name != app.name:
         why = f"is {config.app_name!r}, and the command serves {app.name!r}"
         raise ConfigError(config.path, "app.name", why)

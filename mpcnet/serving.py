@@ -11,6 +11,7 @@ import asyncio
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -19,7 +20,15 @@ import structlog
 from mpcnet.app import Events
 from mpcnet.closing import Closing
 from mpcnet.config import Config
-from mpcnet.errors import AppError, ConfigError, consequence, describe, exit_code
+from mpcnet.errors import (
+    AppError,
+    ConfigError,
+    PolicyError,
+    consequence,
+    describe,
+    exit_code,
+    first_cause,
+)
 from mpcnet.runtime import from_store, load_settings, program_digest, run_dealer, run_program
 from mpcnet.session import Session
 from protocols.errors import DeviceError
@@ -41,6 +50,8 @@ _PATIENCE_S: Final = 24 * 3600.0  # then it says once more that it waits
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 10.0
 _LASTING_S: Final = 30.0  # a session that held for so long: pauses begin anew
+_LOOK_S: Final = 1.0  # between looks at a policy that refuses
+_RECONSIDER_S: Final = 3600.0  # what a rule says of times and of runs a day may allow more by then
 _FATAL: Final = (AppError, ConfigError, DeviceError)
 """What is wrong here, and stays so however often it is tried."""
 
@@ -68,7 +79,8 @@ async def serve_as_party(
             digest, store = program_digest(app, settings), from_store(config, app, settings)
             await run_program(config, digest, program, events, store)
 
-        await serve_sessions(one, stop, service.away, traces=traces)
+        policy = None if config.policy is None else config.policy.file
+        await serve_sessions(one, stop, service.away, policy=policy, traces=traces)
 
 
 async def serve_as_dealer(
@@ -100,6 +112,7 @@ async def serve_sessions(
     stop: Stop,
     away: Callable[[str], None] = lambda why: None,
     *,
+    policy: Path | None = None,
     traces: bool = False,
 ) -> None:
     """One session after another, until `stop` is set and the one under way has ended.
@@ -108,6 +121,8 @@ async def serve_sessions(
         one: connects, and takes part in one session. What it is given it runs during the session,
             which tells the others when `stop` is set. Before that, `stop` cancels it.
         away: is told why no session is under way.
+        policy: the file that every session asks. What it refuses it refuses again, so nothing is
+            tried until it changes.
 
     Raises:
         Whatever cannot become better by trying again.
@@ -116,23 +131,28 @@ async def serve_sessions(
     attempts = failures = 0
     while not stop.is_set():
         _log.info("waiting for the other participants")
-        begun = loop.time()
+        begun, asked = loop.time(), _stamp(policy)
+        refused = False
         try:
             await _unless_stopped(one, stop)
             why, failures = "the session ended in order", 0
             if not stop.is_set():
                 _log.info(why)
         except Exception as error:
-            if isinstance(error, _FATAL) or (isinstance(error, AddressError) and not attempts):
+            cause = first_cause(error)
+            if isinstance(cause, _FATAL) or (isinstance(cause, AddressError) and not attempts):
                 raise  # an address that was good before may be so again
+            refused = isinstance(cause, PolicyError)
             failures = 1 if loop.time() - begun > _LASTING_S else failures + 1
             why = describe(error)
-            _say(error, why)
+            _say(cause, why)
             if traces:
                 traceback.print_exception(error)
         attempts += 1
         away(why)
-        if failures:
+        if refused:
+            await _reconsidered(policy, asked, stop)
+        elif failures:
             await _pause(failures, stop)
     _log.info("stopped")
 
@@ -172,8 +192,10 @@ async def _beside(work: Awaitable[Any]) -> AsyncIterator[asyncio.Future[Any]]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _say(error: Exception, why: str) -> None:
-    if consequence(exit_code(error)):
+def _say(error: BaseException, why: str) -> None:
+    if isinstance(error, PolicyError):
+        _log.error("nothing is tried until the policy changes, or for an hour", why=why)
+    elif consequence(exit_code(error)):
         _log.warning("the session is over, the next one is waited for", why=why)
     elif isinstance(error, HandshakeError) and error.field == "run":
         _log.info("a peer was in a session of before, which it ends now", why=why)
@@ -184,8 +206,32 @@ def _say(error: Exception, why: str) -> None:
 async def _pause(failures: int, stop: Stop) -> None:
     """Longer each time, but no longer than until `stop`."""
     longest = min(_FIRST_PAUSE_S * 2.0 ** min(failures - 1, 16), _LONGEST_PAUSE_S)
+    await _rest(longest, stop)
+
+
+async def _reconsidered(policy: Path | None, asked: object, stop: Stop) -> None:
+    """Until the file is another than the one that was asked, an hour has passed, or `stop`.
+
+    Trying again before would be refused again, with a line in the audit log each time.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _RECONSIDER_S
+    while not stop.is_set() and _stamp(policy) == asked and loop.time() < until:
+        await _rest(_LOOK_S, stop)
+
+
+def _stamp(policy: Path | None) -> object:
+    """Differs when the file is written or replaced."""
+    try:
+        found = None if policy is None else policy.stat()
+    except OSError:
+        found = None
+    return found and (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+async def _rest(seconds: float, stop: Stop) -> None:
     with suppress(TimeoutError):
-        async with asyncio.timeout(longest):
+        async with asyncio.timeout(seconds):
             await stop.wait()
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from mpcnet.dtypes import INTEGERS
-from mpcnet.errors import AppError, SecretError
+from mpcnet.errors import FileError, SecretError
 from mpcnet.tensor import Content, SecretTensor
 
 __all__ = [
@@ -33,21 +33,8 @@ Weights: TypeAlias = Mapping[str, Tensor] | Path | str
 Opened: TypeAlias = "asyncio.Future[Tensor] | Tensor"
 
 
-class WeightsError(AppError):
-    """A file of weights cannot be used.
-
-    Attributes:
-        path: of the file.
-        why: what is wrong with it, as a clause.
-    """
-
-    def __init__(self, path: Path | str, why: str) -> None:
-        super().__init__(path, why)
-        self.path = str(path)
-        self.why = why
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.why}"
+class WeightsError(FileError):
+    """A file of weights cannot be used."""
 
 
 def hidden_dtype(dtype: torch.dtype) -> torch.dtype:

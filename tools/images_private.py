@@ -25,7 +25,7 @@ from apps.images.config import CIFAR10_WEIGHTS, DIGITS_WEIGHTS, ImageConfig, loa
 from apps.images.digits import split
 from apps.images.pictures import network_input
 from apps.images.program import classify
-from tools.cifar_data import read_cifar
+from tools.cifar_data import read_all, read_held_out
 
 __all__ = ["main"]
 
@@ -57,7 +57,12 @@ def main() -> int:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("set", choices=("digits", "cifar10"))
-    parser.add_argument("--data", type=Path, help="CIFAR-10's train.zip of JPEGs")
+    parser.add_argument("--data", type=Path, help="archive of CIFAR-10's pictures")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="of an archive that nothing was trained on, every picture",
+    )
     parser.add_argument("--weights", type=Path, help="safetensors file; default: those that ship")
     parser.add_argument("--count", type=int, default=500, help="pictures at most")
     parser.add_argument("--batch", type=int, default=50, help="pictures of a pass")
@@ -72,10 +77,10 @@ def _items(args: argparse.Namespace, config: ImageConfig) -> _Items:
         return _Items(pictures[: args.count], labels[: args.count])
     if args.data is None:
         raise SystemExit("--data is needed: the archive of CIFAR-10's pictures")
-    held_out = read_cifar(args.data, held_out_only=True)[1]
-    order = torch.randperm(len(held_out.labels), generator=torch.Generator().manual_seed(0))
+    unseen = read_all(args.data) if args.all else read_held_out(args.data)
+    order = torch.randperm(len(unseen.labels), generator=torch.Generator().manual_seed(0))
     rows = order[: args.count]
-    return _Items(network_input(held_out.pixels[rows].float() / 255, config), held_out.labels[rows])
+    return _Items(network_input(unseen.pixels[rows].float() / 255, config), unseen.labels[rows])
 
 
 def _private(

@@ -27,7 +27,7 @@ from torch.nn import functional
 from apps.images.config import CIFAR10, CIFAR10_WEIGHTS, load_model, save_model
 from apps.images.pictures import network_input
 from apps.images.small import ResNet20
-from tools.cifar_data import Pictures, read_cifar
+from tools.cifar_data import Pictures, read_all, read_cifar, read_held_out
 
 __all__ = ["TrainingRun", "accuracy", "main"]
 
@@ -46,31 +46,33 @@ def main() -> None:
     args = _parse_arguments()
     torch.set_num_threads(args.threads)
     console = Console(width=120)
-    training, held_out = read_cifar(args.data)
-    if not args.evaluate:
+    if args.evaluate:
+        unseen = read_all(args.data) if args.all else read_held_out(args.data)
+    else:
+        training, unseen = read_cifar(args.data)
         run = TrainingRun(args, training)
         while not run.over:
             loss = run.epoch()
-            found = accuracy(run.average, held_out)
+            found = accuracy(run.average, unseen)
             console.print(f"{run.state}, loss {loss:.3f}, held out {found:.2%}")
         save_model(args.output, run.config, run.average.half())
     _, model = load_model(args.output)
-    console.print(f"{accuracy(model, held_out):.2%} of {len(held_out.labels)} pictures held out")
+    console.print(f"{accuracy(model, unseen):.2%} of {len(unseen.labels)} pictures never seen")
 
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="CIFAR-10's train.zip of JPEGs")
+    parser.add_argument("--data", type=Path, required=True, help="archive of CIFAR-10's pictures")
     parser.add_argument(
         "--run", type=Path, default=Path("resnet20-run"), help="checkpoint's folder"
     )
     parser.add_argument("--output", type=Path, default=CIFAR10_WEIGHTS, help="safetensors file")
     parser.add_argument("--evaluate", action="store_true", help="measure --output, train nothing")
-    parser.add_argument("--start", type=Path, help="weights to begin with; default: random ones")
+    parser.add_argument("--all", action="store_true", help="with --evaluate: every picture of it")
     parser.add_argument("--width", type=int, default=16, help="channels of the first stage")
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--rate", type=float, default=0.2, help="the learning rate at its highest")
-    parser.add_argument("--small-until", type=float, default=0.5, help="first part of the run")
+    parser.add_argument("--small-until", type=float, default=0.4, help="first part of the run")
     parser.add_argument("--minutes", type=float, default=math.inf, help="at most, all in all")
     parser.add_argument("--seed", type=int, default=1, help="of everything random")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
@@ -96,8 +98,6 @@ class TrainingRun:
         self._args, self._training = args, training
         self.config = msgspec.structs.replace(CIFAR10, width=args.width)
         self._model = ResNet20(args.width)
-        if args.start is not None:
-            self._model.load_state_dict(load_model(args.start, self.config)[1].state_dict())
         self._model.to(memory_format=torch.channels_last)
         self._forward: Callable[[Tensor], Tensor] = (
             torch.compile(self._model, dynamic=False) if args.compile else self._model

@@ -1,27 +1,12 @@
 """What can be wrong with a table, or with what is asked of it."""
 
-from pathlib import Path
-
-from mpcnet.errors import AppError
+from mpcnet.errors import AppError, FileError
 
 __all__ = ["Disagreement", "QueryError", "TableError"]
 
 
-class TableError(AppError):
-    """A table that cannot be used; tells places in it, and no value.
-
-    Attributes:
-        source: the file, or what stands in its place.
-        why: what is wrong, as a clause.
-    """
-
-    def __init__(self, source: Path | str, why: str) -> None:
-        super().__init__(source, why)
-        self.source = str(source)
-        self.why = why
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.why}"
+class TableError(FileError):
+    """A table that cannot be used, by its file or what stands in its place; tells no value."""
 
 
 class Disagreement(AppError):

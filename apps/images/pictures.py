@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from apps.images.config import ImageConfig
-from mpcnet.errors import AppError
+from mpcnet.errors import AppError, FileError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -17,43 +17,32 @@ if TYPE_CHECKING:
 __all__ = ["PictureError", "network_input", "read_picture"]
 
 _FORMATS: Final = ("PNG", "JPEG")
+_EIGHT_BITS: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # Pillow's modes
 _MAX_PIXELS: Final = 50_000_000
 _LONGEST: Final = 50  # times the shorter side
 _FULL: Final = 255.0
 
 
-class PictureError(AppError):
-    """A picture cannot be used.
-
-    Attributes:
-        path: of the file.
-        why: what is wrong with it, as a clause.
-    """
-
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(path, why)
-        self.path = path
-        self.why = why
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.why}"
+class PictureError(FileError):
+    """A picture cannot be used."""
 
 
 def read_picture(path: Path, config: ImageConfig) -> Tensor:
     """What a network reads of a PNG or JPEG file, made in the clear by the picture's owner.
 
     The shorter side is brought to `size / crop` pixels, bilinearly as torchvision does it, and the
-    middle is cut out.
+    middle is cut out, after a photograph is turned as its camera noted. Transparency is left out.
 
     Returns:
         (channels, size, size)
 
     Raises:
-        PictureError: the file is absent, no picture of these kinds, or too large.
+        PictureError: the file is absent, no picture of these kinds, or too large; or it has more
+            than 8 bits a channel, where only its owner knows which of them stand for white.
         AppError: Pillow is not installed.
     """
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError:
         raise AppError(
             "pictures are read with Pillow, which is not installed: pip install 'mpcnet[images]'"
@@ -64,7 +53,9 @@ def read_picture(path: Path, config: ImageConfig) -> Tensor:
                 raise PictureError(path, f"it has more than {_MAX_PIXELS:,} pixels")
             if max(picture.size) > _LONGEST * min(picture.size):
                 raise PictureError(path, f"one side is more than {_LONGEST} times the other")
-            return _fitted(picture, config)
+            if picture.mode not in _EIGHT_BITS:
+                raise PictureError(path, f"bring its pixels, {picture.mode}, to 8 bits a channel")
+            return _fitted(ImageOps.exif_transpose(picture), config)
     except FileNotFoundError:
         raise PictureError(path, "there is no such file") from None
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ _TYPES = {
 }
 _HELLO_S = 10.0
 _HEARTBEAT_S = 20.0
+_FAREWELL_S = 2.0
 _POLICY, _TRY_LATER = 1008, 1013  # close codes
 _MOST_WAITING = 64  # answers and events for one browser, before it is too slow
 
@@ -133,7 +135,9 @@ class Door:
         return web.Response(body=body, content_type="application/json", headers=self._headers)
 
     async def _hang_up(self, _: web.Application) -> None:
-        await asyncio.gather(*(socket.close() for socket in set(self._sockets)))
+        with suppress(TimeoutError):  # who does not answer is not waited for
+            async with asyncio.timeout(_FAREWELL_S):
+                await asyncio.gather(*(socket.close() for socket in set(self._sockets)))
 
     async def _shares(self, request: web.Request) -> web.StreamResponse:
         origin = request.headers.get("Origin")
@@ -152,7 +156,7 @@ class Door:
             return socket
         self._sockets.add(socket)
         try:
-            await _Visit(socket, self._guests, self._welcome).run()
+            await _Visit(socket, request, self._guests, self._welcome).run()
         finally:
             self._sockets.discard(socket)
         return socket
@@ -168,10 +172,12 @@ class _Visit:
     def __init__(
         self,
         socket: web.WebSocketResponse,
+        request: web.Request,
         guests: Guests,
         welcome: Callable[[], dict[str, Any] | None],
     ) -> None:
-        self._socket, self._guests, self._welcome = socket, guests, welcome
+        self._socket, self._request = socket, request
+        self._guests, self._welcome = guests, welcome
         self._out: asyncio.Queue[bytes | dict[str, Any] | None] = asyncio.Queue()
         self._code = 1000
         self._messages = Bucket(100.0, 200.0)
@@ -212,8 +218,10 @@ class _Visit:
         return guest
 
     def _tell(self, what: bytes | dict[str, Any] | None) -> None:
-        # Who does not read what it is told is let go.
-        self._out.put_nowait(what if self._out.qsize() < _MOST_WAITING else None)
+        if self._out.qsize() < _MOST_WAITING or what is None:
+            self._out.put_nowait(what)
+        elif self._request.transport is not None:
+            self._request.transport.abort()  # it does not read what it is told
 
     async def _write(self) -> None:
         try:

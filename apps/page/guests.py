@@ -22,6 +22,8 @@ __all__ = ["MOST_UNANSWERED", "Guest", "Guests", "Wish"]
 MOST_UNANSWERED: Final = 8  # steps of one guest
 _MOST_GUESTS = 64
 _PATIENCE_S = 60.0  # for a piece that was announced
+_JOIN_S = 30.0  # between a greeting and a guest's being in
+_IDLE_S = 600.0  # of a guest who is in and says nothing
 _LAST_WORDS_S = 10.0  # of guests, when the service stops
 
 Tell: TypeAlias = Callable[["bytes | dict[str, object] | None"], None]
@@ -54,6 +56,8 @@ class Guest:
     asked: bool = False
     joined: bool = False
     gone: bool = False
+    heard_at: float = 0.0  # when it said something last
+    watch: asyncio.TimerHandle | None = None
     wishes: deque[Wish] = field(default_factory=deque)  # at the leader
     wished: int = 0  # steps asked for, at the leader
     taken: int = 0  # steps that the parties began
@@ -111,6 +115,8 @@ class Guests:
         if len(self._guests) >= _MOST_GUESTS:
             raise PageFrameError("too many are here already: try again later")
         guest = self._guests[id] = Guest(id, tell)
+        guest.heard_at = asyncio.get_running_loop().time()
+        self._watch(guest)
         return guest
 
     def hear(self, guest: Guest, request: Request) -> None:
@@ -119,6 +125,9 @@ class Guests:
         Raises:
             PageFrameError: it may not say so; hang up on it.
         """
+        if guest.gone:
+            return  # it was let go, and has not heard so yet
+        guest.heard_at = asyncio.get_running_loop().time()
         if request.kind is Kind.SHARE:
             self._take(guest, request)
         elif self._wake is None:
@@ -148,6 +157,8 @@ class Guests:
         if guest.gone:
             return
         guest.gone = True
+        if guest.watch is not None:
+            guest.watch.cancel()
         guest.wishes.clear()
         guest.waiting.clear()
         for size, slot in guest.slots.values():
@@ -210,9 +221,8 @@ class Guests:
         if guest is None:
             # It left while the parties asked each other, so that its leader has to let it go.
             if everywhere and self._wake is not None:
-                self._guests[id] = Guest(
-                    id, _to_nobody, True, True, True, deque([Wish("stop", id)])
-                )
+                last = deque([Wish("stop", id)])
+                self._guests[id] = Guest(id, _to_nobody, joined=True, gone=True, wishes=last)
             return
         guest.joined = everywhere
         if everywhere:
@@ -306,7 +316,8 @@ class Guests:
             if wanted != size:
                 raise PageFrameError("a piece is not as large as it was announced")
             del guest.slots[number]
-            slot.set_result(data)
+            if not slot.done():  # else the session broke, and the guest is told in a moment
+                slot.set_result(data)
             return
         if number < guest.taken or len(guest.waiting) >= MOST_UNANSWERED:
             raise PageFrameError(f"nobody waits for a share of step {number}")
@@ -318,6 +329,15 @@ class Guests:
                 f"a piece of size {size} is none: {self._most} is the largest, in steps of "
                 f"{self._unit}"
             )
+
+    def _watch(self, guest: Guest) -> None:
+        """Lets go who takes a place and says nothing."""
+        loop = asyncio.get_running_loop()
+        left_s = guest.heard_at + (_IDLE_S if guest.joined else _JOIN_S) - loop.time()
+        if left_s > 0:
+            guest.watch = loop.call_later(left_s, self._watch, guest)
+        else:
+            self._break(guest, "nothing was said for too long")
 
     def _miss(self, guest: Guest, number: int) -> None:
         if number in guest.slots:

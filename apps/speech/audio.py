@@ -11,7 +11,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from mpcnet.errors import AppError
+from mpcnet.errors import FileError
 
 __all__ = [
     "MAX_SECONDS",
@@ -35,18 +35,8 @@ _OFFSET_S = 0.2  # what stays the same for so long is no sound
 _BLOCK = 8192  # output samples made at a time, which bounds the memory
 
 
-class AudioError(AppError):
-    """A recording that cannot be used.
-
-    Attributes:
-        path: the file.
-        reason: what is wrong with it, as a clause.
-    """
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} cannot be used as a recording: {reason}")
-        self.path = path
-        self.reason = reason
+class AudioError(FileError):
+    """A recording that cannot be used."""
 
 
 def read_wav(path: Path, *, max_seconds: float = MAX_SECONDS) -> tuple[Tensor, int]:

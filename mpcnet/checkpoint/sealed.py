@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from mpcnet.errors import AppError
+from mpcnet.errors import FileError
 
 __all__ = ["CheckpointError", "Keeper", "Opener", "Sealer", "keeper", "new_key"]
 
@@ -46,21 +46,8 @@ _MOST_LOG_N: Final = 20  # a file may not ask for more memory than 1 GiB
 _SHORTEST_PASSPHRASE: Final = 8
 
 
-class CheckpointError(AppError):
-    """A checkpoint cannot be written, or cannot be used.
-
-    Attributes:
-        path: of this party's file; peers are not told.
-        why: what is wrong, as a clause that peers may see.
-    """
-
-    def __init__(self, path: Path | str, why: str) -> None:
-        super().__init__(path, why)
-        self.path = str(path)
-        self.why = why
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.why}"
+class CheckpointError(FileError):
+    """A checkpoint cannot be written, or cannot be used; peers are told why, and no path."""
 
     @property
     def peer_reason(self) -> str:

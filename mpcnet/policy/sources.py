@@ -1,14 +1,15 @@
 """The files that make a program, and a digest of them.
 
 A script counts with the modules and packages that stand beside it and that it imports by name; an
-app counts with the package that its class is in. What is installed elsewhere is not covered, and
+app counts with the package that its class is in, and with what it imports of the packages around
+that one. What is installed elsewhere is not covered, and
 neither is what a program imports by a name that it makes up while it runs.
 """
 
 import ast
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,16 +41,24 @@ def digest_of(files: Iterable[Path]) -> str:
 
 
 def package_sources(type_: type) -> list[Path]:
-    """The module of a class, and all that is beside and below it if that is a package.
+    """The module of a class; if that is in a package, all of it, and what that imports around it.
 
     Raises:
-        AppError: it is in no file.
+        AppError: it is in no file, or a file of it cannot be read.
     """
     module = sys.modules.get(type_.__module__)
     if module is None or module.__file__ is None:
         raise AppError(f"{type_.__module__} is in no file, so it has no digest")
     file = Path(module.__file__).resolve()
-    return sorted(file.parent.rglob("*.py")) if module.__package__ else [file]
+    if not module.__package__:
+        return [file]
+    outermost = file.parents[module.__package__.count(".")]
+
+    def around(place: Path) -> list[Path]:
+        inside = place.is_relative_to(outermost)
+        return [place.with_name(f"{place.name}.py"), place / "__init__.py"] if inside else []
+
+    return _with_imports(file.parent.rglob("*.py"), outermost.parent, around)
 
 
 def script_sources(script: Path) -> list[Path]:
@@ -59,12 +68,27 @@ def script_sources(script: Path) -> list[Path]:
         AppError: one of them cannot be read, or is no Python.
     """
     script = script.resolve()
-    folder, found, waiting = script.parent, {script}, [script]
+    folder = script.parent
+
+    def beside(place: Path) -> list[Path]:
+        if not place.is_relative_to(folder):
+            return []
+        top = folder / place.relative_to(folder).parts[0]
+        return [top.with_name(f"{top.name}.py"), *top.rglob("*.py")]
+
+    return _with_imports([script], folder, beside)
+
+
+def _with_imports(
+    files: Iterable[Path], root: Path, sources: Callable[[Path], Iterable[Path]]
+) -> list[Path]:
+    """Files, and the sources of all that they and those import."""
+    found = set(files)
+    waiting = sorted(found)
     while waiting:
-        for name in _imported(waiting.pop()):
-            beside = [folder / f"{name}.py", *sorted((folder / name).rglob("*.py"))]
-            new = [path for path in beside if path.is_file() and path not in found]
-            found.update(new)
+        for place in _imported(waiting.pop(), root):
+            new = {path for path in sources(place) if path.is_file()} - found
+            found |= new
             waiting += new
     return sorted(found)
 
@@ -79,19 +103,25 @@ def installed_digest() -> str:
     return digest_of(files)
 
 
-def _imported(file: Path) -> Iterator[str]:
-    """Of all that is imported in a file the first part of its name."""
+def _imported(file: Path, root: Path) -> Iterator[Path]:
+    """Where below the root all stands that is imported in a file, without its suffix."""
     try:
         tree = ast.parse(_read(file))
     except (SyntaxError, ValueError) as error:
         raise AppError(f"{file.name} is no Python script: {error}") from None
     for node in ast.walk(tree):
+        names: list[str] = []
+        base = root
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            if node.module is not None:
-                yield node.module.partition(".")[0]
-            yield from (alias.name for alias in node.names if node.level)
+            base = file.parents[node.level - 1] if node.level else root
+            module = [node.module] if node.module is not None else []
+            names = [".".join([*module, alias.name]) for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            # Whoever imports a.b.c runs a and a.b as well.
+            yield from (base.joinpath(*parts[: i + 1]) for i in range(len(parts)))
 
 
 def _read(file: Path) -> bytes:

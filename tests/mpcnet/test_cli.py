@@ -85,6 +85,11 @@ def test_serving_needs_the_app_of_the_configuration(
     assert "app.name: is 'tiny', and the command serves 'speech'" in capsys.readouterr().err
     assert main(["serve", "speech", "--weights", "nowhere"]) == 3  # all on this machine
     assert "there is no such file" in capsys.readouterr().err
+    assert main(["serve", "speech", "--policy", "p.toml"]) == 2
+    assert "--policy: is of a participant with a configuration" in capsys.readouterr().err
+    dealer = ["--config", str(files["dealer"]), "--policy", "p.toml"]
+    assert main(["serve", "speech", *dealer]) == 2
+    assert "policy: is for parties" in capsys.readouterr().err
 
 
 def test_keygen(tmp_path: Path, capsys: Capture) -> None:

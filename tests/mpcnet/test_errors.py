@@ -12,6 +12,7 @@ from mpcnet.errors import (
     CalibrationError,
     ConfigError,
     Divergence,
+    FileError,
     Interrupted,
     PrecisionError,
     RangeError,
@@ -39,6 +40,7 @@ from transports.errors import (
 CODES = [
     (ConfigError("a.toml", "name", "is missing"), 2),
     (AppError("no recording"), 3),
+    (FileError("a.wav", "it holds no samples"), 3),
     (SecretError("no values here"), 4),
     (UnsupportedOperator("aten.sort", "relu"), 4),
     (RangeError(48, 16, ["0 (truncate): 20000 of 16384"]), 4),

@@ -99,9 +99,11 @@ def test_any_result_becomes_tables() -> None:
         "traffic": {"model": {"bytes": 12345}, "dealer": {"bytes": 1}},
         "nothing": None,
         "empty": {},
+        "pictures": [{"file": "d", "classes": ["cat", "[dog]"]}],
     }
     console.print(summary(result))
     text = shown(console)
     for part in ("party", "speaker", "a[b].wav", "0.1235", "12,345", "dealer", "samples"):
         assert part in text
+    assert "cat, [dog]" in text
     assert "nothing" not in text

@@ -18,7 +18,7 @@ from mpcnet import serving
 from mpcnet.app import App, DemoPlan, Events, Service
 from mpcnet.config import load_config
 from mpcnet.demo import lay_out
-from mpcnet.errors import AppError
+from mpcnet.errors import AppError, PolicyError
 from mpcnet.serving import Stop, serve_as_dealer, serve_as_party, serve_sessions
 from mpcnet.session import Session
 from protocols.dealer import Hand
@@ -184,8 +184,34 @@ async def test_what_trying_again_cannot_mend_ends_it_and_nothing_else_does(
     assert len(why) == 3
     assert "lab" in why[0]
     assert "123456789" not in "".join([*why, *capsys.readouterr()])
-    with pytest.raises(AppError, match="no weights"):
-        await serve_sessions(ended_by(AppError("no weights")), Stop())
+    for fatal in (AppError("no weights"), ExceptionGroup("tasks", [AppError("no weights")])):
+        with pytest.raises((AppError, ExceptionGroup)):
+            await serve_sessions(ended_by(fatal), Stop())
+
+
+async def test_what_a_policy_refuses_is_not_tried_again_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(serving, "_LOOK_S", 0.01)
+    policy, stop = tmp_path / "policy.toml", Stop()
+    policy.write_text("")
+    tried = 0
+
+    async def one(meanwhile: Any) -> None:
+        nonlocal tried
+        tried += 1
+        raise PolicyError("lab", "this program", "no rule fits")
+
+    serving_ = asyncio.create_task(serve_sessions(one, stop, policy=policy))
+    await asyncio.sleep(0.5)  # longer than two pauses after other failures
+    assert tried == 1
+    policy.write_text("# a rule was approved")
+    async with asyncio.timeout(5):
+        while tried < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    stop.set()
+    await serving_
+    assert "until the policy changes" in "".join(capsys.readouterr())
 
 
 @pytest.mark.slow

@@ -126,7 +126,8 @@ export class Conversation {
     await Promise.all(this.lines.map((line) => line.open(this.id, hear, (why) => this.end(why))));
     this.agree();
     this.leader.send(request(KIND.join));
-    await joined;
+    const timer = setTimeout(() => this.end(`${this.leader.name} does not let this page in`), PATIENCE_MS);
+    await joined.finally(() => clearTimeout(timer));
   }
 
   /** The parties must say the same about everything, and be all that there are. */

@@ -77,12 +77,17 @@ class Desk:
         """
         try:
             async with asyncio.timeout(self._patience_s):
-                await self._open.wait()
+                board = await self._next_board()
         except TimeoutError:
             raise Refusal(
                 "the other organizations cannot be reached at the moment; it is tried again and "
                 "again, so speak again later"
             ) from None
-        if self._board is None:  # closed again before this went on
-            raise Refusal("the link to the other organizations broke: speak again")
-        return await self._board.transcribe(blocks, tell, gate=gate, turn=turn)
+        return await board.transcribe(blocks, tell, gate=gate, turn=turn)
+
+    async def _next_board(self) -> Switchboard:
+        """That of the session that is up; one that broke just now is up no more."""
+        while self._board is None or self._board.closed:
+            self._open.clear()
+            await self._open.wait()
+        return self._board

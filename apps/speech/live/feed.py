@@ -227,9 +227,11 @@ class Feed:
         self._changed.set()
 
     def _width(self, utterance: Utterance) -> int:
-        waiting = self._whole(utterance.backlog)
-        least = self._unit if utterance.ended else self.chunk_frames
-        return min(max(waiting, least), self._widest_frames)
+        if utterance.ended:
+            return min(self._whole(utterance.backlog), self._widest_frames)
+        # Rounded down: what is there must not wait for sound that may be long in coming.
+        there = utterance.backlog // self._unit * self._unit
+        return min(max(there, self.chunk_frames), self._widest_frames)
 
     def _whole(self, frames: int) -> int:
         return -(-frames // self._unit) * self._unit

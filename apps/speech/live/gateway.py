@@ -124,6 +124,7 @@ class _Client:
         self._answers: asyncio.Queue[list[Event] | None] = asyncio.Queue()
         self._speaking: asyncio.Task[Meter] | None = None
         self._mistakes = 0
+        self._gone = False
         self._over = asyncio.Event()
 
     async def run(self) -> None:
@@ -137,6 +138,7 @@ class _Client:
                     _log.warning("a client is let go: it sends nothing that can be understood")
                     break
         finally:
+            self._gone = True
             if self._speaking is not None:
                 self._speaking.cancel()
                 await asyncio.gather(self._speaking, return_exceptions=True)
@@ -200,7 +202,7 @@ class _Client:
     def _ended(self, task: asyncio.Task[Meter]) -> None:
         """The stream is over, and the client is not: what it says next is another stream."""
         self._speaking = None
-        if task.cancelled():
+        if task.cancelled() or (self._gone and task.exception() is None):
             return
         error = task.exception()
         if error is None:

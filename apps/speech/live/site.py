@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 from aiohttp import web
 
@@ -18,6 +19,10 @@ __all__ = ["Login", "Site", "TLSFiles"]
 _SHORTEST_TOKEN = 16  # characters
 _LONGEST_TOKEN_BYTES = 4096
 _BEARER = "bearer "
+_MOST_CONNECTIONS = 512  # so that whoever comes leaves this process files for its peers
+_REQUEST_S = 15.0  # for a request to be there whole
+_HANDSHAKE_S = 10.0  # of TLS
+_CLOSING_S = 2.0  # for what is under way
 
 
 @dataclass(frozen=True)
@@ -80,19 +85,29 @@ class Login:
         shown = request.headers.get("Authorization", "")
         if shown[: len(_BEARER)].lower() != _BEARER:
             return False
-        return hmac.compare_digest(shown[len(_BEARER) :].strip().encode(), self._token)
+        token = shown[len(_BEARER) :].strip().encode(errors="surrogateescape")  # any bytes
+        return hmac.compare_digest(token, self._token)
+
+
+class _OneTooMany(asyncio.Protocol):
+    """A connection that there is no room for."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast(asyncio.Transport, transport).abort()
 
 
 class Site:
     """An address of this machine at which an application is served.
 
+    Whoever connects and says nothing, or something very slowly, is let go.
+
     Attributes:
         url: `http://host:port`, or `https://` with TLS.
     """
 
-    def __init__(self, url: str, runner: web.AppRunner) -> None:
+    def __init__(self, url: str, runner: web.AppRunner, listening: asyncio.Server) -> None:
         self.url = url
-        self._runner = runner
+        self._runner, self._listening = runner, listening
 
     @classmethod
     async def open(
@@ -122,24 +137,40 @@ class Site:
                 f"{what} cannot listen at {address}: without {' and '.join(missing)} it is for "
                 f"this machine alone; listen at 127.0.0.1, or give certificate, key and token"
             )
-        runner = web.AppRunner(application, access_log=None)
+        context = None if tls is None else tls.context()
+        runner = web.AppRunner(
+            application, access_log=None, keepalive_timeout=_REQUEST_S, shutdown_timeout=_CLOSING_S
+        )
         await runner.setup()
         try:
-            context = None if tls is None else tls.context()
-            await web.TCPSite(runner, host, port, ssl_context=context).start()
+            listening = await _listen(runner, host, port, context)
         except OSError as error:
             await runner.cleanup()
             raise AppError(f"{what} cannot listen at {address}: {error.strerror}") from error
-        except AppError:
-            await runner.cleanup()
-            raise
-        bound = runner.addresses[0][1]
+        bound = listening.sockets[0].getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
-        return cls(f"{'http' if tls is None else 'https'}://{shown}:{bound}", runner)
+        return cls(f"{'http' if tls is None else 'https'}://{shown}:{bound}", runner, listening)
 
     async def close(self) -> None:
-        """Ends all connections."""
+        """Ends all connections, within seconds."""
+        self._listening.close()
         await self._runner.cleanup()
+
+
+async def _listen(
+    runner: web.AppRunner, host: str, port: int, context: ssl.SSLContext | None
+) -> asyncio.Server:
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the application was not set up")
+
+    def arrive() -> asyncio.BaseProtocol:
+        return server() if len(server.connections) < _MOST_CONNECTIONS else _OneTooMany()
+
+    handshake_s = None if context is None else _HANDSHAKE_S
+    return await asyncio.get_running_loop().create_server(
+        arrive, host, port, ssl=context, ssl_handshake_timeout=handshake_s
+    )
 
 
 def _split(address: str) -> tuple[str, int]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from apps.speech.config import SpeechConfig
 from apps.speech.streaming import NetworkStream
-from mpcnet.errors import AppError
+from mpcnet.errors import Divergence
 from mpcnet.outside import OutsideShare
 from mpcnet.session import Session
 from mpcnet.tensor import SecretTensor
@@ -184,7 +184,8 @@ async def _serve(
         return None
     stream = visits.pop(guest, None)
     if guests is None or stream is None:
-        raise AppError("the leading party announced a guest whom not all parties have")
+        # No AppError: that would end this party's server, for something that another one did.
+        raise Divergence(("the leading party announced a guest whom not all parties have",))
     if step.kind == "stop":
         guests.left(guest)
         return None

@@ -26,10 +26,7 @@ from mpcnet.session import Session
 
 __all__ = ["Heard", "Pace", "Refusal", "Switchboard", "listen"]
 
-_BROKE = (
-    "the link to the other organizations broke; what is said from now on is transcribed once it is "
-    "back"
-)
+_BROKE = "the link to the other organizations broke; what is said next is heard once it is back"
 _DRAIN_S = 10.0  # for an utterance that goes on when the session is to end
 
 
@@ -104,6 +101,9 @@ class Switchboard:
     Args:
         model: its weights hidden by `Session.private`.
         owner: the name or rank of the party that this runs at.
+
+    Attributes:
+        closed: whether nobody else may begin to speak.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Switchboard:
         self._lines: dict[int, _Line] = {}  # the one that was served last comes last
         self._changed = asyncio.Event()
         self._warm = asyncio.Event()
-        self._closed = False
+        self.closed = False
         self._guests: Guests | None = None
         self._draining = asyncio.Event()
         self._cut_at = 0.0  # what still goes on then is cut, if this drains
@@ -174,7 +174,7 @@ class Switchboard:
         number = next((n for n in range(MAX_STREAMS) if n not in self._lines), None)
         if number is None:
             raise Refusal(f"{MAX_STREAMS} speak already: try again later")
-        if self._closed:
+        if self.closed:
             raise Refusal("the session comes to its end: try again in a moment")
         line = self._lines[number] = _Line(self._feed(number), asyncio.Queue())
         meter = Meter()
@@ -189,6 +189,8 @@ class Switchboard:
                 losing = tasks.create_task(self._until_lost())
                 reading.add_done_callback(lambda _: losing.cancel())
         except BaseExceptionGroup as group:
+            if isinstance(group.exceptions[0], Refusal):
+                self.lose()  # before anybody else comes to the session that broke
             raise group.exceptions[0] from None  # the others are its consequence
         finally:
             line.feed.abandon()  # of no effect after its end
@@ -196,7 +198,7 @@ class Switchboard:
 
     def close(self) -> None:
         """The program ends when all who speak have ended."""
-        self._closed = True
+        self.closed = True
         if self._guests is not None:
             self._guests.stop()
         self._changed.set()
@@ -214,7 +216,7 @@ class Switchboard:
 
     def lose(self) -> None:
         """The session broke: all who speak are told so."""
-        self._closed = True
+        self.closed = True
         self._lost.set()
 
     async def _until_lost(self) -> None:
@@ -263,7 +265,7 @@ class Switchboard:
             if self._guests is not None and (step := self._guests.next_step()) is not None:
                 return step
             busy = self._guests is not None and self._guests.busy
-            if self._closed and not self._lines and not busy:
+            if self.closed and not self._lines and not busy:
                 return Step("close")
             self._changed.clear()
             await self._changed.wait()
@@ -368,9 +370,8 @@ def _told(revealed: asyncio.Future[Tensor]) -> Tensor:
     Raises:
         Refusal: the session broke; whoever runs the program says why.
     """
-    if revealed.cancelled():
-        raise Refusal(_BROKE)
-    if (error := revealed.exception()) is not None:
+    error = None if revealed.cancelled() else revealed.exception()
+    if revealed.cancelled() or error is not None:
         raise Refusal(_BROKE) from error
     return revealed.result()
 

@@ -72,6 +72,7 @@ class Page:
             return
         self._up = False
         self._guests.dismiss(why)
+        self._session = None  # which holds shares of the model
 
     def stop(self) -> None:
         """Nobody new comes in, and who speaks has some seconds to finish."""

@@ -62,6 +62,26 @@ def test_what_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
         read_picture(torn, CIFAR10)
 
 
+def test_sixteen_bits_are_refused_and_not_cut_off(tmp_path: Path) -> None:
+    deep = Image.frombytes("I;16", (8, 8), b"\x40\x9c" * 64)
+    deep.save(tmp_path / "scan.png")
+    with pytest.raises(PictureError, match=r"scan\.png: bring its pixels, I;16, to 8 bits"):
+        read_picture(tmp_path / "scan.png", DIGITS)
+
+
+def test_a_photograph_is_turned_as_its_camera_noted(tmp_path: Path) -> None:
+    upright = Image.new("L", (8, 8), 0)
+    upright.paste(255, (0, 0, 8, 4))  # bright above
+    noted = Image.Exif()
+    noted[0x0112] = 6  # "turn by 90 degrees clockwise"
+    upright.rotate(90).save(tmp_path / "turned.png", exif=noted)
+    upright.save(tmp_path / "upright.png")
+    turned, wanted = (
+        read_picture(tmp_path / f"{name}.png", DIGITS) for name in ("turned", "upright")
+    )
+    torch.testing.assert_close(turned, wanted)
+
+
 def test_drawings_are_pictures() -> None:
     made = drawings(32)
     assert set(made) <= set(CIFAR10.labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,21 @@ async def test_a_flood_is_stopped(opened: Opened) -> None:
     opened.guests.hear = lambda guest, request: None  # type: ignore[method-assign]
     heard = await conversation(opened, HELLO, *[share] * 400)
     assert "too many" in heard[-2]["why"]
+
+
+async def test_who_does_not_read_what_it_is_told_is_let_go(opened: Opened) -> None:
+    async with aiohttp.ClientSession() as http, http.ws_connect(opened.url + SOCKET) as socket:
+        await socket.send_bytes(HELLO)
+        await socket.receive()
+        assert socket._response.connection is not None
+        socket._response.connection.transport.pause_reading()  # type: ignore[union-attr]
+        (guest,) = opened.guests._guests.values()
+        for _ in range(200):
+            guest.tell(bytes(1 << 18))
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            while opened.guests.busy:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(

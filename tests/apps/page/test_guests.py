@@ -177,6 +177,33 @@ async def test_ids_are_taken_once_and_rooms_are_full(leader: Party) -> None:
         leader.arrive("f" * 32)
 
 
+async def test_who_takes_a_place_and_says_nothing_is_let_go(leader: Party) -> None:
+    def silent(guest: Guest, seconds: float) -> bool:
+        """Whether it is let go after them."""
+        guest.heard_at -= seconds
+        leader.book._watch(guest)
+        return guest.gone
+
+    assert silent(leader.arrive("1e" * 16), 31)
+    assert leader.told[-2]["why"] == "nothing was said for too long"
+    (guest,) = join(leader)
+    assert not silent(guest, 500)  # who is in has more time
+    leader.book.hear(guest, opened(0))
+    assert not silent(guest, 500)  # it spoke since
+    assert silent(guest, 101)
+    leader.book.hear(guest, opened(1))  # on its way already, and no mistake
+    assert leader.book.next_wish() == Wish("stop", ID)
+    assert leader.book.next_wish() is None
+
+
+async def test_a_share_that_comes_when_the_session_has_just_broken(leader: Party) -> None:
+    (guest,) = join(leader)
+    leader.book.hear(guest, opened(0))
+    leader.book.share(ID, 4).cancel()
+    leader.book.hear(guest, shared(0))
+    assert not guest.slots
+
+
 async def test_the_end_of_a_session(leader: Party) -> None:
     (guest,) = join(leader)
     leader.book.stop()

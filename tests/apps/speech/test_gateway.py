@@ -17,10 +17,12 @@ import torch
 
 import mpcnet
 from apps.speech.decoding import greedy_decode
+from apps.speech.live.capture import Block
 from apps.speech.live.client import of_file, of_stream, talk
 from apps.speech.live.conversation import Conversation
 from apps.speech.live.desk import Desk
-from apps.speech.live.gateway import Gateway
+from apps.speech.live.gateway import Gateway, _Client
+from apps.speech.live.meter import Meter
 from apps.speech.live.steps import follow
 from apps.speech.live.switchboard import Heard, Pace, Switchboard
 from mpcnet import Session
@@ -242,6 +244,20 @@ async def test_two_clients_and_one_who_leaves_in_mid_word() -> None:
     await mpcnet.local(2).run(program)
     sound = (waveforms[0] * 32767).to(torch.int16).float() / 32768
     assert transcripts == 2 * [greedy_decode(whole_pass(sound, 80), CONFIG)]
+
+
+async def test_what_ends_as_its_client_leaves_begins_no_other_stream() -> None:
+    client = _Client(None, None, Desk())  # type: ignore[arg-type]
+    client._blocks.append(Block(torch.zeros(9), 8000, 0.0))
+    client._gone = True
+
+    async def ended() -> Meter:
+        return Meter()
+
+    task = asyncio.ensure_future(ended())
+    await task
+    client._ended(task)
+    assert client._speaking is None
 
 
 async def test_a_file_is_sent_as_fast_as_it_was_spoken(tmp_path: Path) -> None:

@@ -172,12 +172,8 @@ async def test_chunks_widen_instead_of_queueing_and_become_narrow_again() -> Non
     source.put(torch.ones(2, 27), [0.0] * 27)
     assert source.ready() is None  # two are under way
     source.settled()
-    assert source.ready() == Step("chunk", 7, 28)
-    chunk = source.open(Step("chunk", 7, 28))
-    assert not chunk.slot.done()
-    assert source.ready() is None
+    assert fill(source).frames == 24  # at once: the other three may be the last for a while
     source.put(torch.ones(2, 1), [0.0])
-    assert chunk.slot.done()
     source.settled()
     assert source.ready() == Step("chunk", 7, 8)
     source.put(torch.ones(2, 100), [0.0] * 100)

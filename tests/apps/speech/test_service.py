@@ -21,8 +21,10 @@ from apps.speech.decoding import greedy_decode
 from apps.speech.live import service
 from apps.speech.live.capture import Block
 from apps.speech.live.desk import Desk
+from apps.speech.live.feed import Utterance
+from apps.speech.live.meter import Meter
 from apps.speech.live.steps import follow
-from apps.speech.live.switchboard import Heard, Pace, Refusal, Switchboard
+from apps.speech.live.switchboard import Heard, Pace, Refusal, Switchboard, _Flight
 from apps.speech.program import LiveSettings
 from mpcnet import Session
 from mpcnet.app import DemoPlan
@@ -32,6 +34,7 @@ from mpcnet.errors import AppError
 from mpcnet.serving import Stop, serve_as_dealer, serve_as_party
 from tests.apps.speech.test_live import at_once
 from tests.apps.speech.tiny_live import CONFIG, network, speech, whole_pass
+from transports.errors import PeerLost
 
 EVENT = "conversation.item.input_audio_transcription"
 APPEND, COMMIT = "input_audio_buffer.append", "input_audio_buffer.commit"
@@ -178,6 +181,29 @@ async def test_who_speaks_while_nobody_can_be_reached_is_told_so() -> None:
     desk = Desk(patience_s=0.01)
     with pytest.raises(Refusal, match="cannot be reached"):
         await desk.transcribe(at_once([speech(0.1, 1)]), lambda heard, meter: None)
+
+
+async def test_nobody_comes_to_a_session_that_broke_just_now() -> None:
+    """A stream may find out before those who run the session have told the desk."""
+    board = Switchboard(None, network(), CONFIG, owner=0)  # type: ignore[arg-type]
+    board._warm.set()
+    desk = Desk(patience_s=0.05)
+    desk.began(None, board)  # type: ignore[arg-type]
+
+    def transcribing() -> asyncio.Task[Meter]:
+        return asyncio.create_task(
+            desk.transcribe(at_once([speech(0.1, 1)]), lambda heard, meter: None)
+        )
+
+    speaking = transcribing()
+    await asyncio.sleep(0.02)
+    revealed: asyncio.Future[torch.Tensor] = asyncio.get_running_loop().create_future()
+    revealed.set_exception(PeerLost(1, "lab", 2.0, "gone", ()))
+    board._lines[0].flights.put_nowait(_Flight(Utterance(0), None, revealed))
+    with pytest.raises(Refusal, match="broke"):
+        await speaking
+    with pytest.raises(Refusal, match="cannot be reached"):  # not: "broke", once more
+        await transcribing()
 
 
 async def test_who_goes_on_speaking_is_cut_when_the_session_ends() -> None:

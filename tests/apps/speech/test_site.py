@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from apps.speech.live import gateway as gateways
+from apps.speech.live import site as sites
 from apps.speech.live.capture import Block
 from apps.speech.live.client import Access, of_stream, talk
 from apps.speech.live.desk import Desk
@@ -71,6 +72,10 @@ async def test_a_gateway_with_tls_and_a_login(tls: TLSFiles, token: Path) -> Non
     for wrong in (None, "another token, as long as it is", TOKEN.upper()):
         with pytest.raises(AppError, match=r"401.*give its token"):
             await say(Access(wrong, digest))
+    async with aiohttp.ClientSession() as http:  # any bytes are a wrong token, and no more
+        shown = {"Authorization": b"Bearer \xff\xfe".decode(errors="surrogateescape")}
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
+            await http.ws_connect(gateway.url, headers=shown, ssl=Access(None, digest).trust)
     with pytest.raises(AppError, match="another certificate"):
         await say(Access(TOKEN, bytes(32)))
     with pytest.raises(AppError, match="no gateway answers"):
@@ -111,6 +116,28 @@ def test_files_that_keep_nobody_out_are_refused(tls: TLSFiles, token: Path) -> N
         tls.context()
     with pytest.raises(AppError, match="No such file"):
         Login.of_file(token.with_name("none"))
+
+
+async def test_who_connects_and_says_nothing_or_too_slowly_is_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sites, "_REQUEST_S", 0.3)
+    monkeypatch.setattr(sites, "_MOST_CONNECTIONS", 2)
+    gateway = await Gateway.open(Parrot())
+    port = int(gateway.url.split(":")[2].split("/")[0])
+    silent, writer = await asyncio.open_connection("127.0.0.1", port)
+    slow, slowly = await asyncio.open_connection("127.0.0.1", port)
+    slowly.write(b"GET /v1/realtime HTTP/1.1\r\nHost: ")
+    await asyncio.sleep(0.05)
+    third, late = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(5):
+        (refused,) = await asyncio.gather(third.read(), return_exceptions=True)
+        assert not refused or isinstance(refused, ConnectionError)  # there is no room
+        assert not await silent.read()
+        assert not await slow.read()
+    for each in (writer, slowly, late):
+        each.close()
+    await gateway.close()
 
 
 async def ended(socket: aiohttp.ClientWebSocketResponse) -> list[str]:

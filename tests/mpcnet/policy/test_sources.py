@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,34 @@ def test_where_the_folder_is_does_not_matter(script: Path) -> None:
 def test_an_app_counts_with_its_package() -> None:
     names = {path.name for path in package_sources(Script)}
     assert {"script.py", "session.py", "guard.py"} <= names
+
+
+def test_an_app_counts_with_what_it_imports_around_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {
+        "outermost/__init__.py": "",
+        "outermost/shared.py": "from outermost.other import x\n",
+        "outermost/other/__init__.py": "from .deeper import x\n",
+        "outermost/other/deeper.py": "import json\nx = 1\n",
+        "outermost/other/unused.py": "",
+        "outermost/app/__init__.py": "from .. import shared\nclass App: pass\n",
+        "outermost/app/more.py": "",
+        "json.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    app = import_module("outermost.app").App
+    found = [str(path.relative_to(tmp_path / "outermost")) for path in package_sources(app)]
+    assert found == [
+        "__init__.py",
+        "app/__init__.py",
+        "app/more.py",
+        "other/__init__.py",
+        "other/deeper.py",
+        "shared.py",
+    ]
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 // What somebody says, cut into chunks. One chunk is open at a time: announced to the parties, its
 // correlated randomness under way, waiting for sound. While many are under way nothing is announced,
-// and what is heard meanwhile makes the next chunk wider: no queue of chunks can grow.
+// and what is heard meanwhile makes the next chunk wider: no queue of chunks can grow. Frames can, if
+// the parties never keep up: who hears them looks at `waiting`, and stops in time.
 
 const MOST_WAITING = 4; // of the widest chunks
 
@@ -58,9 +59,7 @@ export class Feed {
         }
         break;
       } else if (this.inFlight < app.in_flight) {
-        const whole = Math.ceil(this.waiting.length / app.unit) * app.unit;
-        const least = this.ended ? app.unit : app.chunk_frames;
-        const frames = Math.min(Math.max(whole, least), app.widest_frames);
+        const frames = this.width();
         this.open = { frames, number: this.events.announce(frames) };
       } else {
         break;
@@ -69,6 +68,14 @@ export class Feed {
     if (this.waiting.length <= MOST_WAITING * app.widest_frames) {
       for (const resolve of this.roomFor.splice(0)) resolve();
     }
+  }
+
+  /** Of the next chunk: what is there must not wait for sound that may be long in coming. */
+  width() {
+    const { unit, chunk_frames: least, widest_frames: most } = this.app;
+    const units = this.waiting.length / unit;
+    const frames = this.ended ? Math.ceil(units) * unit : Math.max(Math.floor(units) * unit, least);
+    return Math.min(frames, most);
   }
 
   fill() {

@@ -21,6 +21,28 @@ export function percentile(values, part) {
   return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))];
 }
 
+/** When each frame was heard; what nobody asks for any more is forgotten. */
+export class Moments {
+  constructor() {
+    this.kept = [];
+    this.forgotten = 0;
+  }
+
+  push(moments) {
+    this.kept.push(...moments);
+  }
+
+  at(place) {
+    return this.kept[place - this.forgotten];
+  }
+
+  forget(place) {
+    const passed = Math.min(place - this.forgotten, this.kept.length);
+    this.kept.splice(0, passed);
+    this.forgotten += passed;
+  }
+}
+
 /** `events`: shared(shares, frames), text(text, final). `finished` resolves with the whole text. */
 export class Utterance {
   constructor(conversation, events) {
@@ -32,7 +54,7 @@ export class Utterance {
     this.stream = new FeatureStream(this.model);
     this.decoder = new GreedyDecoder(this.model.alphabet, this.model.separator);
     this.steps = new Map(); // number -> {frames, moments}, null for the end
-    this.moments = []; // of the frames given so far
+    this.moments = new Moments(); // of the frames given so far
     this.outputs = 0;
     this.heard = 0; // samples
     this.frames = 0;
@@ -59,6 +81,11 @@ export class Utterance {
     this.meter.heardSeconds += samples.length / rate;
     this.begun = at === null ? null : at - this.meter.heardSeconds * 1000;
     this.take(this.resampler.push(samples.map(clean)));
+  }
+
+  /** Seconds of sound that no party has been given yet. */
+  get backlog() {
+    return (this.feed.waiting.length * this.model.hop_length) / this.model.sample_rate;
   }
 
   /** No more sound comes. */
@@ -91,7 +118,7 @@ export class Utterance {
   }
 
   give(number, frames, values, moments) {
-    this.moments.push(...moments);
+    this.moments.push(moments);
     this.steps.get(number).filledAt = performance.now();
     this.meter.widest = Math.max(this.meter.widest, frames);
     this.events.shared(this.conversation.give(number, frames, values), frames);
@@ -112,12 +139,13 @@ export class Utterance {
       this.busyUntil = now;
     }
     for (let output = 0; output < size; output++) {
-      const at = this.moments[this.app.unit * (this.outputs + output + 1) - 1];
+      const at = this.moments.at(this.app.unit * (this.outputs + output + 1) - 1);
       if (typeof at !== "number") continue;
       meter.behind = (now - at) / 1000;
       keep(meter.latencies, meter.behind);
     }
     this.outputs += size;
+    this.moments.forget(this.app.unit * this.outputs);
     const text = this.decoder.push(values, size);
     this.events.text(text, !step);
     if (step) this.feed.settled();

@@ -9,7 +9,8 @@ const BAR_S = 0.02;
 const FILE_BLOCK_S = 0.1;
 const NOISE_PER_BAR = 3;
 const QUIET_S = 3;
-const LATE_S = 4;
+const LATE_S = 4; // of sound that waits, before the speaker is told
+const TOO_LATE_S = 30; // before nothing more is recorded
 const ATTEMPTS = 4; // to reach organizations that are not connected to each other
 const PAUSE_MS = 1500;
 const $ = (id) => document.getElementById(id);
@@ -77,8 +78,12 @@ function answer(event) {
 
 /** The parties' session comes to its end in order: what was said is heard out. */
 async function stopping() {
-  if (utterance && !utterance.ending) await finish();
-  else if (utterance) await utterance.finished.catch(() => {});
+  if (utterance && !utterance.ending) {
+    complain("The organizations end their session: what was heard until now is still read, and nothing after it.");
+    await finish();
+  } else if (utterance) {
+    await utterance.finished.catch(() => {});
+  }
   conversation.close();
 }
 
@@ -153,8 +158,7 @@ function draw(samples, rate) {
 /** What to say of the sound itself. */
 function remark() {
   if (loud.quiet > QUIET_S) return "Nothing but silence comes: is the microphone muted?";
-  const hop = settings.app.model.hop_length / settings.app.model.sample_rate;
-  if (utterance?.feed.waiting.length * hop > LATE_S) return "The organizations cannot keep up: the text comes later and later.";
+  if (utterance?.backlog > LATE_S) return "The organizations cannot keep up: the text comes later and later.";
   if (loud.clipped > 5) return "The sound is clipped: speak softer, or farther from the microphone.";
   return "Listening. Press again when you are done.";
 }
@@ -167,6 +171,7 @@ async function listen() {
     microphone = await Microphone.open(
       (samples, rate, at) => {
         draw(samples, rate);
+        if (ear?.backlog > TOO_LATE_S) return void tooLate();
         say(remark());
         if (ear) ear.hear(samples, rate, at);
         else waiting.push([samples, rate, at]);
@@ -181,6 +186,15 @@ async function listen() {
   } catch (error) {
     await trouble(error);
   }
+}
+
+/** What waits would grow without end: it is heard out, and nothing is added to it. */
+function tooLate() {
+  complain(
+    `The organizations cannot keep up: ${TOO_LATE_S} s of sound wait. The recording was stopped here; ` +
+      "what you said until now is still being read. Speak again when it is done.",
+  );
+  return finish();
 }
 
 async function finish() {
@@ -215,6 +229,7 @@ async function read(file) {
       draw(piece, rate);
       ear.hear(piece, rate, null);
       await Promise.race([ear.feed.room(), ear.finished]);
+      if (ear.ending) break; // the parties' session comes to its end, as was said
     }
     await finish();
   } catch (error) {
