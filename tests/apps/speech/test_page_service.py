@@ -17,7 +17,6 @@ from torch import Tensor
 
 from apps.page.door import SOCKET
 from apps.page.frames import Answer, Kind, Request
-from apps.speech.config import save_model
 from apps.speech.features import log_mel
 from apps.speech.live.steps import Step, _serve
 from apps.speech.live.switchboard import Pace
@@ -35,7 +34,7 @@ CLASSES = len(CONFIG.alphabet)
 
 @pytest.fixture
 async def three(tmp_path: Path) -> AsyncIterator[dict[str, Participant]]:
-    save_model(tmp_path / "live.safetensors", CONFIG, network())
+    CONFIG.save(tmp_path / "live.safetensors", network())
     public = {
         "model_owner": "lab",
         "recording_owner": "clinic",
