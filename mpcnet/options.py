@@ -17,6 +17,7 @@ __all__ = [
     "debug_options",
     "demo_options",
     "keygen_options",
+    "network_text",
     "party_options",
     "prepare_options",
     "relay_options",
@@ -190,7 +191,7 @@ def demo_options() -> argparse.ArgumentParser:
     options.add_argument("--transport", choices=TRANSPORTS, default="tcp", help="default: tcp")
     options.add_argument(
         "--network",
-        type=_network,
+        type=network_text,
         metavar="NET",
         help="emulate one: continent, satellite, ..., or delay=20ms,rate=100mbit",
     )
@@ -240,7 +241,7 @@ def script_options() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--network",
-        type=_network,
+        type=network_text,
         metavar="NET",
         help="emulate one: continent, satellite, ..., or delay=20ms,rate=100mbit",
     )
@@ -271,7 +272,12 @@ def debug_options() -> argparse.ArgumentParser:
     return options
 
 
-def _network(text: str) -> str:
+def network_text(text: str) -> str:
+    """An emulated network as the command line names it, once it is known to be one.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     try:
         return parse_profile(text).text
     except ProfileError as error:

@@ -26,7 +26,7 @@ import pytest
 import soundfile
 import torch
 
-from apps.speech.config import DIGITS_WEIGHTS, load_model, save_model
+from apps.speech.config import DIGITS_WEIGHTS, SpeechConfig
 from apps.speech.program import SpeechSettings
 from apps.speech.prompt_model import LADDER
 from mpcnet import Session
@@ -220,7 +220,7 @@ def test_the_participants_of_live_speech_agree(tmp_path: Path) -> None:
 
 
 def test_the_tutorials_model_is_the_one_that_ships(tmp_path: Path) -> None:
-    shipped, _ = load_model(DIGITS_WEIGHTS)
+    shipped, _ = SpeechConfig.load(DIGITS_WEIGHTS)
     for block in blocks("toml", file=ROOT / "docs" / "tutorial.md"):
         config = configured(block, tmp_path)
         if not config.is_dealer:
@@ -240,7 +240,7 @@ async def test_the_tutorial_runs(tmp_path: Path) -> None:
         runs.append(run(config, lambda name, fields: None))
         if config.name == "model":
             model = config.app_settings(SpeechSettings).model
-            save_model(tmp_path / "digits.safetensors", model, model.build())
+            model.save(tmp_path / "digits.safetensors", model.build())
         if config.name == "speaker":
             for path in config.app_settings(SpeechSettings).recordings:
                 soundfile.write(path, torch.linspace(-0.5, 0.5, 800).sin().numpy(), 8000)

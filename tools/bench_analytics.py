@@ -6,10 +6,8 @@ What `mpcnet demo analytics` does, several times over, and held against pandas o
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -20,48 +18,13 @@ from rich.table import Table
 from apps.analytics.app import APP, QUERIES
 from mpcnet import loop
 from mpcnet.demo import DemoFailed, lay_out, run_participants
-from tools.bench_figures import rounded
+from mpcnet.options import network_text
+from tools.bench_figures import Report, rounded
 
-__all__ = ["Report", "add_arguments", "print_table", "run"]
+__all__ = ["add_arguments", "print_table", "run"]
 
 _RUNS: Final = 5
 _SHOWN: Final = 160  # characters of why it failed
-
-
-@dataclass(frozen=True)
-class Report:
-    """One query.
-
-    Attributes:
-        query: the query.
-        rows: of all parties together.
-        parties: how many.
-        figures: medians over the runs, by field of the JSON; empty after a failure.
-        failure: why there are none.
-    """
-
-    query: str
-    rows: int
-    parties: int
-    figures: dict[str, Any]
-    failure: str = ""
-
-    @property
-    def failed(self) -> bool:
-        """Whether it could not be measured."""
-        return bool(self.failure)
-
-    @property
-    def line(self) -> str:
-        """For people who wait."""
-        if self.failed:
-            return f"{self.query}: {self.failure}"
-        return f"{self.query}: {self.figures['seconds']:.3g} s, {self.figures['rounds']} rounds"
-
-    def as_json(self) -> str:
-        """One line."""
-        head: dict[str, Any] = {"query": self.query, "rows": self.rows, "parties": self.parties}
-        return json.dumps(head | ({"failure": self.failure} if self.failed else self.figures))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="default: 1,000,000")
     parser.add_argument("--parties", type=int, default=3, choices=range(2, 9), metavar="N")
     parser.add_argument("--queries", nargs="+", default=list(QUERIES), metavar="QUERY")
-    parser.add_argument("--link", metavar="NETWORK", help="an emulated network, such as continent")
+    parser.add_argument(
+        "--link",
+        type=network_text,
+        metavar="NETWORK",
+        help="an emulated network, such as continent",
+    )
     parser.add_argument("--runs", type=int, default=_RUNS, help=f"default: {_RUNS}")
 
 
@@ -87,12 +55,19 @@ def run(asked: argparse.Namespace) -> Iterator[Report]:
         try:
             results = loop.run(lambda: run_participants(files, plan.dealer, _unheard))
         except DemoFailed as error:
-            yield Report("all", asked.rows, asked.parties, {}, str(error)[:_SHOWN])
+            yield _report("all", asked, {}, str(error)[:_SHOWN])
             return
         outcome = APP.conclude(plan, results)
     for i, query in enumerate(asked.queries):
         answers = outcome["answers"][i :: len(asked.queries)]
-        yield Report(query, asked.rows, asked.parties, _figures(answers, asked.link))
+        yield _report(query, asked, _figures(answers, asked.link))
+
+
+def _report(
+    query: str, asked: argparse.Namespace, figures: dict[str, Any], failure: str = ""
+) -> Report:
+    head = {"query": query, "rows": asked.rows, "parties": asked.parties}
+    return Report(query, head, figures, failure)
 
 
 def _figures(answers: Sequence[dict[str, Any]], link: str | None) -> dict[str, Any]:
@@ -118,10 +93,10 @@ def print_table(reports: Sequence[Report], console: Console) -> None:
     for report in reports:
         got = report.figures
         if report.failed:
-            table.add_row(report.query, report.failure)
+            table.add_row(report.name, report.failure)
             continue
         table.add_row(
-            report.query,
+            report.name,
             f"{got['seconds']:.3f}",
             f"{got['rounds']}",
             f"{got['bytes_sent'] / 1e3:.1f}",

@@ -1,16 +1,26 @@
-"""What a benchmark reports: one figure a case, beside a reference from the same run."""
+"""What a benchmark reports of a case: one figure beside a reference of the same run, or many."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Figure", "compare", "print_table", "rounded"]
+__all__ = ["Figure", "Report", "compare", "print_table", "rounded"]
+
+_TOLD: Final = {
+    "seconds": "{:.3g} s",
+    "rounds": "{} rounds",
+    "latency_p50": "p50 {:.2f} s",
+    "latency_p95": "p95 {:.2f} s",
+    "real_time_factor": "real-time factor {:.2f}",
+}
+"""Figures for people who wait."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,43 @@ class Figure:
             "ratios": [rounded(self.worst), rounded(self.best)],
         }
         return json.dumps(fields)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of one case with many figures, or the reason why there are none.
+
+    Attributes:
+        name: for people.
+        head: what was measured, by field of the JSON.
+        figures: by field of the JSON; empty after a failure.
+        failure: why there are none.
+    """
+
+    name: str
+    head: Mapping[str, Any]
+    figures: Mapping[str, Any]
+    failure: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it could not be measured."""
+        return bool(self.failure)
+
+    @property
+    def line(self) -> str:
+        """For people who wait."""
+        if self.failed:
+            return f"{self.name}: {self.failure}"
+        told = [
+            text.format(self.figures[key]) for key, text in _TOLD.items() if key in self.figures
+        ]
+        return f"{self.name}: {', '.join(told)}"
+
+    def as_json(self) -> str:
+        """One line."""
+        rest = {"failure": self.failure} if self.failed else self.figures
+        return json.dumps({**self.head, **rest})
 
 
 def compare(

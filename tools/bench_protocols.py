@@ -7,14 +7,12 @@ in which all are prepared; every figure is a median over the runs.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -27,13 +25,13 @@ from mpcnet.app import DemoPlan
 from mpcnet.child import Failure
 from mpcnet.demo import first_failure, lay_out
 from mpcnet.errors import UnsupportedOperator
+from mpcnet.options import network_text
 from protocols.ring.ring import RING
 from tools.bench_cases import CASES, Case, Target
-from tools.bench_figures import rounded
+from tools.bench_figures import Report, rounded
 from tools.bench_trial import Outcome, Run
-from transports.profile import ProfileError, parse_profile
 
-__all__ = ["Report", "add_arguments", "print_table", "run"]
+__all__ = ["add_arguments", "print_table", "run"]
 
 _RUNS: Final = 7
 _MAX_PARTIES: Final = 16
@@ -43,67 +41,15 @@ _RATIO_FROM_BYTES: Final = 8 << 20
 """Smaller layers say nothing about memory: a process grows by some megabytes whatever it does."""
 
 
-@dataclass(frozen=True)
-class Report:
-    """One line of the benchmark.
-
-    Attributes:
-        case: its name.
-        parties: how many computed.
-        ring_bits: of the ring they computed in.
-        target: what is aimed at.
-        figures: medians, by field of the JSON; empty after a failure.
-        failure: why there are none.
-    """
-
-    case: str
-    parties: int
-    ring_bits: int
-    target: Target
-    figures: dict[str, Any]
-    failure: str = ""
-
-    @property
-    def failed(self) -> bool:
-        """Whether the case could not be measured."""
-        return bool(self.failure)
-
-    @property
-    def name(self) -> str:
-        """The case, and its ring where that is not the usual one."""
-        return self.case if self.ring_bits == RING.bits else f"{self.case} ({self.ring_bits} bits)"
-
-    @property
-    def line(self) -> str:
-        """For people who wait."""
-        if self.failed:
-            return f"{self.name}: {self.failure}"
-        return f"{self.name}: {self.figures['seconds']:.3g} s, {self.figures['rounds']} rounds"
-
-    def as_json(self) -> str:
-        """One line."""
-        head: dict[str, Any] = {
-            "case": self.case,
-            "parties": self.parties,
-            "ring_bits": self.ring_bits,
-        }
-        if self.failed:
-            return json.dumps(head | {"failure": self.failure})
-        targets = {
-            f"target_{name}": value
-            for name, value in msgspec.to_builtins(self.target).items()
-            if value is not None
-        }
-        ratio = rounded(self.figures["seconds"] / self.target.seconds)
-        return json.dumps(head | self.figures | targets | {"ratio": ratio})
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this suite."""
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
     parser.add_argument("--parties", type=_parties, default=2, metavar="N", help="default: 2")
     parser.add_argument(
-        "--link", type=_link, metavar="NETWORK", help="an emulated network, such as continent"
+        "--link",
+        type=network_text,
+        metavar="NETWORK",
+        help="an emulated network, such as continent",
     )
     parser.add_argument(
         "--comparison", choices=("tables", "dpf", "auto"), default="tables", help="default: tables"
@@ -119,12 +65,15 @@ def run(asked: argparse.Namespace) -> Iterator[Report]:
     """Measures the cases that were asked for, one after the other."""
     for case in map(CASES.__getitem__, asked.cases):
         for ring_bits in case.rings if asked.ring_bits is None else [asked.ring_bits]:
-            figures, failure = {}, ""
+            # The ring is named where it is not the usual one.
+            name = case.name if ring_bits == RING.bits else f"{case.name} ({ring_bits} bits)"
+            head = {"case": case.name, "parties": asked.parties, "ring_bits": ring_bits}
             try:
                 figures = _figures(_launch(case, asked, ring_bits), asked.link)
             except _Failed as error:
-                failure = str(error)
-            yield Report(case.name, asked.parties, ring_bits, case.target, figures, failure)
+                yield Report(name, head, {}, str(error))
+            else:
+                yield Report(name, head, figures | _aims(case.target, figures["seconds"]))
 
 
 def print_table(reports: Sequence[Report], console: Console) -> None:
@@ -136,7 +85,7 @@ def print_table(reports: Sequence[Report], console: Console) -> None:
         if report.failed:
             table.add_row(report.name, "-")
             continue
-        got, aim = report.figures, report.target
+        got, aim = report.figures, CASES[report.head["case"]].target
         table.add_row(
             report.name,
             f"{got['seconds']:.3f}{_aim(aim.seconds)}",
@@ -244,6 +193,13 @@ def _figures(outcomes: Sequence[Outcome], link: str | None) -> dict[str, Any]:
     }
 
 
+def _aims(target: Target, seconds: float) -> dict[str, Any]:
+    """What is aimed at, and how far from it this is."""
+    named = msgspec.to_builtins(target).items()
+    aims = {f"target_{name}": value for name, value in named if value is not None}
+    return aims | {"ratio": rounded(seconds / target.seconds)}
+
+
 def _aim(value: float | None) -> str:
     return "" if value is None else f" (≤ {value:g})"
 
@@ -253,10 +209,3 @@ def _parties(text: str) -> int:
     if not 2 <= count <= _MAX_PARTIES:
         raise argparse.ArgumentTypeError(f"2 to {_MAX_PARTIES} parties, not {count}")
     return count
-
-
-def _link(text: str) -> str:
-    try:
-        return parse_profile(text).text
-    except ProfileError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

@@ -17,7 +17,6 @@ import logging
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,18 +25,20 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from apps.speech.app import APP, SAMPLES
+from apps.speech.app import APP
 from apps.speech.audio import read_wav
+from apps.speech.outcome import SAMPLES
 from apps.speech.prompt_model import DEFAULT_RUNG
 from mpcnet import loop
 from mpcnet.demo import DemoFailed, lay_out, run_participants
+from mpcnet.options import network_text
 from protocols.ring.library import load_kernels
-from tools.bench_figures import rounded
+from tools.bench_figures import Report, rounded
 from tools.virtual import run_app
 from transports.costs import Measured
-from transports.profile import ProfileError, parse_profile
+from transports.profile import parse_profile
 
-__all__ = ["Report", "add_arguments", "live_figures", "print_table", "run", "whole_figures"]
+__all__ = ["add_arguments", "live_figures", "print_table", "run", "whole_figures"]
 
 _SECONDS: Final = 60.0
 _PATIENCE_S: Final = 30.0
@@ -47,47 +48,10 @@ _TARGET_P95_S: Final = 0.7
 _TARGET_P95_FAR_S: Final = 2.0  # with 20 ms one way and 100 Mbit/s
 
 
-@dataclass(frozen=True)
-class Report:
-    """The one line of this benchmark.
-
-    Attributes:
-        case: what was run.
-        figures: by field of the JSON; empty after a failure.
-        failure: why there are none.
-    """
-
-    case: str
-    figures: Mapping[str, Any]
-    failure: str = ""
-
-    @property
-    def failed(self) -> bool:
-        """Whether it could not be measured."""
-        return bool(self.failure)
-
-    @property
-    def line(self) -> str:
-        """For people who wait."""
-        if self.failed:
-            return f"{self.case}: {self.failure}"
-        if "latency_p95" not in self.figures:
-            return f"{self.case}: real-time factor {self.figures['real_time_factor']:.2f}"
-        return (
-            f"{self.case}: p50 {self.figures['latency_p50']:.2f} s, "
-            f"p95 {self.figures['latency_p95']:.2f} s"
-        )
-
-    def as_json(self) -> str:
-        """One line."""
-        rest = {"failure": self.failure} if self.failed else dict(self.figures)
-        return json.dumps({"case": self.case, **rest})
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this suite: those of `mpcnet demo speech`, and where and how long."""
     APP.add_demo_arguments(parser)
-    parser.add_argument("--link", type=_link, metavar="NETWORK", help="an emulated network")
+    parser.add_argument("--link", type=network_text, metavar="NETWORK", help="an emulated network")
     parser.add_argument(
         "--seconds",
         type=float,
@@ -106,14 +70,14 @@ def run(asked: argparse.Namespace) -> Iterator[Report]:
     try:
         outcome = _virtually(asked) if asked.virtual else _among_processes(asked)
     except DemoFailed as error:
-        yield Report(case, {}, str(error))
+        yield Report(case, {"case": case}, {}, str(error))
         return
     figures = live_figures(outcome, asked.chunk) if asked.live else whole_figures(outcome)
     if asked.live:
         figures |= _targets(asked.link, figures["latency_p95"])
     model = str(asked.weights or asked.rung or DEFAULT_RUNG) if asked.live else "digits"
     setting = {"model": model, "link": asked.link or "loopback", "virtual": asked.virtual}
-    yield Report(case, setting | figures)
+    yield Report(case, {"case": case} | setting, figures)
 
 
 def live_figures(outcome: Mapping[str, Any], chunk_s: float) -> dict[str, Any]:
@@ -213,10 +177,3 @@ def _unheard(participant: str, name: str, fields: Mapping[str, Any]) -> None:
 def _seconds(path: Path) -> float:
     waveform, rate = read_wav(path)
     return len(waveform) / rate
-
-
-def _link(text: str) -> str:
-    try:
-        return parse_profile(text).text
-    except ProfileError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

@@ -21,7 +21,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 import mpcnet
-from apps.images.config import CIFAR10_WEIGHTS, DIGITS_WEIGHTS, ImageConfig, load_model
+from apps.images.config import CIFAR10_WEIGHTS, DIGITS_WEIGHTS, ImageConfig
 from apps.images.digits import split
 from apps.images.pictures import network_input
 from apps.images.program import classify
@@ -42,7 +42,7 @@ def main() -> int:
     torch.set_num_threads(1)
     console = Console(width=120)
     file = args.weights or {"digits": DIGITS_WEIGHTS, "cifar10": CIFAR10_WEIGHTS}[args.set]
-    config, model = load_model(file)
+    config, model = ImageConfig.load(file)
     items = _items(args, config)
     started = time.perf_counter()
     private, rounds = _private(config, model, items.pictures, args)

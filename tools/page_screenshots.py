@@ -16,7 +16,7 @@ import torch
 from playwright.async_api import Browser, Page, async_playwright
 
 from apps.speech.audio import read_wav, resample
-from apps.speech.config import load_model
+from apps.speech.config import SpeechConfig
 from tools.page_parties import serving
 
 __all__ = ["main"]
@@ -93,7 +93,7 @@ async def shoot(weights: Path, output: Path) -> None:
     Args:
         weights: of a model that hears five words in the first seconds of the samples.
     """
-    config, model = load_model(weights)
+    config, model = SpeechConfig.load(weights)
     chromium = shutil.which("chromium")
     with tempfile.TemporaryDirectory() as folder:
         spoken = _spoken(Path(folder))

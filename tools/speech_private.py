@@ -28,7 +28,7 @@ from torch import Tensor
 
 import mpcnet
 from apps.speech.audio import OffsetFilter
-from apps.speech.config import LIVE_WEIGHTS, Network, SpeechConfig, load_model
+from apps.speech.config import LIVE_WEIGHTS, Network, SpeechConfig
 from apps.speech.decoding import error_rate, greedy_decode
 from apps.speech.features import log_mel
 from apps.speech.live.capture import Block
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parse(arguments)
     torch.set_num_threads(1)
     warm_kernels()
-    config, model = load_model(asked.weights or LIVE_WEIGHTS[asked.rung])
+    config, model = SpeechConfig.load(asked.weights or LIVE_WEIGHTS[asked.rung])
     spoken = _recordings(asked.data, asked.singles, asked.strings)
     recordings = [(torch.from_numpy(each.waveform), FSDD_RATE) for each in spoken]
     begun = time.perf_counter()

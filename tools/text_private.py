@@ -20,7 +20,7 @@ from rich.progress import track
 from torch import Tensor
 
 import mpcnet
-from apps.text.config import SHIPPED, TextConfig, load_model
+from apps.text.config import SHIPPED, TextConfig
 from tools.text_data import labelled, parted
 
 
@@ -41,7 +41,7 @@ def main() -> None:
         _, (texts, labels) = parted(texts, labels, arguments.held, arguments.fold)
     texts, labels = texts[: arguments.count], labels[: arguments.count]
     weights = arguments.weights or SHIPPED[arguments.model]
-    config, model = load_model(weights)
+    config, model = TextConfig.load(weights)
     places = config.places(texts)
     with torch.no_grad():
         plain = torch.cat([model(part) for part in places.split(100)])
@@ -62,7 +62,7 @@ async def _private(
             with torch.device("meta" if session.name != "model" else "cpu"):
                 model = config.build().requires_grad_(False).eval()
             if session.name == "model":
-                _, model = load_model(weights)
+                _, model = TextConfig.load(weights)
             model = session.private(model, owner="model")
             outputs = []
             parts = places.split(batch)

@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
-from apps.images.config import DIGITS, DIGITS_WEIGHTS, load_model, save_model
+from apps.images.config import DIGITS, DIGITS_WEIGHTS, ImageConfig
 from apps.images.digits import HELD_OUT, all_digits, split
 from apps.images.small import LeNet5
 
@@ -44,8 +44,8 @@ def main() -> None:
         return
     seen, unseen = split()
     if not args.evaluate:
-        save_model(args.output, DIGITS, train(seen, args.epochs, args.seed))
-    _, model = load_model(args.output)
+        DIGITS.save(args.output, train(seen, args.epochs, args.seed))
+    _, model = ImageConfig.load(args.output)
     console.print(f"{accuracy(model, unseen):.2%} of {HELD_OUT} digits never trained on")
 
 

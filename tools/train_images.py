@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from apps.images.config import CIFAR10, CIFAR10_WEIGHTS, load_model, save_model
+from apps.images.config import CIFAR10, CIFAR10_WEIGHTS, ImageConfig
 from apps.images.pictures import network_input
 from apps.images.small import ResNet20
 from tools.cifar_data import Pictures, read_all, read_cifar, read_held_out
@@ -55,8 +55,8 @@ def main() -> None:
             loss = run.epoch()
             found = accuracy(run.average, unseen)
             console.print(f"{run.state}, loss {loss:.3f}, held out {found:.2%}")
-        save_model(args.output, run.config, run.average.half())
-    _, model = load_model(args.output)
+        run.config.save(args.output, run.average.half())
+    _, model = ImageConfig.load(args.output)
     console.print(f"{accuracy(model, unseen):.2%} of {len(unseen.labels)} pictures never seen")
 
 

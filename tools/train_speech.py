@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from apps.speech.config import DIGITS_WEIGHTS, SpeechConfig, load_model, save_model
+from apps.speech.config import DIGITS_WEIGHTS, SpeechConfig
 from apps.speech.prompt_model import LADDER, PromptNetwork, reach, shrinkage
 from tools.espeak_voices import training_voices, voice_digits, voice_strings
 from tools.speech_augment import TrainingBatches
@@ -54,11 +54,11 @@ def main() -> None:
     if not args.evaluate:
         args.folder.mkdir(parents=True, exist_ok=True)  # before half an hour's work, not after
         for learner, path in zip(_train(args, console), outputs, strict=True):
-            save_model(path, learner.config, learner.average.folded())
+            learner.config.save(path, learner.average.folded())
             console.print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
     for path in outputs:
         console.print(path)
-        config, model = load_model(path)
+        config, model = SpeechConfig.load(path)
         report(config, model, args.data, console)
 
 
@@ -105,7 +105,7 @@ class _Learner:
 
     def go_on(self, path: Path, batches: list[Tensor]) -> None:
         """Begins with these weights; see `grown` and `TrainingNetwork.adopt`."""
-        config, model = load_model(path)
+        config, model = SpeechConfig.load(path)
         if isinstance(model, PromptNetwork):
             model = grown(model, config, self.config)
         self.network.adopt(model, batches)

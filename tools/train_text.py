@@ -23,7 +23,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional
 
-from apps.text.config import SHIPPED, Classifier, TextConfig, load_model, save_model
+from apps.text.config import SHIPPED, Classifier, TextConfig
 from apps.text.model import BagClassifier, EncoderClassifier
 from apps.text.tokens import GRAMS
 from tools.text_data import labelled, parted
@@ -142,11 +142,11 @@ def main() -> None:
     if recipe.config.architecture == "bag":
         model = bag_of(fitted(places, labels, recipe), places, recipe.config)
     else:
-        _, bag = load_model(SHIPPED[arguments.model.replace("encoder", "bag")])
+        _, bag = TextConfig.load(SHIPPED[arguments.model.replace("encoder", "bag")])
         model = trained(bag, places, labels, recipe, report)
     report(f"{time.perf_counter() - started:.0f} s", model)
     output = arguments.output or SHIPPED[arguments.model]
-    save_model(output, recipe.config, model.half().float())
+    recipe.config.save(output, model.half())
     console.print(f"wrote {output} ({output.stat().st_size / 1e6:.2f} MB)")
 
 

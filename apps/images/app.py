@@ -22,13 +22,12 @@ from apps.images.config import (
     DIGITS_WEIGHTS,
     ImageConfig,
     imagenet,
-    load_model,
-    save_model,
 )
 from apps.images.digits import HELD_OUT, drawn, split
 from apps.images.drawings import drawings
 from apps.images.pictures import network_input, read_picture
 from apps.images.program import ImageSettings, Reading, labels_of, own_pictures, run
+from apps.outcome import as_clear, traffic, traffic_table
 from mpcnet.app import App, DemoPlan, Events
 from mpcnet.errors import AppError
 from mpcnet.session import Session
@@ -134,7 +133,7 @@ class Images(App[ImageSettings]):
         extra = plan.extra
         settings: ImageSettings = extra["settings"]
         private = results[_CAMERA]["result"]
-        _, model = load_model(extra["weights"], settings.model)
+        _, model = ImageConfig.load(extra["weights"], settings.model)
         with torch.no_grad():
             plain = torch.cat([model(x) for x in extra["pictures"].split(settings.batch)])
         clear = Reading(plain.topk(settings.top, 1).indices, None)
@@ -151,17 +150,13 @@ class Images(App[ImageSettings]):
                     "drawing": drawn(extra["pictures"][i]) if settings.model == DIGITS else None,
                 }
             )
-        parties = [*plan.parties, plan.dealer]
-        traffic = {party: results[party]["traffic"].values() for party in parties}
         return {
             "app": Images.name,
             "network": settings.model.architecture,
-            "parties": parties,
+            **traffic(plan, results),
             "pictures": shown,
             "reveals": settings.reveals,
             "rounds": private["rounds"],
-            "bytes_sent": {p: sum(link["online"] for link in traffic[p]) for p in parties},
-            "offline_bytes": {p: sum(link["offline"] for link in traffic[p]) for p in parties},
             "setup_seconds": private["setup_seconds"],
             "offline_seconds": sum(each["offline_seconds"] for each in private["passes"]),
             "seconds": sum(each["seconds"] for each in private["passes"]),
@@ -172,14 +167,7 @@ class Images(App[ImageSettings]):
         pictures = outcome["pictures"]
         drawing = pictures[0]["drawing"] is not None and len(pictures[0]["classes"]) == 1
         parts = [_digits(pictures)] if drawing else [_pictures_table(pictures)]
-        sent = Table(title="Bytes sent, counted on the wire", title_justify="left")
-        sent.add_column("party")
-        for heading in ("online", "offline and set-up"):
-            sent.add_column(heading, justify="right")
-        for party in outcome["parties"]:
-            online, offline = outcome["bytes_sent"][party], outcome["offline_bytes"][party]
-            sent.add_row(party, f"{online:,}", f"{offline:,}")
-        return Group(*parts, sent, _summary(outcome))
+        return Group(*parts, traffic_table(outcome), _summary(outcome))
 
 
 def _rows(
@@ -211,7 +199,7 @@ def _network(arguments: argparse.Namespace, folder: Path) -> tuple[ImageConfig, 
                 f"{weights}: there is no such file; make weights of {arguments.model} with "
                 "python -m tools.train_images, or name a file with --weights"
             )
-        config, _ = load_model(weights)
+        config, _ = ImageConfig.load(weights)
         if config.architecture != arguments.model:
             raise AppError(f"{weights}: it is of {config.architecture}; say so with --model")
         return config, weights
@@ -221,7 +209,7 @@ def _network(arguments: argparse.Namespace, folder: Path) -> tuple[ImageConfig, 
     path = folder / "random.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(arguments.seed)  # public weights of a demonstration, which hide nothing
-        save_model(path, config, config.build())
+        config.save(path, config.build())
     return config, path
 
 
@@ -271,7 +259,7 @@ def _pictures_table(pictures: list[dict[str, Any]]) -> Table:
         chances = each.get("probabilities")
         names = each["classes"]
         words = [f"{n} {p:.0%}" for n, p in zip(names, chances, strict=True)] if chances else names
-        equal = Text("yes", "green") if each["equal"] else Text(", ".join(each["plain"]), "red")
+        equal = as_clear(each["equal"], ", ".join(each["plain"]))
         table.add_row(Text(each["file"]), Text(", ".join(words)), equal)
     return table
 

@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from apps.images.resnet import resnet18, resnet50
 from apps.images.small import LeNet5, ResNet20
 from apps.images.vit import vit_b_16
-from mpcnet.errors import AppError
+from apps.model_file import ModelConfig
 
 __all__ = [
     "CIFAR10",
@@ -22,40 +19,17 @@ __all__ = [
     "DIGITS",
     "DIGITS_WEIGHTS",
     "ImageConfig",
-    "ModelFileError",
     "imagenet",
-    "load_model",
-    "save_model",
 ]
 
 Architecture = Literal["lenet5", "resnet20", "resnet18", "resnet50", "vit_b_16"]
 
 _WEIGHTS = Path(__file__).parent / "weights"
-_METADATA_KEY = "image_config"
-_MAX_FILE_BYTES = 1 << 30
 _FIXED: Final = {"lenet5": (1, 8, 10), "resnet20": (3, 32, 10)}  # channels, size, classes
 _LARGE: Final = (3, 224)  # of the others
-_COUNTER = "num_batches_tracked"  # of a batch norm: a whole number, of no use in evaluation
 
 
-class ModelFileError(AppError):
-    """A file of weights cannot be used.
-
-    Attributes:
-        path: of the file.
-        why: what is wrong with it, as a clause.
-    """
-
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(path, why)
-        self.path = path
-        self.why = why
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.why}"
-
-
-class ImageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ImageConfig(ModelConfig[nn.Module], frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything about a network for pictures that is public and not a weight.
 
     Attributes:
@@ -67,6 +41,8 @@ class ImageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         width: channels of the first stage of a resnet20; 16 in its paper.
         crop: how much of a picture's shorter side is read; what stands outside is cut off.
     """
+
+    key = "image_config"
 
     architecture: Architecture
     mean: tuple[float, ...]
@@ -156,72 +132,3 @@ def imagenet(architecture: Literal["resnet18", "resnet50", "vit_b_16"]) -> Image
         classes=1000,
         crop=0.875,
     )
-
-
-def save_model(path: Path, config: ImageConfig, model: nn.Module) -> None:
-    """Write weights and configuration into one safetensors file; the counters of norms stay out."""
-    state = model.state_dict()
-    tensors = {k: v.detach().contiguous() for k, v in state.items() if not k.endswith(_COUNTER)}
-    save_file(tensors, path, metadata={_METADATA_KEY: msgspec.json.encode(config).decode()})
-
-
-def load_model(path: Path, config: ImageConfig | None = None) -> tuple[ImageConfig, nn.Module]:
-    """A network with the weights of a safetensors file, in evaluation mode and in float32.
-
-    Args:
-        config: what the weights are for; needed for a file that does not say it, such as a
-            checkpoint of torchvision's; checked against what the file says otherwise.
-
-    Raises:
-        ModelFileError: the file is absent or not safetensors, its configuration is missing, wrong
-            or another one, or a tensor's name or shape is not the one that the network asks for.
-    """
-    if not path.is_file():
-        raise ModelFileError(path, "there is no such file")
-    if path.stat().st_size > _MAX_FILE_BYTES:
-        raise ModelFileError(path, f"it has more than {_MAX_FILE_BYTES} bytes")
-    try:
-        with safe_open(path, framework="pt") as file:
-            config = _agreed(path, file.metadata() or {}, config)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise ModelFileError(path, f"it is not a safetensors file ({error})") from error
-    model = config.build()
-    model.load_state_dict(_checked(path, model, tensors))
-    return config, model
-
-
-def _agreed(path: Path, metadata: dict[str, str], wanted: ImageConfig | None) -> ImageConfig:
-    text = metadata.get(_METADATA_KEY)
-    if text is None:
-        if wanted is None:
-            raise ModelFileError(path, f"its metadata has no {_METADATA_KEY!r}")
-        return wanted
-    try:
-        found = msgspec.json.decode(text, type=ImageConfig)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise ModelFileError(path, f"its configuration is wrong ({error})") from error
-    if wanted is not None and found != wanted:
-        raise ModelFileError(path, "its configuration is not the one that was agreed on")
-    return found
-
-
-def _checked(path: Path, model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors in float32 under the model's names; the counters of norms are its own."""
-    wanted = model.state_dict()
-    found = {k: v for k, v in wanted.items() if k.endswith(_COUNTER)}
-    renamed = getattr(model, "renamed", dict)(tensors)
-    for key, tensor in renamed.items():
-        if key not in wanted:
-            raise ModelFileError(path, f"the tensor {key!r} belongs to no layer of the model")
-        if tensor.shape != wanted[key].shape:
-            one, other = tuple(tensor.shape), tuple(wanted[key].shape)
-            raise ModelFileError(path, f"{key!r} has shape {one} where {other} is needed")
-        if key in found:
-            continue
-        if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
-            raise ModelFileError(path, f"{key!r} holds values that are not finite real numbers")
-        found[key] = tensor.to(torch.float32)
-    if missing := sorted(wanted.keys() - found.keys()):
-        raise ModelFileError(path, f"the tensor {missing[0]!r} is missing")
-    return found

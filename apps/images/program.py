@@ -5,8 +5,6 @@ The pictures' owner alone reads the classes.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,8 +13,10 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from apps.images.config import ImageConfig, ModelFileError, load_model
+from apps.images.config import ImageConfig
 from apps.images.pictures import PictureError, read_picture
+from apps.inference import Slot, hidden_model, run_ahead
+from apps.model_file import ModelSettings
 from mpcnet import fold
 from mpcnet.app import Events
 from mpcnet.errors import AppError
@@ -27,7 +27,6 @@ __all__ = [
     "Reading",
     "classify",
     "labels_of",
-    "own_network",
     "own_pictures",
     "run",
 ]
@@ -38,18 +37,17 @@ _MOST = 1_000_000  # pictures of a run
 _MOST_SORTED = 2048  # classes: sorting compares every pair
 
 
-class ImageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ImageSettings(
+    ModelSettings[ImageConfig], frozen=True, forbid_unknown_fields=True, kw_only=True
+):
     """The [app] table of one party.
 
     Attributes:
-        model_owner: name of the party with the weights; public.
         picture_owner: name of the party with the pictures, who alone reads the classes; public.
-        model: architecture, sizes and names of the classes; public.
         top: how many classes the pictures' owner learns of a picture, the likeliest first; public.
         reveals: "classes" and nothing else, or "logits", of which the pictures' owner then makes
             probabilities; public.
         batch: pictures that go through the network together; public.
-        weights: at the model's owner, the safetensors file.
         pictures: at the pictures' owner, PNG or JPEG files, or one safetensors file with a tensor
             "pictures" (count, channels, size, size) as the network reads it.
         labels: at the pictures' owner, a file with the name of each class, one a line, if the
@@ -58,13 +56,10 @@ class ImageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             time; 0 means as many as `pictures`.
     """
 
-    model_owner: str
     picture_owner: str
-    model: ImageConfig
     top: Annotated[int, msgspec.Meta(ge=1)] = 1
     reveals: Reveals = "classes"
     batch: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 8
-    weights: Path | None = None
     pictures: tuple[Path, ...] = ()
     labels: Path | None = None
     prepare_count: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -76,6 +71,10 @@ class ImageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ValueError(
                 f"top is 1 for more than {_MOST_SORTED} classes, unless logits are revealed"
             )
+
+    def own_model(self, name: str) -> nn.Module:
+        """The network, rewritten so that it costs less; see `ModelSettings.own_model`."""
+        return fold(super().own_model(name))
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -145,11 +144,7 @@ async def run(
     Args:
         pictures: at their owner (count, channels, size, size); empty elsewhere.
     """
-    started = time.perf_counter()
-    events("phase", {"what": "setup", "item": "weights"})
-    model = session.private(own_network(session, settings), owner=settings.model_owner)
-    await session.prepared()
-    setup_seconds = time.perf_counter() - started
+    model, setup_seconds = await hidden_model(session, settings, events)
     owner = settings.picture_owner
     count = await session.announce(len(pictures), owner=owner, type=int)
     if not 0 <= count <= _MOST:
@@ -175,54 +170,15 @@ async def _one_pass(
     events: Events,
 ) -> tuple[Reading, dict[str, Any]]:
     """Some pictures through the network; the program runs before they enter it."""
-    config = settings.model
-    started, sent = time.perf_counter(), session.bytes_sent
-    events("phase", {"what": "offline"})
-    slot: asyncio.Future[Tensor] | None = None
-    if own is not None:
-        slot = asyncio.get_running_loop().create_future()
-    begun = asyncio.ensure_future(
-        classify(
-            session,
-            model,
-            slot,
-            owner=settings.picture_owner,
-            shape=(size, config.channels, config.size, config.size),
-            top=settings.top,
-            reveals=settings.reveals,
-        )
-    )
-    await session.prepared()
-    ready = time.perf_counter()
-    events("phase", {"what": "online"})
-    if slot is not None and own is not None:
-        slot.set_result(own)
-    reading = await begun
-    if own is not None:
-        seconds = time.perf_counter() - ready
-    await session.barrier()
-    if own is None:
-        seconds = time.perf_counter() - ready
-    return reading, {
-        "offline_seconds": ready - started,
-        "seconds": seconds,
-        "bytes_sent": session.bytes_sent - sent,
-    }
+    config, sent = settings.model, session.bytes_sent
 
+    def program(slot: Slot) -> Awaitable[Reading]:
+        shape = (size, config.channels, config.size, config.size)
+        owner, top, reveals = settings.picture_owner, settings.top, settings.reveals
+        return classify(session, model, slot, owner=owner, shape=shape, top=top, reveals=reveals)
 
-def own_network(session: Session, settings: ImageSettings) -> nn.Module:
-    """The rewritten network with the weights, at the model's owner; the architecture at others.
-
-    Raises:
-        ModelFileError: the owner names no weights, or those of another network.
-    """
-    if session.name != settings.model_owner:
-        with torch.device("meta"):  # no memory, no weights
-            return fold(settings.model.build())
-    if settings.weights is None:
-        raise ModelFileError(Path("app.weights"), "the model's owner must name its weights")
-    _, model = load_model(settings.weights, settings.model)
-    return fold(model)
+    reading, taken = await run_ahead(session, own, program, events)
+    return reading, {**taken, "bytes_sent": session.bytes_sent - sent}
 
 
 def labels_of(settings: ImageSettings) -> tuple[str, ...]:

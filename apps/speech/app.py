@@ -1,7 +1,6 @@
 """Private speech on the command line: its settings, its demonstration, its table."""
 
 import argparse
-import json
 import wave
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,15 +12,16 @@ import torch
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
-from safetensors.torch import load_file
+from torch import Tensor
 
+from apps.outcome import as_clear, traffic, traffic_table
 from apps.speech.audio import read_wav, resample
-from apps.speech.config import DIGITS_WEIGHTS, SpeechConfig, load_model, save_model
-from apps.speech.decoding import greedy_decode
+from apps.speech.config import DIGITS_WEIGHTS, SpeechConfig
 from apps.speech.live.demo import add_live_arguments, conclude_live, live_table, plan_live
 from apps.speech.live.run import transcribe_live
 from apps.speech.live.service import live_service
 from apps.speech.live.trial import add_trial_arguments, plan_trial
+from apps.speech.outcome import MODEL, SAMPLES, SPEAKER, beside_plain
 from apps.speech.program import (
     SpeechSettings,
     model_input,
@@ -35,8 +35,6 @@ from mpcnet.session import Session
 
 __all__ = ["APP", "Speech"]
 
-SAMPLES = Path(__file__).parent / "samples"
-
 FULL_WIDTH = SpeechConfig(
     input_type="waveform",
     num_features=1,
@@ -46,8 +44,6 @@ FULL_WIDTH = SpeechConfig(
     separator="",
 )
 """torchaudio's network: 26 million parameters; with random weights its text means nothing."""
-
-_SPEAKER, _MODEL = "speaker", "model"
 
 
 class Speech(App[SpeechSettings]):
@@ -128,55 +124,37 @@ class Speech(App[SpeechSettings]):
             weights = _random_weights(folder, arguments.seed)
             recordings = recordings or [_one_second(folder)]
         recordings = recordings or sorted(SAMPLES.glob("*.wav"))
-        config, _ = load_model(weights)
+        config, _ = SpeechConfig.load(weights)
         public: dict[str, Any] = {
-            "model_owner": _MODEL,
-            "recording_owner": _SPEAKER,
+            "model_owner": MODEL,
+            "recording_owner": SPEAKER,
             "model": msgspec.to_builtins(config),
         }
         logits = folder / "logits.safetensors"
         return DemoPlan(
             # The model's owner comes last: the last party receives the dealer's corrections, and
             # an organization that serves a model has the better line.
-            parties=[_SPEAKER, _MODEL],
+            parties=[SPEAKER, MODEL],
             settings={
-                _SPEAKER: {
+                SPEAKER: {
                     **public,
                     "recordings": [str(path) for path in recordings],
                     "logits": str(logits),
                 },
-                _MODEL: {**public, "weights": str(weights)},
+                MODEL: {**public, "weights": str(weights)},
             },
             extra={"recordings": recordings, "weights": weights, "logits": logits},
         )
 
     def conclude(self, plan: DemoPlan, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         if plan.extra.get("live"):
-            return conclude_live(plan, results, SAMPLES / "truth.json")
-        private = results[_SPEAKER]["result"]
-        logits = load_file(plan.extra["logits"])
-        config, model = load_model(plan.extra["weights"])
-        settings = SpeechSettings(model_owner=_MODEL, recording_owner=_SPEAKER, model=config)
-        truth = json.loads((SAMPLES / "truth.json").read_text())
-        samples = []
-        for i, (path, sample) in enumerate(
-            zip(plan.extra["recordings"], private["samples"], strict=True)
-        ):
-            with torch.no_grad():
-                clear = model(model_input(path, settings))  # (1, classes, frames)
-            plain = greedy_decode(clear[0], config)
-            waveform, rate = read_wav(path)
-            samples.append(
-                {
-                    **sample,
-                    "truth": truth.get(path.name) if path.parent == SAMPLES else None,
-                    "plain": plain,
-                    "equal": plain == sample["transcript"],
-                    "max_logit_error": float((logits[f"{i}:{path.name}"] - clear).abs().max()),
-                    "audio_seconds": len(waveform) / rate,
-                }
-            )
-        return _outcome(plan, samples, results)
+            return conclude_live(plan, results)
+
+        def heard(config: SpeechConfig, path: Path, sample: Mapping[str, Any]) -> Tensor:
+            own = SpeechSettings(model_owner=MODEL, recording_owner=SPEAKER, model=config)
+            return model_input(path, own)
+
+        return _outcome(plan, beside_plain(plan, results, heard), results)
 
     def table(self, outcome: Mapping[str, Any]) -> RenderableType:
         if outcome.get("live"):
@@ -187,7 +165,7 @@ class Speech(App[SpeechSettings]):
         for heading in ("rounds", "offline s", "online s", "RTF"):
             text.add_column(heading, justify="right")
         for sample in outcome["samples"]:
-            equal = Text("yes", "green") if sample["equal"] else Text(sample["plain"], "red")
+            equal = as_clear(sample["equal"], sample["plain"])
             truth = "–" if sample["truth"] is None else sample["truth"]
             text.add_row(
                 sample["file"],
@@ -199,35 +177,24 @@ class Speech(App[SpeechSettings]):
                 f"{sample['seconds']:.2f}",
                 f"{(sample['seconds'] + sample['offline_seconds']) / sample['audio_seconds']:.2f}",
             )
-        sent = Table(title="Bytes sent, counted on the wire", title_justify="left")
-        sent.add_column("party")
-        for heading in ("online", "offline and set-up"):
-            sent.add_column(heading, justify="right")
-        for party in outcome["parties"]:
-            online, offline = outcome["bytes_sent"][party], outcome["offline_bytes"][party]
-            sent.add_row(party, f"{online:,}", f"{offline:,}")
-        return Group(text, sent, _summary(outcome))
+        return Group(text, traffic_table(outcome), _summary(outcome))
 
 
 def _outcome(
     plan: DemoPlan, samples: list[dict[str, Any]], results: Mapping[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """The demonstration's one object; see docs/configuration.md for its keys."""
-    parties = [*plan.parties, plan.dealer]
-    traffic = {party: results[party]["traffic"].values() for party in parties}
     seconds = sum(sample["seconds"] for sample in samples)
     offline = sum(sample["offline_seconds"] for sample in samples)
     audio = sum(sample["audio_seconds"] for sample in samples)
     return {
         "app": Speech.name,
-        "parties": parties,
+        **traffic(plan, results),
         "samples": samples,
         "rounds": max(sample["rounds"] for sample in samples),
-        "bytes_sent": {p: sum(link["online"] for link in traffic[p]) for p in parties},
-        "offline_bytes": {p: sum(link["offline"] for link in traffic[p]) for p in parties},
         "seconds": seconds,
         "offline_seconds": offline,
-        "setup_seconds": results[_SPEAKER]["result"]["setup_seconds"],
+        "setup_seconds": results[SPEAKER]["result"]["setup_seconds"],
         "audio_seconds": audio,
         "real_time_factor": (seconds + offline) / audio,
         "max_logit_error": max(sample["max_logit_error"] for sample in samples),
@@ -250,7 +217,7 @@ def _random_weights(folder: Path, seed: int) -> Path:
     path = folder / "full-width.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # public weights of a demonstration, nothing that hides anything
-        save_model(path, FULL_WIDTH, FULL_WIDTH.build())
+        FULL_WIDTH.save(path, FULL_WIDTH.build())
     return path
 
 

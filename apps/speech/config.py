@@ -1,27 +1,19 @@
-"""What a trained speech model is: its shape, its features, its alphabet; and how it is stored."""
+"""What a trained speech model is: its shape, its features, its alphabet."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import msgspec
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-
+from apps.model_file import ModelConfig
 from apps.speech.model import INPUT_TYPES, Wav2Letter
 from apps.speech.prompt_model import LADDER, LayerShape, PromptNetwork, shrinkage
-from mpcnet.errors import AppError
 
 __all__ = [
     "DIGITS_WEIGHTS",
     "LIVE_WEIGHTS",
-    "ModelFileError",
     "Network",
     "SpeechConfig",
-    "load_model",
-    "save_model",
 ]
 
 Network: TypeAlias = Wav2Letter | PromptNetwork
@@ -31,28 +23,12 @@ DIGITS_WEIGHTS = Path(__file__).parent / "weights" / "digits.safetensors"
 LIVE_WEIGHTS = {rung: DIGITS_WEIGHTS.with_name(f"live-{rung}.safetensors") for rung in LADDER}
 """Of the rungs of `LADDER`."""
 
-_METADATA_KEY = "speech_config"
 _MAX_SIZE = 1 << 20  # of a layer; keeps every shape within torch's integers
 _MAX_LAYERS = 64
 _MAX_LEAD = 1 << 12  # feature frames
-_MAX_FILE_BYTES = 1 << 30  # the full-width network in float32 has 105 MB
 
 
-class ModelFileError(AppError):
-    """A file of weights that cannot be used.
-
-    Attributes:
-        path: the file.
-        reason: what is wrong with it, as a clause.
-    """
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} cannot be used as a speech model: {reason}")
-        self.path = path
-        self.reason = reason
-
-
-class SpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SpeechConfig(ModelConfig[Network], frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything about a speech model that is public and not a weight.
 
     Attributes:
@@ -72,6 +48,8 @@ class SpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         alphabet: the text of each class; class 0 is the CTC blank, written as "".
         separator: what stands between two symbols of a transcript: " " for words.
     """
+
+    key = "speech_config"
 
     input_type: str
     num_features: int
@@ -127,64 +105,3 @@ class SpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 lead=self.lead_frames,
             )
         return Wav2Letter(len(self.alphabet), self.input_type, self.num_features, width=self.width)
-
-
-def save_model(path: Path, config: SpeechConfig, model: Network) -> None:
-    """Write weights and configuration into one safetensors file."""
-    tensors = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
-    metadata = {_METADATA_KEY: msgspec.json.encode(config).decode()}
-    save_file(tensors, path, metadata=metadata)
-
-
-def load_model(path: Path) -> tuple[SpeechConfig, Network]:
-    """Read a model that `save_model` wrote; it comes back in evaluation mode, in float32.
-
-    Raises:
-        ModelFileError: if the file is absent or not safetensors, if its configuration is missing or
-            wrong, or if a tensor's name or shape is not the one that the configuration asks for.
-    """
-    if not path.is_file():
-        raise ModelFileError(path, "there is no such file")
-    if path.stat().st_size > _MAX_FILE_BYTES:
-        raise ModelFileError(path, f"it has more than {_MAX_FILE_BYTES} bytes")
-    try:
-        with safe_open(path, framework="pt") as file:
-            config = _read_config(path, file.metadata() or {})
-            model = _skeleton(path, config)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise ModelFileError(path, f"it is not a safetensors file ({error})") from error
-    _check_shapes(path, model, tensors)
-    model.load_state_dict({key: value.float() for key, value in tensors.items()}, assign=True)
-    return config, model.requires_grad_(False).eval()
-
-
-def _read_config(path: Path, metadata: dict[str, str]) -> SpeechConfig:
-    text = metadata.get(_METADATA_KEY)
-    if text is None:
-        raise ModelFileError(path, f"its metadata has no {_METADATA_KEY!r}")
-    try:
-        return msgspec.json.decode(text, type=SpeechConfig)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise ModelFileError(path, f"its configuration is wrong ({error})") from error
-
-
-def _skeleton(path: Path, config: SpeechConfig) -> Network:
-    # On the meta device nothing is allocated, whatever sizes the file claims.
-    with torch.device("meta"):
-        return config.build()
-
-
-def _check_shapes(path: Path, model: Network, tensors: dict[str, torch.Tensor]) -> None:
-    wanted = model.state_dict()
-    for key, tensor in wanted.items():
-        if key not in tensors:
-            raise ModelFileError(path, f"the tensor {key!r} is missing")
-        if tensors[key].shape != tensor.shape:
-            found, expected = tuple(tensors[key].shape), tuple(tensor.shape)
-            raise ModelFileError(path, f"{key!r} has shape {found} where {expected} is needed")
-        if not tensors[key].is_floating_point() or not bool(tensors[key].isfinite().all()):
-            raise ModelFileError(path, f"{key!r} holds values that are not finite real numbers")
-    for key in tensors:
-        if key not in wanted:
-            raise ModelFileError(path, f"the tensor {key!r} belongs to no layer of the model")

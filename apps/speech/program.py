@@ -1,9 +1,7 @@
 """The private transcription: one party owns the model, one the recordings and reads the text."""
 
-import asyncio
 import re
-import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from apps.inference import Slot, hidden_model, run_ahead
+from apps.model_file import ModelSettings
 from apps.speech.audio import MAX_SECONDS, read_wav, resample
-from apps.speech.config import ModelFileError, SpeechConfig, load_model
+from apps.speech.config import SpeechConfig
 from apps.speech.decoding import greedy_decode
 from apps.speech.features import log_mel
 from mpcnet.app import Events
@@ -24,8 +24,6 @@ __all__ = [
     "PageSettings",
     "SpeechSettings",
     "model_input",
-    "own_model",
-    "owned_model",
     "recording_inputs",
     "rehearsal_inputs",
     "transcribe",
@@ -94,14 +92,13 @@ class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError("certificate, key and token are for speech clients: listen is missing")
 
 
-class SpeechSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SpeechSettings(
+    ModelSettings[SpeechConfig], frozen=True, forbid_unknown_fields=True, kw_only=True
+):
     """The [app] table of one party.
 
     Attributes:
-        model_owner: name of the party with the weights; public.
         recording_owner: name of the party with the recordings, who alone reads the text; public.
-        model: architecture, features and alphabet; public.
-        weights: at the model's owner, the safetensors file.
         recordings: at the recordings' owner, WAV files.
         prepare_seconds: at the recordings' owner, lengths of the recordings of a run that is
             prepared ahead of time; empty means those of `recordings`.
@@ -110,10 +107,7 @@ class SpeechSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         live: take the recordings at the pace of speech, chunk by chunk; whether, is public.
     """
 
-    model_owner: str
     recording_owner: str
-    model: SpeechConfig
-    weights: Path | None = None
     recordings: tuple[Path, ...] = ()
     prepare_seconds: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] = ()
     logits: Path | None = None
@@ -132,13 +126,8 @@ async def transcribe(
     Args:
         inputs: at the recordings' owner, what `recording_inputs` makes of each.
     """
-    listens = session.names[session.rank] == settings.recording_owner
-    started = time.perf_counter()
-    events("phase", {"what": "setup", "item": "weights"})
-    model = session.private(own_model(session, settings), owner=settings.model_owner)
-    await session.prepared()
-    setup_seconds = time.perf_counter() - started
-
+    listens = session.name == settings.recording_owner
+    model, setup_seconds = await hidden_model(session, settings, events)
     names = [path.name for path in settings.recordings] or [""] * len(inputs)
     count = await session.announce(len(inputs), owner=settings.recording_owner, type=int)
     samples = []
@@ -170,32 +159,13 @@ async def _one(
     shape = await session.announce(
         list(own.shape) if own is not None else None, owner=owner, type=tuple[int, int, int]
     )
-    started = time.perf_counter()
-    events("phase", {"what": "offline"})
-    # The program runs before the recording enters it: everything that does not depend on it is
-    # done when `prepared` returns.
-    slot: asyncio.Future[Tensor] | None = None
-    if own is not None:
-        slot = asyncio.get_running_loop().create_future()
-    x = session.share(slot, owner=owner, shape=shape)
-    with torch.no_grad():
-        logits = model(x).reveal(to=owner)
-    await session.prepared()
-    ready = time.perf_counter()
-    events("phase", {"what": "online"})
-    if slot is not None and own is not None:
-        slot.set_result(own)
-    value = await logits
-    if own is not None:
-        seconds = time.perf_counter() - ready
-    await session.barrier()
-    if own is None:
-        seconds = time.perf_counter() - ready
-    return value, {
-        "seconds": seconds,
-        "offline_seconds": ready - started,
-        "rounds": session.rounds,
-    }
+
+    def program(slot: Slot) -> Awaitable[Tensor]:
+        x = session.share(slot, owner=owner, shape=shape)
+        return session.reveal(model(x), to=owner)
+
+    logits, taken = await run_ahead(session, own, program, events)
+    return logits, {**taken, "rounds": session.rounds}
 
 
 def recording_inputs(settings: SpeechSettings) -> list[Tensor]:
@@ -228,30 +198,3 @@ def _features(waveform: Tensor, settings: SpeechSettings) -> Tensor:
     if settings.model.input_type == "waveform":
         return waveform[None, None]
     return log_mel(waveform, settings.model)[None]
-
-
-def own_model(session: Session, settings: SpeechSettings) -> nn.Module:
-    """The network with the weights, at the model's owner; its architecture alone at others.
-
-    Raises:
-        ModelFileError: the owner names no weights, or those of another configuration.
-    """
-    if session.names[session.rank] == settings.model_owner:
-        return owned_model(settings)
-    with torch.device("meta"):  # the architecture alone: no memory, no weights
-        return settings.model.build()
-
-
-def owned_model(settings: SpeechSettings) -> nn.Module:
-    """The network with its weights, at their owner.
-
-    Raises:
-        ModelFileError: the owner names no weights, or those of another configuration.
-    """
-    if settings.weights is None:
-        raise ModelFileError(Path("app.weights"), "the model's owner must name its weights")
-    config, model = load_model(settings.weights)
-    if config != settings.model:
-        why = "its configuration is not the one that [app.model] states"
-        raise ModelFileError(settings.weights, why)
-    return model

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text as Line
 from safetensors.torch import load_file
 
-from apps.text.config import SHIPPED, load_model
+from apps.outcome import as_clear, traffic, traffic_table
+from apps.text.config import SHIPPED, TextConfig
 from apps.text.program import TextSettings, classify, classify_places, read_texts
 from mpcnet.app import App, DemoPlan, Events
 from mpcnet.session import Session
@@ -76,7 +77,7 @@ class Text(App[TextSettings]):
 
     def demo(self, arguments: argparse.Namespace, folder: Path) -> DemoPlan:
         weights = arguments.weights or SHIPPED[arguments.model]
-        config, _ = load_model(weights)
+        config, _ = TextConfig.load(weights)
         truth: list[str] = []
         path = arguments.texts
         if path is None:
@@ -106,7 +107,7 @@ class Text(App[TextSettings]):
 
     def conclude(self, plan: DemoPlan, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         private = results[_TEXT]["result"]
-        config, model = load_model(plan.extra["weights"])
+        config, model = TextConfig.load(plan.extra["weights"])
         public = plan.settings[_TEXT]
         own = TextSettings(
             model_owner=_MODEL, text_owner=_TEXT, model=config, texts=plan.extra["texts"]
@@ -124,15 +125,11 @@ class Text(App[TextSettings]):
             sentences.append(
                 {"text": text, **verdict, "truth": known, "plain": plain, "equal": equal}
             )
-        parties = [*plan.parties, plan.dealer]
-        traffic = {party: results[party]["traffic"].values() for party in parties}
         outcome = {
             "app": self.name,
-            "parties": parties,
+            **traffic(plan, results),
             "sentences": sentences,
             "rounds": private["rounds"],
-            "bytes_sent": {p: sum(link["online"] for link in traffic[p]) for p in parties},
-            "offline_bytes": {p: sum(link["offline"] for link in traffic[p]) for p in parties},
             "setup_seconds": private["setup_seconds"],
             "offline_seconds": private["offline_seconds"],
             "seconds": private["seconds"],
@@ -148,18 +145,11 @@ class Text(App[TextSettings]):
         for heading in ("sentence", "label", "odds", "true label", "as clear"):
             table.add_column(heading)
         for each in outcome["sentences"]:
-            equal = Line("yes", "green") if each["equal"] else Line(each["plain"], "red")
+            equal = as_clear(each["equal"], each["plain"])
             odds = f"{each['odds']:.2f}" if "odds" in each else "–"
             # A sentence is anybody's text: no markup of it is obeyed.
             table.add_row(Line(each["text"]), each["label"], odds, each["truth"] or "–", equal)
-        sent = Table(title="Bytes sent, counted on the wire", title_justify="left")
-        sent.add_column("party")
-        for heading in ("online", "offline and set-up"):
-            sent.add_column(heading, justify="right")
-        for party in outcome["parties"]:
-            online, offline = outcome["bytes_sent"][party], outcome["offline_bytes"][party]
-            sent.add_row(party, f"{online:,}", f"{offline:,}")
-        return Group(table, sent, _summary(outcome))
+        return Group(table, traffic_table(outcome), _summary(outcome))
 
 
 def _summary(outcome: Mapping[str, Any]) -> Line:

@@ -1,8 +1,6 @@
 """The private classification: one party owns the model, one the sentences and reads the labels."""
 
-import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,9 +9,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from apps.text.config import Classifier, TextConfig, TextModelError, load_model
+from apps.inference import Slot, hidden_model, run_ahead
+from apps.model_file import ModelSettings
+from apps.text.config import TextConfig
 from mpcnet.app import Events
-from mpcnet.errors import AppError
+from mpcnet.errors import FileError
 from mpcnet.session import Session
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "TextSettings",
     "classify",
     "classify_places",
-    "own_model",
     "read_texts",
 ]
 
@@ -29,43 +28,29 @@ MAX_BYTES = 1 << 24
 """Of a file of sentences."""
 
 
-class TextError(AppError):
-    """A file of sentences that cannot be used.
-
-    Attributes:
-        path: the file.
-        reason: what is wrong with it, as a clause.
-    """
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} cannot be read as sentences: {reason}")
-        self.path = path
-        self.reason = reason
+class TextError(FileError):
+    """A file of sentences that cannot be used."""
 
 
-class TextSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TextSettings(
+    ModelSettings[TextConfig], frozen=True, forbid_unknown_fields=True, kw_only=True
+):
     """The [app] table of one party.
 
     Attributes:
-        model_owner: name of the party with the weights; public.
         text_owner: name of the party with the sentences, who alone reads the labels; public.
-        model: architecture, labels, table; public.
         reveal: "scores" tells the sentences' owner a number for each label, "label" no more than
             which is the largest, for some rounds more; public.
         batch: sentences at once, at most; public.
-        weights: at the model's owner, the safetensors file.
         texts: at the sentences' owner, a text file with one in each line.
         prepare_sentences: at the sentences' owner, how many a run that is prepared ahead of time
             shall have; by default as many as `texts` has.
         scores: at the sentences' owner, a file for what is revealed; None keeps none.
     """
 
-    model_owner: str
     text_owner: str
-    model: TextConfig
     reveal: Literal["scores", "label"] = "scores"
     batch: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 8
-    weights: Path | None = None
     texts: Path | None = None
     prepare_sentences: Annotated[int, msgspec.Meta(ge=0)] | None = None
     scores: Path | None = None
@@ -101,12 +86,7 @@ async def classify_places(
     Args:
         places: at the sentences' owner, (N, length, pieces).
     """
-    started = time.perf_counter()
-    events("phase", {"what": "setup", "item": "weights"})
-    model = session.private(own_model(session, settings), owner=settings.model_owner)
-    await session.prepared()
-    setup_seconds = time.perf_counter() - started
-
+    model, setup_seconds = await hidden_model(session, settings, events)
     own = len(places) if places is not None else None
     count = await session.announce(own, owner=settings.text_owner, type=int)
     outputs, offline, online = [], 0.0, 0.0
@@ -114,9 +94,9 @@ async def classify_places(
         events("progress", {"done": begin, "total": count, "what": "sentences"})
         size = min(settings.batch, count - begin)
         part = places[begin : begin + size] if places is not None else None
-        output, ahead, seconds = await _batch(session, settings, model, part, size, events)
+        output, taken = await _batch(session, settings, model, part, size, events)
         outputs.append(output)
-        offline, online = offline + ahead, online + seconds
+        offline, online = offline + taken["offline_seconds"], online + taken["seconds"]
     events("progress", {"done": count, "total": count, "what": "sentences"})
     result: dict[str, Any] = {
         "setup_seconds": setup_seconds,
@@ -136,30 +116,17 @@ async def _batch(
     part: Tensor | None,
     size: int,
     events: Events,
-) -> tuple[Tensor, float, float]:
+) -> tuple[Tensor, dict[str, float]]:
     """What is revealed of some sentences, and the seconds before and after they enter."""
-    config, started = settings.model, time.perf_counter()
-    events("phase", {"what": "offline"})
-    # The program runs before the sentences enter it: everything that does not depend on them is
-    # done when `prepared` returns.
-    slot: asyncio.Future[Tensor] | None = None
-    if part is not None:
-        slot = asyncio.get_running_loop().create_future()
-    shape = (size, config.length, len(config.pieces))
-    places = session.share(slot, owner=settings.text_owner, shape=shape, dtype=torch.int64)
-    with torch.no_grad():
-        scores = model(places)
+    config, owner = settings.model, settings.text_owner
+
+    def program(slot: Slot) -> Awaitable[Tensor]:
+        shape = (size, config.length, len(config.pieces))
+        scores = model(session.share(slot, owner=owner, shape=shape, dtype=torch.int64))
         output = scores.argmax(1) if settings.reveal == "label" else scores
-    revealed = output.reveal(to=settings.text_owner)
-    await session.prepared()
-    ready = time.perf_counter()
-    events("phase", {"what": "online"})
-    if slot is not None and part is not None:
-        slot.set_result(part)
-    value = await revealed
-    seconds = time.perf_counter() - ready
-    await session.barrier()
-    return value, ready - started, seconds
+        return session.reveal(output, to=owner)
+
+    return await run_ahead(session, part, program, events)
 
 
 def _verdicts(settings: TextSettings, outputs: Sequence[Tensor]) -> list[dict[str, Any]]:
@@ -195,22 +162,3 @@ def read_texts(settings: TextSettings) -> list[str]:
     except UnicodeDecodeError:
         raise TextError(path, "it is not UTF-8") from None
     return [line for line in lines if line.strip()]
-
-
-def own_model(session: Session, settings: TextSettings) -> Classifier:
-    """The classifier with the weights, at the model's owner; its architecture alone at others.
-
-    Raises:
-        TextModelError: the owner names no weights, or those of another configuration.
-    """
-    if session.name != settings.model_owner:
-        with torch.device("meta"):  # the architecture alone: no memory, no weights
-            # As the owner's: a table that asks for gradients is read by another operator.
-            return settings.model.build().requires_grad_(False).eval()
-    if settings.weights is None:
-        raise TextModelError(Path("app.weights"), "the model's owner must name its weights")
-    config, model = load_model(settings.weights)
-    if config != settings.model:
-        why = "its configuration is not the one that [app.model] states"
-        raise TextModelError(settings.weights, why)
-    return model

@@ -154,7 +154,21 @@ def _masked_softmax(x: SecretTensor, barred: Tensor, dim: int) -> Tensor:
 
 @operator(aten.pow.Tensor_Scalar)
 def _pow(func: torch._ops.OpOverload, x: SecretTensor, exponent: int | float) -> SecretTensor:
+    if isinstance(exponent, int) and not x.dtype.is_floating_point:
+        if exponent < 0:
+            raise UnsupportedOperator(f"{func} of whole numbers by {exponent}", "x.float() there")
+        # As in torch, powers of booleans are numbers.
+        return _whole_power(multiply(x, 1) if x.dtype is torch.bool else x, exponent)
     return x.session.wrap(power.power(x.session.suite, x.sharing, float(exponent)))
+
+
+def _whole_power(x: SecretTensor, exponent: int) -> SecretTensor:
+    """Of integers, exactly; a round for each doubling, and for each that is odd."""
+    if exponent < 2:
+        return add(x, 0) if exponent else add(multiply(x, 0), 1)
+    half = _whole_power(x, exponent // 2)
+    square = multiply(half, half)
+    return multiply(square, x) if exponent % 2 else square
 
 
 @operator(aten.div.Tensor, aten.div.Scalar)

@@ -153,7 +153,7 @@ def _cumprod(
 def _typed(func: Overload, x: SecretTensor, dtype: torch.dtype | None) -> SecretTensor:
     if dtype is not None and not dtype.is_floating_point:
         raise UnsupportedOperator(f"{func} to {dtype}", "results of a floating-point type")
-    return x
+    return x if x.dtype.is_floating_point else x.to(torch.int64)  # type: ignore[return-value]
 
 
 # --- norms ---------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def sqrt(suite: Suite, x: Sharing) -> Sharing:
     Cost:     6 rounds; 8 if x is fine
     Reveals:  nothing
     """
-    if x.fine:
+    if x.fine and x.scale_bits > suite.scale_bits:  # squares of whole numbers have no digits there
         return _fine_sqrt(suite, x)
     count = rungs(suite, 1 - suite.scale_bits)
     if x.owner is not None:

@@ -2,7 +2,8 @@
 
 import json
 
-from tools.bench_analytics import Report, _figures
+from tools.bench_analytics import _figures
+from tools.bench_figures import Report
 
 
 def answer(seconds: float, difference: float | None) -> dict[str, object]:
@@ -12,7 +13,7 @@ def answer(seconds: float, difference: float | None) -> dict[str, object]:
 
 def test_figures_are_medians_and_the_worst_difference() -> None:
     figures = _figures([answer(1.0, 0.0), answer(9.0, None), answer(2.0, 1e-9)], None)
-    report = Report("sum cost", 1000, 3, figures)
+    report = Report("sum cost", {"query": "sum cost", "rows": 1000}, figures)
     assert not report.failed
     line = json.loads(report.as_json())
     assert (line["query"], line["rows"]) == ("sum cost", 1000)
@@ -21,7 +22,7 @@ def test_figures_are_medians_and_the_worst_difference() -> None:
 
 
 def test_a_failure_is_told() -> None:
-    report = Report("all", 1000, 3, {}, "party-1: no such file")
+    report = Report("all", {"query": "all"}, {}, "party-1: no such file")
     assert report.failed
     assert "no such file" in report.line
     assert json.loads(report.as_json())["failure"] == "party-1: no such file"

@@ -18,8 +18,7 @@ from protocols.fixedpoint import SCALE_BITS
 from protocols.ring.bilinear import Bilinear, Convolution, MatrixProduct, Multiply, Shape
 from protocols.ring.ring import RING, Ring
 from tests.parties import run_parties
-from tools.bench_cases import CASES, LeNet5, Target, layer_elements
-from tools.bench_protocols import Report
+from tools.bench_cases import CASES, LeNet5, layer_elements
 from tools.bench_trial import Outcome, measure
 
 MODELS = [name for name, case in CASES.items() if case.model is not None]
@@ -105,13 +104,6 @@ def test_lenet5_is_the_one_of_the_paper() -> None:
     model = LeNet5()
     assert sum(weight.numel() for weight in model.parameters()) == 61_706
     assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
-
-
-def test_a_case_that_cannot_be_measured_says_so() -> None:
-    report = Report("exp_1e5", 2, 64, Target(0.1, 6), {}, "unsupported: aten.exp.default")
-    assert report.failed
-    assert json.loads(report.as_json())["failure"] == "unsupported: aten.exp.default"
-    assert "unsupported" in report.line
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from apps.speech.config import load_model, save_model
+from apps.speech.config import SpeechConfig
 from apps.speech.live.switchboard import Pace
 from tests.apps.speech.tiny_live import CONFIG, network, speech
 from tools.bench_speech import add_arguments, run
@@ -21,14 +21,14 @@ from tools.speech_private import compare, stream_privately
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.safetensors"
-    save_model(path, CONFIG, network())  # type: ignore[arg-type]
+    CONFIG.save(path, network())  # type: ignore[arg-type]
     return path
 
 
 async def test_recordings_of_several_speakers_are_held_against_the_plain_model(
     weights: Path,
 ) -> None:
-    config, model = load_model(weights)
+    config, model = SpeechConfig.load(weights)
     spoken = [Utterance((1,), speech(seconds, 1).numpy()) for seconds in (0.5, 0.2, 0.3)]
     recordings = [(torch.from_numpy(each.waveform), 8000) for each in spoken]
     heard = await stream_privately(config, model, recordings, speakers=2, pace=Pace(0.2, 0.2))

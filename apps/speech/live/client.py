@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from apps.speech.audio import Resampler, wav_blocks
 from apps.speech.live.capture import BLOCK_S, paced
+from apps.speech.live.site import loopback
 from mpcnet.errors import AppError
 
 __all__ = ["Access", "main", "of_file", "of_stream", "talk"]
@@ -97,8 +99,10 @@ async def talk(
         The whole transcript.
 
     Raises:
-        AppError: nobody listens there, it lets us not in, or the transcription failed.
+        AppError: nobody listens there, it lets us not in, or the transcription failed; or the way
+            there is not encrypted, and a token would go over it.
     """
+    _check_way(url, access)
     try:
         async with (
             aiohttp.ClientSession() as http,
@@ -117,6 +121,15 @@ async def talk(
         raise AppError(f"{url} shows another certificate than the pinned one") from error
     except aiohttp.ClientError as error:
         raise AppError(f"no gateway answers at {url}: {error}") from error
+
+
+def _check_way(url: str, access: Access) -> None:
+    """A token is for a gateway with TLS, or one of this machine; and a pin is for TLS."""
+    way = urlsplit(url)
+    if way.scheme == "wss" or access == _ANYBODY:
+        return
+    if access.pin is not None or not loopback(way.hostname or ""):
+        raise AppError(f"{url} is not encrypted: with --token or --pin the address is wss://...")
 
 
 async def _send(

@@ -115,7 +115,7 @@ class Conversation:
         self.samples, self.ends = None, False
         try:
             message = msgspec.json.decode(text, type=_Client)
-        except (msgspec.MsgspecError, UnicodeError) as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             return [self._error("invalid_event", str(error))]
         match message:
             case _Update():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ import torch
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
-from safetensors.torch import load_file
+from torch import Tensor
 
+from apps.outcome import as_clear, traffic, traffic_table
 from apps.speech.audio import OffsetFilter, read_wav, resample
-from apps.speech.config import LIVE_WEIGHTS, load_model
-from apps.speech.decoding import greedy_decode
+from apps.speech.config import LIVE_WEIGHTS, SpeechConfig
 from apps.speech.features import log_mel
 from apps.speech.live.meter import STAGES
+from apps.speech.outcome import MODEL, SPEAKER, beside_plain
 from apps.speech.prompt_model import DEFAULT_RUNG
 from mpcnet.app import DemoPlan
 
@@ -31,8 +31,6 @@ __all__ = [
     "live_weights",
     "plan_live",
 ]
-
-_SPEAKER, _MODEL = "speaker", "model"
 
 
 def add_live_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,74 +66,53 @@ def live_weights(arguments: argparse.Namespace) -> Path:
 def plan_live(arguments: argparse.Namespace, recordings: Sequence[Path], folder: Path) -> DemoPlan:
     """Who brings what."""
     weights = live_weights(arguments)
-    config, _ = load_model(weights)
+    config, _ = SpeechConfig.load(weights)
     public: dict[str, Any] = {
-        "model_owner": _MODEL,
-        "recording_owner": _SPEAKER,
+        "model_owner": MODEL,
+        "recording_owner": SPEAKER,
         "model": msgspec.to_builtins(config),
         "live": {"chunk_seconds": arguments.chunk, "show_text": True},
     }
     logits = folder / "logits.safetensors"
     spoken = [path for _ in range(arguments.repeat) for path in recordings]
     return DemoPlan(
-        parties=[_SPEAKER, _MODEL],
+        parties=[SPEAKER, MODEL],
         settings={
-            _SPEAKER: {
+            SPEAKER: {
                 **public,
                 "recordings": [str(path) for path in spoken],
                 "logits": str(logits),
             },
-            _MODEL: {**public, "weights": str(weights)},
+            MODEL: {**public, "weights": str(weights)},
         },
         extra={"recordings": spoken, "weights": weights, "logits": logits, "live": True},
     )
 
 
-def conclude_live(
-    plan: DemoPlan, results: Mapping[str, dict[str, Any]], truths: Path
-) -> dict[str, Any]:
+def conclude_live(plan: DemoPlan, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """The outcome: each transcript beside the plain model's, and the meter as it stood last."""
-    private = results[_SPEAKER]["result"]
-    logits = load_file(plan.extra["logits"])
-    config, model = load_model(plan.extra["weights"])
-    truth = json.loads(truths.read_text())
-    samples = []
-    for i, (path, sample) in enumerate(
-        zip(plan.extra["recordings"], private["samples"], strict=True)
-    ):
-        waveform, rate = read_wav(path)
-        heard = resample(waveform, rate, config.sample_rate)
-        features = log_mel(OffsetFilter(config.sample_rate).push(heard), config)
-        # The last chunk is filled up with silence, which belongs to what the network heard.
-        silence = sample["frames"] - features.shape[1]
-        with torch.no_grad():
-            clear = model(torch.nn.functional.pad(features, (0, silence))[None])[0]
-        plain = greedy_decode(clear, config)
-        samples.append(
-            {
-                **sample,
-                "truth": truth.get(path.name) if path.parent == truths.parent else None,
-                "plain": plain,
-                "equal": plain == sample["transcript"],
-                "max_logit_error": float((logits[f"{i}:{path.name}"] - clear).abs().max()),
-                "audio_seconds": len(waveform) / rate,
-            }
-        )
-    parties = [*plan.parties, plan.dealer]
-    sent = {party: results[party]["traffic"].values() for party in parties}
+    private = results[SPEAKER]["result"]
+    samples = beside_plain(plan, results, _heard)
     return {
         "app": "speech",
         "live": True,
-        "parties": parties,
+        **traffic(plan, results),
         "samples": samples,
         "meter": private["meter"],
         "rounds": private["rounds"],
-        "bytes_sent": {p: sum(link["online"] for link in sent[p]) for p in parties},
-        "offline_bytes": {p: sum(link["offline"] for link in sent[p]) for p in parties},
         "setup_seconds": private["setup_seconds"],
         "audio_seconds": sum(sample["audio_seconds"] for sample in samples),
         "max_logit_error": max(sample["max_logit_error"] for sample in samples),
     }
+
+
+def _heard(config: SpeechConfig, path: Path, sample: Mapping[str, Any]) -> Tensor:
+    waveform, rate = read_wav(path)
+    sound = OffsetFilter(config.sample_rate).push(resample(waveform, rate, config.sample_rate))
+    features = log_mel(sound, config)
+    # The last chunk is filled up with silence, which belongs to what the network heard.
+    silence = sample["frames"] - features.shape[1]
+    return torch.nn.functional.pad(features, (0, silence))[None]
 
 
 def live_table(outcome: Mapping[str, Any]) -> RenderableType:
@@ -144,7 +121,7 @@ def live_table(outcome: Mapping[str, Any]) -> RenderableType:
     for heading in ("recording", "transcript", "true text", "as clear"):
         text.add_column(heading)
     for sample in outcome["samples"]:
-        equal = Text("yes", "green") if sample["equal"] else Text(sample["plain"], "red")
+        equal = as_clear(sample["equal"], sample["plain"])
         truth = "–" if sample["truth"] is None else sample["truth"]
         text.add_row(Text(sample["file"]), Text(sample["transcript"]), truth, equal)
     meter = outcome["meter"]
@@ -152,14 +129,7 @@ def live_table(outcome: Mapping[str, Any]) -> RenderableType:
     for stage in STAGES:
         stages.add_column(stage, justify="right")
     stages.add_row(*(f"{meter['stages'][stage]:.3f}" for stage in STAGES))
-    sent = Table(title="Bytes sent, counted on the wire", title_justify="left")
-    sent.add_column("party")
-    for heading in ("online", "offline and set-up"):
-        sent.add_column(heading, justify="right")
-    for party in outcome["parties"]:
-        online, offline = outcome["bytes_sent"][party], outcome["offline_bytes"][party]
-        sent.add_row(party, f"{online:,}", f"{offline:,}")
-    return Group(text, stages, sent, _summary(outcome))
+    return Group(text, stages, traffic_table(outcome), _summary(outcome))
 
 
 def _summary(outcome: Mapping[str, Any]) -> Text:

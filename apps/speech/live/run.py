@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from apps.inference import hidden_model
 from apps.speech.audio import read_wav
 from apps.speech.live.capture import paced
 from apps.speech.live.meter import Meter
 from apps.speech.live.steps import follow
 from apps.speech.live.switchboard import Heard, Pace, listen
-from apps.speech.program import LiveSettings, SpeechSettings, own_model
+from apps.speech.program import LiveSettings, SpeechSettings
 from mpcnet.app import Events
 from mpcnet.errors import AppError
 from mpcnet.session import Session
@@ -37,13 +37,9 @@ async def transcribe_live(
     check_model(settings)
     # A recording that cannot be used is known before anybody else has done anything.
     recordings = [read_wav(path, max_seconds=settings.max_seconds) for path in settings.recordings]
-    started = time.perf_counter()
-    events("phase", {"what": "setup", "item": "weights"})
-    model = session.private(own_model(session, settings), owner=settings.model_owner)
-    await session.prepared()
-    setup_seconds = time.perf_counter() - started
+    model, setup_seconds = await hidden_model(session, settings, events)
     owner = settings.recording_owner
-    if session.names[session.rank] != owner:
+    if session.name != owner:
         events("phase", {"what": "live"})
         await follow(session, model, settings.model, owner=owner)
         return {"setup_seconds": setup_seconds}

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from apps.inference import hidden_model
 from apps.speech.live.desk import Desk, Door
 from apps.speech.live.gateway import Gateway
 from apps.speech.live.run import check_model, pace_of
@@ -16,7 +17,7 @@ from apps.speech.live.site import Login, TLSFiles
 from apps.speech.live.steps import follow
 from apps.speech.live.switchboard import Switchboard
 from apps.speech.page.server import Page, open_page
-from apps.speech.program import LiveSettings, SpeechSettings, own_model, owned_model
+from apps.speech.program import LiveSettings, SpeechSettings
 from mpcnet.app import Events, Service
 from mpcnet.errors import AppError
 from mpcnet.session import Session
@@ -43,9 +44,7 @@ class LiveService(Service):
     async def run(self, session: Session) -> dict[str, Any]:
         """Until somebody wishes the session to end; what is said then is heard out."""
         settings, owner = self._settings, self._settings.recording_owner
-        self._events("phase", {"what": "setup", "item": "weights"})
-        model = session.private(own_model(session, settings), owner=settings.model_owner)
-        await session.prepared()
+        model, _ = await hidden_model(session, settings, self._events)
         board: Switchboard | None = None
         if session.name == owner:
             pace = pace_of(self._live)
@@ -97,8 +96,7 @@ async def live_service(
         AppError: it cannot listen as the settings say, or has nothing to serve.
     """
     check_model(settings)
-    if name == settings.model_owner:
-        owned_model(settings)  # what cannot be used is known before anybody is waited for
+    settings.own_model(name)  # what cannot be used is known before anybody is waited for
     async with AsyncExitStack() as stack:
         doors: list[Door] = []
         if name == settings.recording_owner and live.listen is not None:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from mpcnet.errors import AppError
 
-__all__ = ["Login", "Site", "TLSFiles"]
+__all__ = ["Login", "Site", "TLSFiles", "loopback"]
 
 _SHORTEST_TOKEN = 16  # characters
 _LONGEST_TOKEN_BYTES = 4096
@@ -132,7 +132,7 @@ class Site:
         """
         host, port = _split(address)
         missing = [n for n, there in (("TLS", tls), ("a login", guarded)) if not there]
-        if missing and not _loopback(host):
+        if missing and not loopback(host):
             raise AppError(
                 f"{what} cannot listen at {address}: without {' and '.join(missing)} it is for "
                 f"this machine alone; listen at 127.0.0.1, or give certificate, key and token"
@@ -180,7 +180,8 @@ def _split(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _loopback(host: str) -> bool:
+def loopback(host: str) -> bool:
+    """Whether an address is this machine's own, and nobody else's."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

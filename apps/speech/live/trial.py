@@ -7,14 +7,13 @@ from typing import Any
 
 import msgspec
 
-from apps.speech.config import load_model
+from apps.speech.config import SpeechConfig
 from apps.speech.live.demo import add_model_arguments, live_weights
+from apps.speech.outcome import MODEL, SPEAKER
 from mpcnet.app import DemoPlan
 from mpcnet.demo import free_ports
 
 __all__ = ["add_trial_arguments", "plan_trial"]
-
-_SPEAKER, _MODEL = "speaker", "model"
 
 
 def add_trial_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,24 +35,24 @@ def add_trial_arguments(parser: argparse.ArgumentParser) -> None:
 def plan_trial(arguments: argparse.Namespace) -> DemoPlan:
     """Who brings what."""
     weights = live_weights(arguments)
-    config, _ = load_model(weights)
+    config, _ = SpeechConfig.load(weights)
     public: dict[str, Any] = {
-        "model_owner": _MODEL,
-        "recording_owner": _SPEAKER,
+        "model_owner": MODEL,
+        "recording_owner": SPEAKER,
         "model": msgspec.to_builtins(config),
     }
     live: dict[str, Any] = {"chunk_seconds": arguments.chunk}
     speaker, model = {**live, "listen": arguments.listen}, live
     if arguments.page:
         with free_ports(2) as (one, other):
-            places = {_SPEAKER: f"127.0.0.1:{one}", _MODEL: f"127.0.0.1:{other}"}
+            places = {SPEAKER: f"127.0.0.1:{one}", MODEL: f"127.0.0.1:{other}"}
         doors = {name: f"http://{place}" for name, place in places.items()}
-        speaker = {**speaker, "page": {"listen": places[_SPEAKER], "parties": doors}}
-        model = {**model, "page": {"listen": places[_MODEL], "parties": doors}}
+        speaker = {**speaker, "page": {"listen": places[SPEAKER], "parties": doors}}
+        model = {**model, "page": {"listen": places[MODEL], "parties": doors}}
     return DemoPlan(
-        parties=[_SPEAKER, _MODEL],
+        parties=[SPEAKER, MODEL],
         settings={
-            _SPEAKER: {**public, "live": speaker},
-            _MODEL: {**public, "live": model, "weights": str(weights)},
+            SPEAKER: {**public, "live": speaker},
+            MODEL: {**public, "live": model, "weights": str(weights)},
         },
     )

@@ -12,18 +12,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from apps.images.config import (
-    CIFAR10,
-    DIGITS,
-    ImageConfig,
-    ModelFileError,
-    imagenet,
-    load_model,
-    save_model,
-)
+from apps.images.config import CIFAR10, DIGITS, ImageConfig, imagenet
 from apps.images.resnet import ResNet
 from apps.images.small import LeNet5, ResNet20
 from apps.images.vit import VisionTransformer
+from apps.model_file import ModelFileError
 from mpcnet import fold
 from tests.apps.images.torchvision_names import PARAMETERS, names_and_shapes
 
@@ -77,13 +70,13 @@ def test_a_checkpoint_without_a_configuration_loads_unchanged(tmp_path: Path) ->
     model = ResNet((2, 2, 2, 2), bottleneck=False)
     state = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
     save_file(state, tmp_path / "resnet18.safetensors")
-    _, loaded = load_model(tmp_path / "resnet18.safetensors", imagenet("resnet18"))
+    _, loaded = ImageConfig.load(tmp_path / "resnet18.safetensors", imagenet("resnet18"))
     assert torch.equal(loaded.state_dict()["fc.weight"], state["fc.weight"].float())
     with pytest.raises(ModelFileError, match="image_config"):
-        load_model(tmp_path / "resnet18.safetensors")
+        ImageConfig.load(tmp_path / "resnet18.safetensors")
     fewer = msgspec.structs.replace(imagenet("resnet18"), classes=7)
     with pytest.raises(ModelFileError, match=r"'fc\.\w+' has shape \(1000,"):
-        load_model(tmp_path / "resnet18.safetensors", fewer)
+        ImageConfig.load(tmp_path / "resnet18.safetensors", fewer)
 
 
 def test_the_older_names_of_a_vision_transformer() -> None:
@@ -106,38 +99,6 @@ def test_attention_is_torchs() -> None:
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(2, 5, 8)
     torch.testing.assert_close(ours(x), theirs(x, x, x, need_weights=False)[0])
-
-
-def test_what_is_saved_comes_back(tmp_path: Path) -> None:
-    file = tmp_path / "m.safetensors"
-    save_model(file, CIFAR10, CIFAR10.build())
-    config, model = load_model(file)
-    assert config == CIFAR10
-    assert not model.training
-    with pytest.raises(ModelFileError, match="not the one that was agreed on"):
-        load_model(file, DIGITS)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"fc3.bias": None}, "'fc3.bias' is missing"),
-        ({"fc3.bias": torch.ones(11)}, "shape"),
-        ({"more": torch.ones(1)}, "'more' belongs to no layer"),
-        ({"fc3.bias": torch.full((10,), torch.nan)}, "not finite"),
-        ({"fc3.bias": torch.ones(10, dtype=torch.int64)}, "not finite real"),
-    ],
-    ids=["missing", "shape", "more", "nan", "integers"],
-)
-def test_what_is_wrong_with_a_file_is_named(
-    tmp_path: Path, change: dict[str, torch.Tensor | None], words: str
-) -> None:
-    state = {**LeNet5().state_dict(), **change}
-    save_file({k: v for k, v in state.items() if v is not None}, tmp_path / "m.safetensors")
-    with pytest.raises(ModelFileError, match=words):
-        load_model(tmp_path / "m.safetensors", DIGITS)
-    with pytest.raises(ModelFileError, match="no such file"):
-        load_model(tmp_path / "absent.safetensors", DIGITS)
 
 
 def test_the_tables_in_the_documents_are_those_of_the_files() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from apps.images.config import CIFAR10, DIGITS, DIGITS_WEIGHTS, imagenet, load_model
+from apps.images.config import CIFAR10, DIGITS, DIGITS_WEIGHTS, ImageConfig, imagenet
 from apps.images.digits import HELD_OUT, drawn, split
 from apps.images.drawings import drawings
 from apps.images.pictures import PictureError, read_picture
@@ -100,6 +100,6 @@ def test_the_shipped_network_reads_digits_that_it_never_saw() -> None:
     (seen, _), (pictures, labels) = split()
     assert len(pictures) == HELD_OUT
     assert not (seen[:, None] == pictures[None, :50]).flatten(2).all(2).any()
-    config, model = load_model(DIGITS_WEIGHTS)
+    config, model = ImageConfig.load(DIGITS_WEIGHTS)
     assert config == DIGITS
     assert float((model(pictures).argmax(1) == labels).float().mean()) >= 0.98

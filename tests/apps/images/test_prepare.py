@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from safetensors.torch import save_file
 
-from apps.images.config import DIGITS, DIGITS_WEIGHTS, load_model
+from apps.images.config import DIGITS, DIGITS_WEIGHTS, ImageConfig
 from apps.images.digits import split
 from mpcnet.app import DemoPlan
 from mpcnet.config import Config, load_config
@@ -49,7 +49,7 @@ async def test_a_run_is_prepared_before_there_are_pictures(tmp_path: Path) -> No
     clinic, lab = await asyncio.gather(
         *(run_party(each, quiet, store_only=True) for each in parties)
     )
-    plain = load_model(DIGITS_WEIGHTS)[1](pictures).argmax(1)
+    plain = ImageConfig.load(DIGITS_WEIGHTS)[1](pictures).argmax(1)
     read = [each["classes"] for each in clinic["result"]["pictures"]]
     assert read == [[str(int(digit))] for digit in plain]
     assert "pictures" not in lab["result"]

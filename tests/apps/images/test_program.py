@@ -15,13 +15,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from apps.images.app import APP
-from apps.images.config import DIGITS, DIGITS_WEIGHTS, ModelFileError, load_model
+from apps.images.config import DIGITS, DIGITS_WEIGHTS, ImageConfig
 from apps.images.digits import split
 from apps.images.program import ImageSettings, Reading, classify, labels_of
 from apps.images.resnet import ResNet
 from mpcnet import fold
 from mpcnet.app import DemoPlan
-from mpcnet.errors import AppError
+from mpcnet.errors import AppError, ConfigError
 from mpcnet.session import Session
 from tests.parties import NAMES, run_parties
 
@@ -87,7 +87,7 @@ async def test_a_service_reads_digits_in_passes(tmp_path: Path) -> None:
     file = kept(tmp_path, pictures[:5])
     mine = settings(batch=3, pictures=(file,))
     results = await played({CAMERA: mine, MODEL: settings(batch=3, weights=DIGITS_WEIGHTS)})
-    _, model = load_model(DIGITS_WEIGHTS)
+    _, model = ImageConfig.load(DIGITS_WEIGHTS)
     plain = [[str(int(i))] for i in model(pictures[:5]).argmax(1)]
     assert [each["classes"] for each in results[0]["pictures"]] == plain
     assert [each["file"] for each in results[0]["pictures"]] == list("01234")
@@ -139,7 +139,7 @@ def shown(outcome: dict[str, Any]) -> str:
 
 async def test_an_owner_without_weights_is_told(tmp_path: Path) -> None:
     own = settings(pictures=(kept(tmp_path, split()[1][0][:1]),))
-    with pytest.raises(ModelFileError, match="must name its weights"):
+    with pytest.raises(ConfigError, match=r"app\.weights: .* must name its weights"):
         await played({CAMERA: own, MODEL: settings()})
 
 

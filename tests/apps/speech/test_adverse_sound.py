@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 import mpcnet
-from apps.speech.app import SAMPLES
 from apps.speech.audio import OffsetFilter, read_wav, resample
-from apps.speech.config import LIVE_WEIGHTS, Network, SpeechConfig, load_model
+from apps.speech.config import LIVE_WEIGHTS, Network, SpeechConfig
 from apps.speech.decoding import GreedyDecoder
 from apps.speech.live.capture import Block, capture
 from apps.speech.live.client import of_file
@@ -27,6 +26,7 @@ from apps.speech.live.feed import Feed, Moments
 from apps.speech.live.meter import Meter
 from apps.speech.live.steps import follow
 from apps.speech.live.switchboard import Heard, Pace, listen
+from apps.speech.outcome import SAMPLES
 from apps.speech.prompt_model import DEFAULT_RUNG, shrinkage
 from apps.speech.streaming import NetworkStream
 from mpcnet import Session
@@ -38,7 +38,7 @@ RATE = 8000
 
 @pytest.fixture(scope="module")
 def shipped() -> tuple[SpeechConfig, Network]:
-    return load_model(LIVE_WEIGHTS[DEFAULT_RUNG])
+    return SpeechConfig.load(LIVE_WEIGHTS[DEFAULT_RUNG])
 
 
 @torch.no_grad()

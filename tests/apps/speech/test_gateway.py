@@ -173,8 +173,9 @@ def test_turns_are_numbered_on_over_sessions() -> None:
         (message("input_audio_buffer.append", audio="AAAA"), "invalid_audio"),
         (message("input_audio_buffer.commit"), "input_audio_buffer_commit_empty"),
         (update(rate=11_025), "invalid_event"),
+        ('{"type": "input_audio_buffer.commit", "x": ' + "[" * 9_000, "invalid_event"),
     ],
-    ids=["no JSON", "unknown", "no audio", "no base64", "odd", "empty", "rate"],
+    ids=["no JSON", "unknown", "no audio", "no base64", "odd", "empty", "rate", "deep"],
 )
 def test_what_a_client_gets_wrong_is_told_and_changes_nothing(text: str, code: str) -> None:
     talk = Conversation()

@@ -15,7 +15,7 @@ import torch
 
 import mpcnet
 from apps.speech.app import APP
-from apps.speech.config import SpeechConfig, load_model, save_model
+from apps.speech.config import SpeechConfig
 from apps.speech.live.client import of_stream, talk
 from apps.speech.program import LiveSettings, SpeechSettings
 from apps.speech.prompt_model import DEFAULT_RUNG, LADDER, LayerShape
@@ -40,7 +40,7 @@ CONFIG = SpeechConfig(
 def weights(tmp_path: Path) -> Path:
     path = tmp_path / "live.safetensors"
     torch.manual_seed(2)
-    save_model(path, CONFIG, CONFIG.build())
+    CONFIG.save(path, CONFIG.build())
     return path
 
 
@@ -68,7 +68,7 @@ def test_a_live_demonstration_takes_a_shipped_model_or_another(
         parsed(["--live", "--rung", "medium", "--weights", str(weights)])
     plan = APP.demo(parsed(["--live", "--repeat", "2"]), tmp_path)
     assert len(plan.extra["recordings"]) == 12
-    config, _ = load_model(plan.extra["weights"])
+    config, _ = SpeechConfig.load(plan.extra["weights"])
     assert (config.width, config.layers) == LADDER[DEFAULT_RUNG]
     plan = APP.demo(parsed(["--live", "--weights", str(weights)]), tmp_path)
     assert plan.extra["weights"] == weights

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 import soundfile
 import torch
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, Route, async_playwright, expect
 from torch import Tensor
 
 from apps.speech.audio import OffsetFilter, read_wav, resample
@@ -216,6 +216,31 @@ async def test_a_refused_microphone_is_told_and_a_file_still_works(stage: Stage)
     await page.set_input_files("#file", files=[{"name": "x.wav", "mimeType": "", "buffer": b"x"}])
     await expect(page.get_by_role("alert")).to_contain_text("cannot read that file")
     await expect(page.locator(LISTEN)).to_have_count(1)
+    await page.context.close()
+
+
+async def test_who_speaks_to_parties_that_cannot_keep_up_is_told_and_stopped(stage: Stage) -> None:
+    page = await stage.open()
+
+    async def sooner(route: Route) -> None:
+        answer = await route.fetch()
+        text = (await answer.text()).replace("TOO_LATE_S = 30", "TOO_LATE_S = 0.5")
+        await route.fulfill(response=answer, body=text)
+
+    await page.route("**/page.js", sooner)
+    await page.reload()
+    await expect(page.locator("html[data-ready=yes]")).to_be_attached()
+    await page.click(LISTEN)
+    await expect(page.locator("#microphone-label")).to_have_text("Stop")
+    leader = stage.service.pages["clinic"]
+    taken, leader.next_step = leader.next_step, lambda: None  # type: ignore[method-assign]
+    alert = page.get_by_role("alert")
+    await expect(alert).to_contain_text("cannot keep up")
+    await expect(page.locator("#status")).to_contain_text("Waiting for the last words")
+    leader.next_step = taken  # type: ignore[method-assign]
+    leader._guests._rouse()
+    await expect(page.locator("#status")).to_contain_text("Done")
+    assert await stage.transcript(page) == plain(stage.tap.features())
     await page.context.close()
 
 

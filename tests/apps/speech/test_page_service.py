@@ -17,7 +17,6 @@ from torch import Tensor
 
 from apps.page.door import SOCKET
 from apps.page.frames import Answer, Kind, Request
-from apps.speech.config import save_model
 from apps.speech.features import log_mel
 from apps.speech.page.server import open_page
 from apps.speech.program import PageSettings
@@ -33,7 +32,7 @@ CLASSES = len(CONFIG.alphabet)
 
 @pytest.fixture
 async def three(tmp_path: Path) -> AsyncIterator[dict[str, Participant]]:
-    save_model(tmp_path / "live.safetensors", CONFIG, network())
+    CONFIG.save(tmp_path / "live.safetensors", network())
     public = {
         "model_owner": "lab",
         "recording_owner": "clinic",

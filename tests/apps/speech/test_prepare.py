@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from apps.speech.app import APP
-from apps.speech.config import SpeechConfig, save_model
+from apps.speech.config import SpeechConfig
 from apps.speech.program import SpeechSettings
 from mpcnet.app import DemoPlan
 from mpcnet.config import Config, load_config
@@ -49,7 +49,7 @@ def test_the_length_says_the_shape(tmp_path: Path) -> None:
 @pytest.mark.timeout(120)
 async def test_a_run_is_prepared_before_there_is_a_recording(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    save_model(tmp_path / "m.safetensors", MODEL, MODEL.build())
+    MODEL.save(tmp_path / "m.safetensors", MODEL.build())
     public = {"model_owner": "model", "recording_owner": "speaker"}
     public["model"] = msgspec.to_builtins(MODEL)
     logits = tmp_path / "logits.safetensors"

@@ -16,7 +16,6 @@ import pytest
 import torch
 
 import mpcnet
-from apps.speech.config import save_model
 from apps.speech.decoding import greedy_decode
 from apps.speech.live import service
 from apps.speech.live.capture import Block
@@ -71,7 +70,7 @@ async def three(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[dict[str, Participant]]:
     monkeypatch.setattr(service, "Desk", partial(Desk, 60.0))  # on however busy a machine
-    save_model(tmp_path / "live.safetensors", CONFIG, network())
+    CONFIG.save(tmp_path / "live.safetensors", network())
     public = {
         "model_owner": "lab",
         "recording_owner": "clinic",

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from apps.speech.audio import read_wav, resample
-from apps.speech.config import DIGITS_WEIGHTS, SpeechConfig, load_model
+from apps.speech.config import DIGITS_WEIGHTS, SpeechConfig
 from apps.speech.decoding import error_rate, greedy_decode
 from apps.speech.features import log_mel
 from apps.speech.model import Wav2Letter
@@ -26,7 +26,7 @@ FSDD = Path(__file__).parents[4] / "shared" / "data" / "fsdd" / "recordings.zip"
 
 @pytest.fixture(scope="module")
 def shipped() -> Shipped:
-    return load_model(DIGITS_WEIGHTS)
+    return SpeechConfig.load(DIGITS_WEIGHTS)
 
 
 @pytest.fixture(scope="module")

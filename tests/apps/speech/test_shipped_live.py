@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from apps.speech.app import SAMPLES
 from apps.speech.audio import OffsetFilter, read_wav, resample
-from apps.speech.config import LIVE_WEIGHTS, Network, SpeechConfig, load_model
+from apps.speech.config import LIVE_WEIGHTS, Network, SpeechConfig
 from apps.speech.decoding import error_rate, greedy_decode
 from apps.speech.features import log_mel
 from apps.speech.live.switchboard import Pace
+from apps.speech.outcome import SAMPLES
 from apps.speech.prompt_model import DEFAULT_RUNG, LADDER
 from apps.speech.streaming import NetworkStream
 from tools.speech_data import HELD_OUT_TAKES, Utterance, make_strings, read_fsdd
@@ -39,7 +39,7 @@ def hear(config: SpeechConfig, model: Network, waveform: Tensor) -> str:
 
 @pytest.mark.parametrize("rung", LIVE_WEIGHTS)
 def test_every_rung_is_what_the_ladder_says(rung: str) -> None:
-    config, model = load_model(LIVE_WEIGHTS[rung])
+    config, model = SpeechConfig.load(LIVE_WEIGHTS[rung])
     assert (config.width, config.layers) == LADDER[rung]
     assert config.level == "running"
     largest: list[float] = []
@@ -56,13 +56,13 @@ def test_every_rung_is_what_the_ladder_says(rung: str) -> None:
 @pytest.mark.parametrize("name", sorted(TRUTH))
 @pytest.mark.parametrize("rung", LIVE_WEIGHTS)
 def test_shipped_samples_are_transcribed_exactly(rung: str, name: str) -> None:
-    config, model = load_model(LIVE_WEIGHTS[rung])
+    config, model = SpeechConfig.load(LIVE_WEIGHTS[rung])
     waveform, rate = read_wav(SAMPLES / name)
     assert hear(config, model, resample(waveform, rate, config.sample_rate)) == TRUTH[name]
 
 
 async def test_streaming_privately_gives_the_logits_of_one_pass_in_the_clear() -> None:
-    config, model = load_model(LIVE_WEIGHTS[DEFAULT_RUNG])
+    config, model = SpeechConfig.load(LIVE_WEIGHTS[DEFAULT_RUNG])
     waveform, _ = read_wav(SAMPLES / "emergency.wav")
     (heard,) = await stream_privately(
         config, model, [(waveform, 8000)], speakers=1, pace=Pace(0.4, 0.4)
@@ -80,7 +80,7 @@ def test_strings_of_people_never_heard_saying_them() -> None:
             "the Free Spoken Digit Dataset is not here (../shared/data/fsdd/recordings.zip), "
             "so the error rate on people's voices was not measured"
         )
-    config, model = load_model(LIVE_WEIGHTS[DEFAULT_RUNG])
+    config, model = SpeechConfig.load(LIVE_WEIGHTS[DEFAULT_RUNG])
     strings = make_strings(read_fsdd(FSDD, HELD_OUT_TAKES), 60, seed=7)
     heard = [hear(config, model, torch.from_numpy(each.waveform)) for each in strings]
     assert error_rate([each.text for each in strings], heard, words=True) <= 0.05

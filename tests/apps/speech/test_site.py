@@ -83,6 +83,15 @@ async def test_a_gateway_with_tls_and_a_login(tls: TLSFiles, token: Path) -> Non
     await gateway.close()
 
 
+async def test_no_token_goes_over_a_line_that_is_not_encrypted() -> None:
+    for url, access in (
+        ("ws://clinic.example:8765/v1/realtime", Access(TOKEN)),
+        ("ws://127.0.0.1:1/v1/realtime", Access(TOKEN, bytes(32))),
+    ):
+        with pytest.raises(AppError, match="is not encrypted"):
+            await talk(url, of_stream(io.BytesIO(), 8000), 8000, lambda _: None, access)
+
+
 async def test_beyond_this_machine_only_with_both(tls: TLSFiles, token: Path) -> None:
     login = Login.of_file(token)
     for address in ("0.0.0.0:0", "192.0.2.1:0", "localhost:0", "[::]:0"):

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from apps.text.app import APP, SAMPLES
-from apps.text.config import TextConfig, TextModelError, load_model, save_model
+from apps.text.config import TextConfig
 from apps.text.program import TextError, TextSettings, classify, read_texts
 from mpcnet import Session
 from mpcnet.app import DemoPlan
@@ -52,7 +52,7 @@ def saved(config: TextConfig, folder: Path) -> Path:
     model = config.build()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.7)
-    save_model(folder / "model.safetensors", config, model)
+    config.save(folder / "model.safetensors", model)
     return folder / "model.safetensors"
 
 
@@ -64,7 +64,7 @@ def settings(config: TextConfig, **fields: Any) -> TextSettings:
 @pytest.mark.parametrize("reveal", ["scores", "label"])
 async def test_as_in_the_clear(config: TextConfig, reveal: str, tmp_path: Path) -> None:
     weights = saved(config, tmp_path)
-    _, model = load_model(weights)
+    _, model = TextConfig.load(weights)
     with torch.no_grad():
         plain = model(config.places(TEXTS))
     public: dict[str, Any] = {"reveal": reveal, "batch": 2}
@@ -90,7 +90,7 @@ async def test_as_in_the_clear(config: TextConfig, reveal: str, tmp_path: Path) 
 
 async def test_a_sentence_of_no_words_is_no_error(tmp_path: Path) -> None:
     for config in (BAG, ENCODER):
-        _, model = load_model(saved(config, tmp_path))
+        _, model = TextConfig.load(saved(config, tmp_path))
         with torch.no_grad():
             assert model(config.places([""])).isfinite().all()
 
@@ -126,22 +126,7 @@ async def test_runs_are_prepared_and_files_are_read(
     assert len(ran["result"]["sentences"]) == 3
 
 
-def test_files_that_are_refused(tmp_path: Path) -> None:
-    path = saved(BAG, tmp_path)
-    tensors = load_file(path)
-    other = msgspec.structs.replace(BAG, rows=5, embedding=1)
-    text = msgspec.json.encode(other).decode()
-    for what, metadata, why in [
-        (tensors, {}, "no 'text_config'"),
-        (tensors, {"text_config": "[]"}, "configuration is wrong"),
-        (tensors, {"text_config": text}, "has shape"),
-        ({"x": torch.ones(1)}, {"text_config": text}, "missing, or of no layer"),
-    ]:
-        save_file(what, tmp_path / "bad.safetensors", metadata=metadata)
-        with pytest.raises(TextModelError, match=why):
-            load_model(tmp_path / "bad.safetensors")
-    with pytest.raises(TextModelError, match="no such file"):
-        load_model(tmp_path / "absent.safetensors")
+def test_sentences_and_configurations_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
     with pytest.raises(TextError, match="UTF-8"):
         read_texts(settings(BAG, texts=tmp_path / "latin.txt"))

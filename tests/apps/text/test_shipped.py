@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from apps.text.app import SAMPLES
-from apps.text.config import SHIPPED, load_model
+from apps.text.config import SHIPPED, TextConfig
 from tools.text_data import labelled
 from tools.train_text import RECIPES
 
@@ -15,7 +15,7 @@ DATA = Path(__file__).parents[4] / "shared" / "data" / "text"
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
 def test_demonstration_sentences(name: str) -> None:
-    config, model = load_model(SHIPPED[name])
+    config, model = TextConfig.load(SHIPPED[name])
     assert config == RECIPES[name].config
     assert SHIPPED[name].stat().st_size < 1_700_000
     lines = (SAMPLES / f"{name.split('-')[0]}.txt").read_text().splitlines()
@@ -31,7 +31,7 @@ def test_sentences_of_others() -> None:
     path = DATA / "stsa.binary.dev"
     if not path.is_file():
         pytest.skip("the Stanford Sentiment Treebank is not here, so accuracy was not measured")
-    config, model = load_model(SHIPPED["sentiment-bag"])
+    config, model = TextConfig.load(SHIPPED["sentiment-bag"])
     texts, labels = labelled(path)
     with torch.no_grad():
         right = float((model(config.places(texts)).argmax(1) == labels).double().mean())

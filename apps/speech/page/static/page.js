@@ -9,6 +9,8 @@ const BAR_S = 0.02;
 const FILE_BLOCK_S = 0.1;
 const NOISE_PER_BAR = 3;
 const QUIET_S = 3;
+const CLIPPED = 5; // blocks, before the speaker is told; a clean one makes up for a tenth
+const MOST_CLIPPED = 25; // so that it is forgotten some seconds after the last
 const LATE_S = 4; // of sound that waits, before the speaker is told
 const TOO_LATE_S = 30; // before nothing more is recorded
 const ATTEMPTS = 4; // to reach organizations that are not connected to each other
@@ -151,7 +153,7 @@ function measure() {
 function draw(samples, rate) {
   wave.push(samples, Math.round(BAR_S * rate));
   const peak = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
-  loud.clipped += peak >= 0.999 ? 1 : 0;
+  loud.clipped = peak >= 0.999 ? Math.min(loud.clipped + 1, MOST_CLIPPED) : Math.max(0, loud.clipped - 0.1);
   loud.quiet = peak < 0.002 ? loud.quiet + samples.length / rate : 0;
 }
 
@@ -159,7 +161,7 @@ function draw(samples, rate) {
 function remark() {
   if (loud.quiet > QUIET_S) return "Nothing but silence comes: is the microphone muted?";
   if (utterance?.backlog > LATE_S) return "The organizations cannot keep up: the text comes later and later.";
-  if (loud.clipped > 5) return "The sound is clipped: speak softer, or farther from the microphone.";
+  if (loud.clipped > CLIPPED) return "The sound is clipped: speak softer, or farther from the microphone.";
   return "Listening. Press again when you are done.";
 }
 
