@@ -81,7 +81,8 @@ class ModelConfig(msgspec.Struct, Generic[N_co], frozen=True, forbid_unknown_fie
         text = metadata.get(cls.key)
         if text is None:
             if agreed is None:
-                raise ModelFileError(path, f"its metadata has no {cls.key!r}")
+                why = f"its metadata has no {cls.key!r}, which models of this app have"
+                raise ModelFileError(path, why)
             return agreed
         try:
             found = msgspec.json.decode(text, type=cls)

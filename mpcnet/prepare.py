@@ -12,7 +12,7 @@ from mpcnet.app import Events
 from mpcnet.computation import check_device, open_device
 from mpcnet.config import Config
 from mpcnet.errors import ConfigError
-from mpcnet.policy.guard import Guard
+from mpcnet.policy.guard import Binding, Guard
 from mpcnet.runtime import (
     SUITES,
     connected,
@@ -126,6 +126,7 @@ async def _rehearse(
     async def rehearse(session: Session) -> list[_Said]:
         shapes.append(await app.rehearse(session, settings, lambda name, fields: None))
         await session.prepared()
+        session.policy = Binding(Guard(), exchange.fail)  # what follows the program does not say
         mine = _said(list(party.requests), runs, shapes[0])
         return [await session.announce(mine, owner=rank, type=_Said) for rank in range(config.size)]
 

@@ -110,6 +110,7 @@ async def run_program(
     events: Events,
     store: FromStore | None = None,
     *,
+    code: str | None = None,
     store_only: bool = False,
 ) -> dict[str, Any]:
     """Runs any program as this party, to its end; returns and raises what `run_party` does.
@@ -117,11 +118,12 @@ async def run_program(
     Args:
         digest: what all parties must have in common to run it; compared when links are made.
         store: gives a prepared run, or says why there is none; without it the dealer is asked.
+        code: for a process that stays, what it loaded once (`code_of`).
     """
     needs_dealer = SUITES[config.protocol.suite].needs_dealer
     check_device(config.computation)
     async with AsyncExitStack() as stack:
-        guard = stack.enter_context(guarded(config))
+        guard = stack.enter_context(guarded(config, code=code))
         links, key, source = await _begin(stack, config, digest, events, store, store_only, guard)
         exchange = links[0]
         device = open_device(config.computation, exchange.holding)
@@ -275,7 +277,7 @@ def stored_program(config: Config, app: App[Any], settings: Any) -> str:
 
 
 def guarded(
-    config: Config, *, purpose: Literal["run", "prepare"] = "run"
+    config: Config, *, code: str | None = None, purpose: Literal["run", "prepare"] = "run"
 ) -> AbstractContextManager[Guard]:
     """What a session asks before anything leaves it; enter it before links are made.
 
@@ -286,7 +288,8 @@ def guarded(
         _log.info("no policy is configured: whatever the program reveals is revealed")
         return nullcontext(Guard())
     app, settings = load_settings(config)
-    return Admission(config, app, settings, program_digest(app, settings), purpose=purpose)
+    public = program_digest(app, settings)
+    return Admission(config, app, settings, public, code=code, purpose=purpose)
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
     python -m tools.train_text sentiment-bag --data stsa.binary.train --check stsa.binary.dev
     python -m tools.train_text questions-encoder --data TREC.train.all --held 700
+    python -m tools.train_text questions-bag --data TREC.train.all --folds 5
 
 A bag is a linear model of what it reads, so it is fitted as one: squared hinge losses of each label
 against the rest (as LIBLINEAR's, Fan et al., JMLR 2008), by L-BFGS. For two labels features count
@@ -24,11 +25,17 @@ from torch.nn import functional
 
 from apps.text.config import SHIPPED, Classifier, TextConfig
 from apps.text.model import BagClassifier, EncoderClassifier
+from apps.text.tokens import GRAMS
 from tools.text_data import labelled, parted
 
 _SENTIMENT = ("negative", "positive")
 _QUESTIONS = ("description", "thing", "abbreviation", "person", "place", "number")
 """In the order of the numbers in the files: DESC, ENTY, ABBR, HUM, LOC, NUM."""
+
+_OPINION = ("word", "prefix", "suffix", "denied", *GRAMS)
+_ASKED = (
+    "word", "pair", "prefix", "suffix", "start", "place", "head", "head_prefix", "head_suffix",
+)  # fmt: skip
 
 _SURE = 3.0
 """Margins of the linear model are about one: times this they are logarithms of odds."""
@@ -47,8 +54,8 @@ class Recipe:
     config: TextConfig
     weight: float = 0.0
     bayes: bool = False
-    epochs: int = 3
-    rate: float = 3e-4
+    epochs: int = 1
+    rate: float = 1e-4
 
 
 RECIPES = {
@@ -56,22 +63,22 @@ RECIPES = {
         TextConfig(
             architecture="bag",
             labels=_SENTIMENT,
-            rows=32_768,
+            rows=98_304,
             embedding=2,
             length=56,
-            pieces=("word", "prefix", "suffix"),
+            pieces=_OPINION,
         ),
-        0.02,
+        0.01,
         True,
     ),
     "sentiment-encoder": Recipe(
         TextConfig(
             architecture="encoder",
             labels=_SENTIMENT,
-            rows=32_768,
-            embedding=16,
+            rows=98_304,
+            embedding=4,
             length=40,
-            pieces=("word", "prefix", "suffix"),
+            pieces=_OPINION,
             layers=1,
             heads=4,
             width=64,
@@ -84,7 +91,7 @@ RECIPES = {
             rows=98_304,
             embedding=6,
             length=40,
-            pieces=("word", "pair"),
+            pieces=_ASKED,
         ),
         0.1,
     ),
@@ -95,13 +102,11 @@ RECIPES = {
             rows=98_304,
             embedding=8,
             length=24,
-            pieces=("word", "pair"),
+            pieces=_ASKED,
             layers=1,
             heads=4,
             width=64,
         ),
-        epochs=1,
-        rate=1e-4,
     ),
 }
 
@@ -114,6 +119,7 @@ def main() -> None:
     parser.add_argument("--check", type=Path, help="as many more, never trained on")
     parser.add_argument("--held", type=int, help="or so many of the data, kept out")
     parser.add_argument("--fold", type=int, default=0, help="which of them")
+    parser.add_argument("--folds", type=int, help="fit a bag to all but one of so many, for each")
     parser.add_argument("--output", type=Path, help="default: the weights that ship")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -122,6 +128,10 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
     texts, labels = labelled(arguments.data)
+    if arguments.folds is not None:
+        if recipe.config.architecture != "bag":
+            parser.error("--folds is for bags: an encoder begins with the one that ships")
+        return _cross_validate(console, recipe, texts, labels, arguments.folds)
     if arguments.check is not None:
         unseen = labelled(arguments.check)
     else:
@@ -140,17 +150,32 @@ def main() -> None:
     console.print(f"wrote {output} ({output.stat().st_size / 1e6:.2f} MB)")
 
 
+def _cross_validate(
+    console: Console, recipe: Recipe, texts: list[str], labels: Tensor, folds: int
+) -> None:
+    """Tell how a recipe does on each fold of the sentences, fitted to the others alone."""
+    config, rights = recipe.config, []
+    for fold in range(folds):
+        kept, unseen = parted(texts, labels, len(texts) // folds, fold)
+        places = config.places(kept[0])
+        model = bag_of(fitted(places, kept[1], recipe), places, config)
+        report = _Report(console, config.places(unseen[0]), unseen[1])
+        rights.append(report(f"fold {fold + 1}", model))
+    console.print(f"mean of {folds} folds: {100 * sum(rights) / folds:.2f} %")
+
+
 class _Report:
     """Says how many of the unseen sentences come out right."""
 
     def __init__(self, console: Console, places: Tensor, labels: Tensor) -> None:
         self._console, self._places, self._labels = console, places, labels
 
-    def __call__(self, what: str, model: Classifier) -> None:
+    def __call__(self, what: str, model: Classifier) -> float:
         with torch.no_grad():
             found = torch.cat([model(part).argmax(1) for part in self._places.split(100)])
         right = float((found == self._labels).double().mean())
         self._console.print(f"{what}: {100 * right:.2f} % of {len(found)} unseen sentences right")
+        return right
 
 
 def fitted(places: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
@@ -201,15 +226,20 @@ def _log_ratios(places: Tensor, labels: Tensor, rows: int, classes: int) -> Tens
 
 def bag_of(linear: Tensor, places: Tensor, config: TextConfig) -> BagClassifier:
     """The same as averaged embeddings: what is added up there is a mean here, so it is scaled;
-    and what are margins there are logarithms of odds."""
+    and what are margins there are logarithms of odds. The table is what is scaled, so that a
+    private mean, which is rounded, is not multiplied by a large number."""
     model = BagClassifier(config.rows, len(config.labels), len(config.labels))
     with torch.no_grad():
-        model.table.weight.copy_(linear)
+        model.table.weight.copy_(linear * _pieces(places))
         model.table.weight[0] = 0
-        pieces = float((places > 0).flatten(1).sum(1).double().mean())
-        model.head.weight.copy_(torch.eye(len(config.labels)) * pieces * _SURE)
+        model.head.weight.copy_(torch.eye(len(config.labels)) * _SURE)
         model.head.bias.zero_()
     return model.requires_grad_(False).eval()
+
+
+def _pieces(places: Tensor) -> float:
+    """How many a sentence has, on average."""
+    return float((places > 0).flatten(1).sum(1).double().mean())
 
 
 def trained(
@@ -229,7 +259,7 @@ def trained(
         model.direct.weight.zero_()
         model.direct.weight[:, :classes] = bag.head.weight / kinds
         model.direct.bias.zero_()
-        model.widen.weight[:, :classes] *= 8.0  # weights of words are small
+        model.widen.weight[:, :classes] *= 8.0 / _pieces(places)  # as large as the others
         model.positions.normal_(std=0.02)
         model.head.weight.zero_()
         model.head.bias.zero_()

@@ -1,5 +1,7 @@
 """What can be wrong with a table, or with what is asked of it."""
 
+from collections.abc import Sequence
+
 from mpcnet.errors import AppError, FileError
 
 __all__ = ["Disagreement", "QueryError", "TableError"]
@@ -14,18 +16,20 @@ class Disagreement(AppError):
 
     Attributes:
         why: a clause for each party in which they differ, from what all were told.
+        hints: clauses about this party's own table, for itself alone.
     """
 
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
+    def __init__(self, why: str, hints: Sequence[str] = ()) -> None:
+        super().__init__(why, hints)
         self.why = why
+        self.hints = tuple(hints)
 
     def __str__(self) -> str:
-        return f"the parties' tables do not go together: {self.why}"
+        return "; ".join([self.peer_reason, *self.hints])
 
     @property
     def peer_reason(self) -> str:
-        return str(self)
+        return f"the parties' tables do not go together: {self.why}"
 
 
 class QueryError(AppError):

@@ -17,7 +17,15 @@ from apps.analytics.least_squares import LeastSquares, fit_least_squares
 from apps.analytics.logistic import STEPS, Logistic, fit_logistic
 from apps.analytics.pairs import correlations, covariances
 from apps.analytics.selection import Selection
-from apps.analytics.table import COMPARISONS, LocalTable, as_whole, pandas, read_table
+from apps.analytics.table import (
+    COMPARISONS,
+    MISSING,
+    Kind,
+    LocalTable,
+    as_whole,
+    pandas,
+    read_table,
+)
 from mpcnet.session import Session
 
 __all__ = ["Category", "Column", "Frame", "read"]
@@ -35,7 +43,7 @@ async def read(
     categories: Mapping[str, Sequence[Category]] | None = None,
     to: Sequence[int | str] | None = None,
     min_rows: int = 5,
-    min_parties: int = 1,
+    min_parties: int = 2,
     scale_bits: int = _SCALE_BITS,
 ) -> Frame:
     """The rows of all parties as one table; no row leaves its party.
@@ -48,7 +56,7 @@ async def read(
         categories: values that columns may have to group by or count; public, as they are agreed.
         to: who learns what is revealed, or None for all parties.
         min_rows: of how many rows a result must be at least.
-        min_parties: how many parties must contribute to it at least.
+        min_parties: how many parties must contribute to it at least; 1 shows what is one's own.
         scale_bits: numbers are rounded to 2^-scale_bits, and below 2^(59 - scale_bits).
 
     Raises:
@@ -63,25 +71,24 @@ async def read(
         local = read_table(Path(table), columns, scale_bits)
     else:
         names = [name for name in table.columns if columns is None or name in columns]
-        local = LocalTable(table[names], "the table", scale_bits)
+        local = LocalTable(table[names], "the table", scale_bits, list(map(str, table.columns)))
     told = [
-        await session.announce(local.kinds, owner=owner, type=dict[str, str])
+        await session.announce(local.kinds, owner=owner, type=dict[str, Kind])
         for owner in range(len(session.names))
     ]
     try:
         kinds = _joint_kinds(session.names, told, columns)
     except Disagreement as error:
-        hints = local.hints(told[session.rank - 1])  # rows of one's own, for oneself alone
-        raise Disagreement("; ".join([error.why, *hints])) from None
+        raise Disagreement(error.why, local.hints(told)) from None
     return Frame(joint, local, kinds, categories or {})
 
 
 def _joint_kinds(
-    names: Sequence[str], told: Sequence[dict[str, str]], columns: Sequence[str] | None
-) -> dict[str, str]:
+    names: Sequence[str], told: Sequence[Mapping[str, Kind]], columns: Sequence[str] | None
+) -> dict[str, Kind]:
     """What each wanted column holds, at whoever has a value there."""
     wanted = sorted({column for kinds in told for column in kinds}) if columns is None else columns
-    joint, wrong = {}, []
+    joint, wrong = dict[str, Kind](), []
     for column in wanted:
         missing = [name for name, kinds in zip(names, told, strict=True) if column not in kinds]
         if missing:
@@ -168,7 +175,7 @@ class Frame(Selection):
         self,
         joint: Joint,
         local: LocalTable,
-        kinds: Mapping[str, str],
+        kinds: Mapping[str, Kind],
         categories: Mapping[str, Sequence[Category]],
     ) -> None:
         super().__init__(joint, local.scale_bits)
@@ -209,6 +216,7 @@ class Frame(Selection):
         if isinstance(value, str) and comparison not in ("==", "!="):
             raise QueryError("text is equal or is not; it has no order here")
         self.check_kind(column, "text" if isinstance(value, str) else "number")
+        _check_not_missing(column, value)
         local = self.local.where(column, comparison, value)
         return Frame(self.joint, local, self.kinds, self.categories)
 
@@ -284,6 +292,7 @@ class Frame(Selection):
             raise QueryError(f"name the categories of {column!r}, each once: they are public")
         for category in found:
             self.check_kind(column, "text" if isinstance(category, str) else "number")
+            _check_not_missing(column, category)
         return list(found)
 
     def _cells(self) -> list[Whole]:
@@ -319,4 +328,11 @@ class Frame(Selection):
         """
         kind = self.kinds[column]
         if kind not in (wanted, "empty"):
-            raise QueryError(f"column {column!r} holds {kind}, and a {wanted} is meant")
+            held = "neither numbers nor text" if kind == "other" else kind
+            raise QueryError(f"column {column!r} holds {held}, and a {wanted} is meant")
+
+
+def _check_not_missing(column: str, value: Category) -> None:
+    if value in MISSING:
+        why = "in a CSV file that means that there is no value: write it in another way"
+        raise QueryError(f"{value!r} is meant to be a value of {column!r}, and {why}")

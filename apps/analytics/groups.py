@@ -58,7 +58,6 @@ class Grouped(Selection):
             found = frame.local.categories(key, categories, drop_others)
             codes, out = codes * len(categories) + found, out | (found < 0)
         self._codes: NDArray[np.int64] = np.where(out, -1, codes)
-        self._columns = [name for name in frame.numeric() if name not in keys]
 
     @overload
     def __getitem__(self, name: str) -> GroupedColumn: ...
@@ -101,6 +100,10 @@ class Grouped(Selection):
             return None
         values = self._placed(found.tolist(), enough, len(mine))
         return pandas().Series(values, index=self.index, name="size")
+
+    @property
+    def _columns(self) -> list[str]:
+        return [name for name in self.frame.numeric() if name not in self._keys]
 
     def _cells(self) -> list[Whole]:
         return [cell for name in self._columns for cell in self.split(name)]

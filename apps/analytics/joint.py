@@ -78,7 +78,7 @@ class Joint:
         session: Session,
         readers: Sequence[int | str] | None = None,
         min_rows: int = 5,
-        min_parties: int = 1,
+        min_parties: int = 2,
     ) -> None:
         if session.suite.ring.bits != _RING_BITS:
             raise QueryError("analytics needs the ring of 64 bits: leave out ring_bits = 48")
@@ -123,7 +123,7 @@ class Joint:
             rows: this party's counts, elementwise.
             least: rows that the statistic itself needs, if that is more.
 
-        Cost:     4 rounds and a comparison each; with min_parties 5 rounds, 2 comparisons
+        Cost:     5 rounds and 2 comparisons each; 4 rounds and one where min_parties is 1
         Reveals:  what it returns, to all
         """
         if rows.size == 0:
@@ -278,7 +278,10 @@ def as_quantile(value: float) -> Fraction:
     """
     if not 0 <= value <= 1:
         raise QueryError(f"a quantile lies between 0 and 1, not at {value}")
-    return Fraction(str(value)).limit_denominator(1 << _RANK_BITS)
+    found = Fraction(str(value)).limit_denominator(1 << _RANK_BITS)
+    if found in (0, 1) and found != value:
+        raise QueryError(f"the quantile {value} is nearer to an end than 2^-{_RANK_BITS + 1}")
+    return found
 
 
 def _sum(parts: Sequence[Tensor]) -> Any:

@@ -1,10 +1,11 @@
 """Linear regression from joint sums of products: exact, whatever the number of rows."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import sqrt
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,10 @@ from apps.analytics.joint import Joint
 from apps.analytics.table import LocalTable, pandas
 
 __all__ = ["LeastSquares", "complete_rows", "fit_least_squares"]
+
+
+_ROUNDED_BITS: Final = 16
+"""Fractional bits of tables whose numbers may have been rounded."""
 
 
 @dataclass(frozen=True)
@@ -81,50 +86,59 @@ async def fit_least_squares(
     found = await joint.sums(cross(table, table), 3)
     if found is None:
         return None
-    unit = 1 << 2 * local.scale_bits
-    products = [[Fraction(value, unit) for value in row] for row in found.tolist()]
-    return _solved(("intercept", *on), products)
+    # Of whole numbers, as tables of few fractional bits are for, none is rounded.
+    rounded = local.scale_bits >= _ROUNDED_BITS
+    return await asyncio.to_thread(_solved, ("intercept", *on), found, local.scale_bits, rounded)
 
 
-def _solved(names: tuple[str, ...], products: list[list[Fraction]]) -> LeastSquares:
+def _solved(
+    names: tuple[str, ...], products: NDArray[np.object_], scale_bits: int, rounded: bool
+) -> LeastSquares:
     """From sums of products of 1, the columns, and the target, in this order.
 
-    Fractions lose nothing, however nearly one column follows from the others.
+    Whole numbers lose nothing, however nearly one column follows from the others.
+
+    Args:
+        products: in squares of the tables' step.
+        rounded: whether the tables' numbers may have been.
     """
-    size = len(names)
-    square = [row[:size] for row in products[:size]]
-    right = [row[size] for row in products[:size]]
-    inverse = _inverse(square)
-    weights = [sum(a * b for a, b in zip(row, right, strict=True)) for row in inverse]
-    rows, total = int(square[0][0]), products[size][size]
-    left_over = total - sum(a * b for a, b in zip(weights, right, strict=True))
-    spread = total - right[0] ** 2 / rows
+    size, unit = len(names), 1 << 2 * scale_bits
+    right, total, rows = products[:size, size], products[size, size], products[0, 0] // unit
+    adjugate, determinant = _inverse(products[:size, :size], rows if rounded else 0)
+    weights = adjugate @ right
+    left_over = Fraction(total * determinant - weights @ right, determinant)
+    spread = total - Fraction(right[0] ** 2, products[0, 0])
     variance = left_over / (rows - size)
     return LeastSquares(
         names,
-        np.array([float(w) for w in weights]),
-        np.array([sqrt(variance * inverse[i][i]) for i in range(size)]),
+        np.array([float(Fraction(w, determinant)) for w in weights]),
+        np.array([sqrt(variance * Fraction(a, determinant)) for a in adjugate.diagonal()]),
         rows,
         float(1 - left_over / spread) if spread else float("nan"),
-        sqrt(variance),
+        sqrt(variance / unit),
     )
 
 
-def _inverse(square: list[list[Fraction]]) -> list[list[Fraction]]:
-    """Of a symmetric matrix without negative eigenvalues, by elimination.
+def _inverse(square: NDArray[np.object_], rounded: int) -> tuple[NDArray[np.object_], int]:
+    """Of a symmetric matrix without negative eigenvalues: its adjugate, and its determinant.
+
+    By elimination without fractions (Bareiss, Mathematics of Computation 22, 1968): all divisions
+    leave no remainder, and nothing grows beyond determinants.
+
+    Args:
+        rounded: how many rounded numbers the sums on the diagonal are of.
 
     Raises:
-        QueryError: there is none.
+        QueryError: there is none, or rounding alone made one.
     """
-    size = len(square)
-    rows = [[*row, *(Fraction(int(i == j)) for j in range(size))] for i, row in enumerate(square)]
+    size, before = len(square), 1
+    table = np.concatenate([square, np.eye(size, dtype=int).astype(object)], axis=1)
     for i in range(size):
-        pivot = rows[i][i]  # positive, unless the column follows from those before it
-        if not pivot:
+        row = table[i].copy()
+        pivot = row[i]  # what those before the column leave of its squares, less their parts
+        parts = row[size + 1 : size + i + 1]  # of those and of itself; the intercept is exact
+        if 3 * pivot * before <= rounded * (parts @ parts):
             raise QueryError("a column of the regression is constant, or follows from the others")
-        rows[i] = [value / pivot for value in rows[i]]
-        for j in range(size):
-            if j != i and rows[j][i]:
-                factor = rows[j][i]
-                rows[j] = [a - factor * b for a, b in zip(rows[j], rows[i], strict=True)]
-    return [row[size:] for row in rows]
+        table = (pivot * table - np.outer(table[:, i], row)) // before
+        table[i], before = row, pivot
+    return table[:, size:], before

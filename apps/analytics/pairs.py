@@ -42,7 +42,7 @@ class _Pair:
         if not x or not y:
             return nan
         ratio = float(self.covariance**2 / (x * y))  # at most 1, exactly
-        return sqrt(ratio) if self.covariance > 0 else -sqrt(ratio)
+        return sqrt(ratio) if self.covariance >= 0 else -sqrt(ratio)
 
 
 async def correlations(joint: Joint, local: LocalTable, columns: Sequence[str]) -> Any:

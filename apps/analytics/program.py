@@ -38,7 +38,7 @@ class AnalyticsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     categories: dict[str, tuple[str | float, ...]] = {}
     readers: tuple[str, ...] = ()
     min_rows: Annotated[int, msgspec.Meta(ge=1)] = 5
-    min_parties: Annotated[int, msgspec.Meta(ge=1)] = 1
+    min_parties: Annotated[int, msgspec.Meta(ge=1)] = 2
     scale_bits: Annotated[int, msgspec.Meta(ge=0, le=40)] = 24
 
     def __post_init__(self) -> None:

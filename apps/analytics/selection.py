@@ -145,14 +145,14 @@ class Selection(ABC):
         Raises:
             QueryError: no such quantile or interpolation, or not all parties are to read.
         """
-        several = [q] if isinstance(q, int | float) else list(q)
+        several = [float(q)] if isinstance(q, int | float | np.floating) else list(q)
         cells, places = await self._enough()
         found = await self._quantiles(cells, places, several, interpolation, resolution)
         parts = {
             value: self._spread([row[i] for row in found], places, len(cells))
             for i, value in enumerate(several)
         }
-        return parts[q] if isinstance(q, int | float) else self._together(parts)
+        return parts[several[0]] if np.ndim(q) == 0 else self._together(parts)
 
     async def describe(self) -> Any:
         """Count, mean, deviation, extremes and quartiles. Reveals: what each of them does."""
@@ -268,10 +268,10 @@ class Selection(ABC):
     def _lost_bits(self, resolution: float) -> int:
         if not resolution:
             return 0
-        steps = int(resolution * 2.0**self._scale_bits)
-        if steps < 1:
+        steps = resolution * 2.0**self._scale_bits
+        if not 1 <= steps < 1 << VALUE_BITS:
             raise QueryError(f"a resolution of {resolution}: the tables have 2^-{self._scale_bits}")
-        return min(steps.bit_length() - 1, VALUE_BITS)
+        return int(steps).bit_length() - 1
 
     def _check_all_read(self, what: str) -> None:
         if self._joint.readers is not None:

@@ -9,16 +9,29 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from apps.analytics.errors import QueryError, TableError
 from apps.analytics.exact import VALUE_BITS, Whole
 from mpcnet.errors import AppError
 
-__all__ = ["COMPARISONS", "Kind", "LocalTable", "as_whole", "pandas", "read_table"]
+__all__ = ["COMPARISONS", "MISSING", "Kind", "LocalTable", "as_whole", "pandas", "read_table"]
+
+_log = structlog.get_logger(__name__)
 
 Kind: TypeAlias = Literal["number", "text", "empty", "other"]
 """What a column holds; "empty" has no value at all, and fits all others."""
+
+MISSING: Final = frozenset(
+    "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|N/A|NA|NULL|NaN|n/a|nan|"
+    "null".split("|")
+)
+"""What Arrow reads in a CSV file as no value."""
+
+_FORM: Final = (
+    "in a CSV file the first line has the names, and each line as many fields, between commas"
+)
 
 COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "==": operator.eq,
@@ -47,30 +60,64 @@ def read_table(path: Path, columns: Sequence[str] | None, scale_bits: int) -> Lo
     """The table in a CSV or Parquet file; of a CSV file the first line has the names.
 
     Args:
-        columns: which to read, or None for all; those that are not there are left out.
+        columns: which to read, or None for all that have a name; others are left out.
         scale_bits: see `LocalTable`.
 
     Raises:
         TableError: it cannot be read.
     """
     pd = pandas()
+    arrow = import_module("pyarrow")
+    read = _parquet if path.suffix.lower() in (".parquet", ".pq") else _csv
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            names = import_module("pyarrow.parquet").read_schema(path).names
-            wanted = [name for name in names if columns is None or name in columns]
-            return LocalTable(pd.read_parquet(path, columns=wanted), path, scale_bits)
-        names = list(pd.read_csv(path, nrows=0).columns)
-        wanted = [name for name in names if columns is None or name in columns]
-        # Arrow's parser rounds right; that of pandas is off by a last digit now and then.
-        frame = pd.read_csv(path, usecols=wanted, engine="pyarrow")
-        return LocalTable(frame, path, scale_bits)
+        names, table = read(path, columns)
+    except UnicodeDecodeError:
+        raise TableError(path, "is not in UTF-8: save it so") from None
     except OSError as error:
         raise TableError(path, f"cannot be read: {error.strerror or 'broken'}") from None
-    except KeyError:
-        raise TableError(path, "has two columns of one name") from None
-    except ValueError as error:  # as pandas' and Arrow's own are; their text may have numbers of it
-        why = "each line needs as many fields as the first, which has the names"
-        raise TableError(path, f"is no table ({type(error).__name__}): {why}") from None
+    except ValueError as error:  # as Arrow's own are; their text may have numbers of it
+        raise TableError(path, f"is no table ({type(error).__name__}): {_FORM}") from None
+    for field in table.schema:
+        if read is _csv and arrow.types.is_binary(field.type):  # text that could not be decoded
+            raise TableError(path, f"column {field.name!r} is not in UTF-8: save it so")
+
+    def whole(type_: Any) -> Any:
+        """Where a value is missing numpy has no whole numbers, and floats lose their last bits."""
+        if arrow.types.is_boolean(type_):
+            return pd.BooleanDtype()
+        if arrow.types.is_unsigned_integer(type_):
+            return pd.UInt64Dtype()
+        return pd.Int64Dtype() if arrow.types.is_integer(type_) else None
+
+    frame = table.to_pandas(types_mapper=whole, ignore_metadata=True)
+    return LocalTable(frame, path, scale_bits, names)
+
+
+def _parquet(path: Path, columns: Sequence[str] | None) -> tuple[list[str], Any]:
+    """The names of all columns, and the Arrow table of those that are wanted."""
+    module = import_module("pyarrow.parquet")
+    names = module.read_schema(path).names
+    return names, module.read_table(path, columns=_wanted(names, columns, path))
+
+
+def _csv(path: Path, columns: Sequence[str] | None) -> tuple[list[str], Any]:
+    """As `_parquet`."""
+    module = import_module("pyarrow.csv")
+    parsed = module.ParseOptions(newlines_in_values=True)
+    with module.open_csv(path, parse_options=parsed) as first:
+        names = first.schema.names
+    wanted = _wanted(names, columns, path)
+    if not wanted:  # for Arrow an empty list means all
+        return names, module.read_csv(path, parse_options=parsed).select([])
+    converted = module.ConvertOptions(include_columns=wanted, strings_can_be_null=True)
+    return names, module.read_csv(path, parse_options=parsed, convert_options=converted)
+
+
+def _wanted(names: Sequence[str], columns: Sequence[str] | None, path: Path) -> list[str]:
+    wanted = [name for name in names if (name if columns is None else name in columns)]
+    if len(set(wanted)) < len(wanted):
+        raise TableError(path, "has two columns of one name")
+    return wanted
 
 
 class LocalTable:
@@ -80,18 +127,23 @@ class LocalTable:
         frame: a pandas DataFrame with columns of different names.
         source: where it comes from, for errors.
         scale_bits: a number v counts as the whole number nearest to v 2^scale_bits.
+        known: names of all columns that the source has, if these are not all.
 
     Attributes:
         kinds: what each column holds, by name.
     """
 
-    def __init__(self, frame: Any, source: Path | str, scale_bits: int) -> None:
+    def __init__(
+        self, frame: Any, source: Path | str, scale_bits: int, known: Sequence[str] = ()
+    ) -> None:
         names = [str(name) for name in frame.columns]
         if len(set(names)) < len(names):
             raise TableError(source, "has two columns of one name")
         self.source = source
         self.scale_bits = scale_bits
-        self._frame = frame.set_axis(names, axis=1)
+        self._known = list(known) or names
+        frame = frame.set_axis(names, axis=1)
+        self._frame = frame.assign(**{name: _plain(frame[name]) for name in names})
         self.kinds: dict[str, Kind] = {name: _kind(self._frame[name]) for name in names}
         self._whole: dict[str, tuple[Whole, NDArray[np.bool_]]] = {}
 
@@ -141,13 +193,21 @@ class LocalTable:
             kept = true.fillna(False).to_numpy(dtype=bool)
         return LocalTable(self._frame[kept], self.source, self.scale_bits)
 
-    def hints(self, peer: Mapping[str, str]) -> list[str]:
-        """Where this table has text in columns that hold numbers at a peer."""
-        return [
+    def hints(self, told: Sequence[Mapping[str, str]]) -> list[str]:
+        """What here may not be as the others' tables are: names, and text in columns of numbers.
+
+        Args:
+            told: what each party's columns hold.
+        """
+        numbers = {name for kinds in told for name, kind in kinds.items() if kind == "number"}
+        hints = [
             f"here the first without a number in {name!r} is row {_first_of_no_number(column)}"
             for name, column in self._frame.items()
-            if self.kinds[name] == "text" and peer.get(name) == "number"
+            if self.kinds[name] == "text" and name in numbers
         ]
+        if any(name not in self.kinds for kinds in told for name in kinds):
+            hints.append(f"the columns here are {', '.join(map(repr, self._known))}")
+        return hints
 
     def _as_whole(self, name: str) -> tuple[Whole, NDArray[np.bool_]]:
         pd = pandas()
@@ -171,7 +231,11 @@ class LocalTable:
             raise TableError(self.source, f"{why} {row}: {advice}")
         if exact:
             return values.astype(np.int64) << self.scale_bits, there
-        return np.rint(values * 2.0**self.scale_bits).astype(np.int64), there
+        whole = np.rint(values * 2.0**self.scale_bits).astype(np.int64)
+        if lost := int(((whole == 0) & (values != 0)).sum()):
+            why = f"they are less than half of 2^-{self.scale_bits}: a larger scale_bits, at all"
+            _log.warning("numbers count as 0", column=name, rows=lost, why=f"{why} parties, helps")
+        return whole, there
 
 
 def as_whole(value: float, scale_bits: int) -> int:
@@ -190,6 +254,13 @@ def _floats(column: Any, there: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.where(there, values, 0.0)
 
 
+def _plain(column: Any) -> Any:
+    """The column as one of numbers or text, where pandas holds it as categories or objects."""
+    if isinstance(column.dtype, pandas().CategoricalDtype):
+        return column.astype(column.cat.categories.dtype)
+    return column.convert_dtypes() if column.dtype == object else column
+
+
 def _kind(column: Any) -> Kind:
     types = pandas().api.types
     if not column.notna().any():
@@ -198,10 +269,7 @@ def _kind(column: Any) -> Kind:
         return "other"
     if types.is_numeric_dtype(column.dtype):  # booleans are numbers, 0 and 1
         return "number"
-    inferred = types.infer_dtype(column, skipna=True)
-    if inferred == "boolean":
-        return "number"
-    return "text" if inferred == "string" else "other"
+    return "text" if isinstance(column.dtype, pandas().StringDtype) else "other"
 
 
 def _first_of_no_number(column: Any) -> int:

@@ -194,11 +194,6 @@ def _network(arguments: argparse.Namespace, folder: Path) -> tuple[ImageConfig, 
     if arguments.model in ("lenet5", "resnet20"):
         shipped = DIGITS_WEIGHTS if arguments.model == "lenet5" else CIFAR10_WEIGHTS
         weights = (arguments.weights or shipped).resolve()
-        if not weights.is_file():
-            raise AppError(
-                f"{weights}: there is no such file; make weights of {arguments.model} with "
-                "python -m tools.train_images, or name a file with --weights"
-            )
         config, _ = ImageConfig.load(weights)
         if config.architecture != arguments.model:
             raise AppError(f"{weights}: it is of {config.architecture}; say so with --model")

@@ -30,7 +30,14 @@ __all__ = [
 
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
 _GROUP = 256
-"""Paths that are averaged together first, so that no sum leaves the range of fixed point."""
+"""Paths that are averaged together first."""
+
+_MOST_HELD, _MOST_WORTH, _MOST_STRIKE = 32.0, 16.0, 256.0
+"""Of all stocks together; of a stock, in units, as a group's mean; in units. So a group's gains, at
+most 256 * (32 * 16 + 256), do not come to 2^18, which fixed point has room for."""
+
+
+_ADVICE = "agree on another app.unit, near a basket's price"
 
 
 class PricingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,7 +52,8 @@ class PricingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         groups: of 256 paths; public.
         seed: of the normal numbers; public.
         strike: at the issuer.
-        holding: at the issuer, how many of each stock, in the order of their parties.
+        holding: at the issuer, how many of each stock, in the order of their parties; 32 together
+            at most.
         spot: at another party, its stock's price today.
         volatility: at another party, of its stock in a year.
     """
@@ -116,16 +124,24 @@ def own_paths(settings: PricingSettings, normals: Tensor) -> Tensor:
     if spot is None or volatility is None:
         raise AppError("this party has a stock: give app.spot and app.volatility")
     drift = (settings.rate - volatility**2 / 2) * settings.years
-    return torch.exp(drift + volatility * math.sqrt(settings.years) * normals) * (
-        spot / settings.unit
-    )
+    paths = torch.exp(drift + volatility * math.sqrt(settings.years) * normals)
+    paths *= spot / settings.unit
+    if not float(paths.view(-1, _GROUP).mean(-1).max()) <= _MOST_WORTH:
+        raise AppError(f"{_MOST_WORTH:g} times app.unit are too little for this stock: {_ADVICE}")
+    return paths
 
 
 def _contract(settings: PricingSettings, stocks: int) -> Tensor:
     """How many of each stock, and the strike in units."""
     if settings.strike is None or len(settings.holding) != stocks:
         raise AppError(f"the issuer gives app.strike, and app.holding of {stocks} stock(s)")
-    return torch.tensor([*settings.holding, settings.strike / settings.unit], dtype=torch.float64)
+    strike, held = settings.strike / settings.unit, sum(map(abs, settings.holding))
+    if not (held <= _MOST_HELD and 1 / _MOST_STRIKE <= strike <= _MOST_STRIKE):
+        raise AppError(
+            f"app.holding may come to {_MOST_HELD:g}, and app.strike be a {_MOST_STRIKE:g}th of "
+            f"app.unit up to {_MOST_STRIKE:g} times that: {_ADVICE}, or take both for one share"
+        )
+    return torch.tensor([*settings.holding, strike], dtype=torch.float64)
 
 
 # From here on it is ordinary PyTorch, which does not know whether it works on secrets.

@@ -98,6 +98,8 @@ def equal(x: Any, y: Any) -> SecretTensor:
     """[x = y], at least one of them secret: to the last bit, whatever rounding came before."""
     session = secrets((x, y))[0].session
     suite, dtype = session.suite, promoted(x, y)
+    if (pair := _whole_and_real(x, y)) is not None:
+        return _equal_to_real(*pair)
     if dtype.is_floating_point:
         one, other = (_real(session.constant(lift(each)), suite) for each in (x, y))
         return session.wrap(logic.equal(suite, one, other), torch.bool)
@@ -125,10 +127,47 @@ def _less(x: Any, y: Any) -> Tensor:
         return torch.full(_both(x, y), above, dtype=torch.bool)
     session = secrets((x, y))[0].session
     suite, dtype = session.suite, promoted(x, y)
+    if (pair := _whole_and_real(x, y)) is not None:
+        return _less_than_real(*pair, flipped=pair[0] is y)
     if dtype.is_floating_point:
         return session.wrap(suite.negative(subtract(x, y).sharing), torch.bool)
     one, other = (session.constant(lift(each)).sharing for each in (x, y))
     return session.wrap(integers.below(suite, one, other, width(dtype, suite.ring)), torch.bool)
+
+
+def _whole_and_real(x: Any, y: Any) -> tuple[SecretTensor, Tensor] | None:
+    """A secret of whole numbers and public real ones, in this order, if that is what is compared.
+
+    Whole numbers may be far larger than real ones: they are compared as such.
+    """
+    for whole, real in ((x, y), (y, x)):
+        if isinstance(whole, SecretTensor) and not isinstance(real, SecretTensor):
+            numbers = lift(real)
+            real_numbers = numbers.is_floating_point() and not bool(numbers.isnan().any())
+            if real_numbers and not whole.dtype.is_floating_point:
+                return whole, numbers.double()
+    return None
+
+
+def _less_than_real(x: SecretTensor, y: Tensor, *, flipped: bool) -> SecretTensor:
+    """[x < y], or [y < x]: of the next whole number above y, or below; out of x's range its end."""
+    suite = x.session.suite
+    bits = width(torch.int8 if x.dtype is torch.bool else x.dtype, suite.ring)
+    most = 2.0 ** (bits - 1)
+    near = y.floor().clamp(-most - 1, most - 1) if flipped else y.ceil().clamp(-most, most)
+    one, other = x.sharing, x.session.constant(near.to(torch.int64)).sharing
+    pair = (other, one) if flipped else (one, other)
+    return x.session.wrap(integers.below(suite, *pair, bits), torch.bool)
+
+
+def _equal_to_real(x: SecretTensor, y: Tensor) -> SecretTensor:
+    """[x = y], which no number is that is not whole, or beyond what x can be."""
+    suite = x.session.suite
+    bits = width(torch.int8 if x.dtype is torch.bool else x.dtype, suite.ring)
+    can_be = (y == y.round()) & (y.abs() <= 2.0 ** (bits - 1))
+    near = x.session.constant(torch.where(can_be, y, 0).to(torch.int64)).sharing
+    found = x.session.wrap(integers.equal_integers(suite, x.sharing, near, bits), torch.bool)
+    return found if bool(can_be.all()) else found & can_be  # type: ignore[return-value]
 
 
 def _real(x: SecretTensor, suite: Suite) -> Sharing:

@@ -213,6 +213,8 @@ def _masked_fill(func: Overload, x: Any, mask: Tensor, value: Any) -> Any:
         if isinstance(mask, SecretTensor):
             raise UnsupportedOperator(f"{func} with -inf", "a finite number, such as -1e4")
         return _without(x, mask)
+    if not isinstance(value, SecretTensor) and not x.dtype.is_floating_point:
+        value = torch.as_tensor(value).to(x.dtype)
     if isinstance(mask, SecretTensor):
         return x + mask * (value - x)
     full = broadcast_shape(tuple(x.shape), tuple(mask.shape))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
@@ -14,7 +15,7 @@ import torch
 from mpcnet.errors import PolicyError, describe
 from mpcnet.policy import audit
 from mpcnet.policy.audit import Counted, Line
-from mpcnet.policy.facts import facts_of, rule_for
+from mpcnet.policy.facts import code_of, facts_of, rule_for
 from mpcnet.policy.guard import Guard, RuleGuard, Seen
 from mpcnet.policy.rules import Rule, load_policy
 from mpcnet.policy.settings import policy_of
@@ -34,6 +35,7 @@ class Admission(Guard):
 
     Args:
         public: the digest of the program that all parties compare.
+        code: what `code_of` said when this process loaded the program; None means now.
         purpose: "prepare" where nothing is revealed; such a session is not counted.
 
     Raises:
@@ -47,12 +49,16 @@ class Admission(Guard):
         settings: Any,
         public: str,
         *,
+        code: str | None = None,
         purpose: Literal["run", "prepare"] = "run",
     ) -> None:
         self._policy = load_policy(policy_of(config).file)
         self._log = policy_of(config).audit
         self._config = config
+        self._found = partial(code_of, app, settings)
+        self._code = code or self._found()  # before the facts: what changes in between is noticed
         self._facts = facts_of(config, app, settings, public)
+        self._checked = False
         self._purpose = purpose
         self._run = secrets.token_hex(8)
         self._guard: RuleGuard | None = None
@@ -116,6 +122,11 @@ class Admission(Guard):
     def _admitted(self) -> RuleGuard:
         if self._guard is None:
             raise PolicyError(self._config.name, "to go on", "nothing was approved yet")
+        if not self._checked:  # the program has been loaded by now, and nothing has left it
+            if self._found() != self._code:
+                why = "files of the program changed since it was loaded: start it again"
+                raise PolicyError(self._config.name, "to go on", why)
+            self._checked = True
         return self._guard
 
     def _check_time(self, rule: Rule) -> None:

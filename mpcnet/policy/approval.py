@@ -26,6 +26,9 @@ from mpcnet.policy.rules import (
 
 __all__ = ["add_rule", "rule_of"]
 
+_DIGITS = 19
+"""Of the longest extent, where a dry run may have announced one of a single digit."""
+
 K = TypeVar("K")
 
 
@@ -45,7 +48,7 @@ def rule_of(
     is said to whom anything may be revealed, and then any input may go in, too.
 
     Inputs and reveals of one line that differ in shape become one entry, with the sum of their
-    elements.
+    elements. It may announce as many bytes as it did, so that no value is told in the clear.
 
     Args:
         me: this party's name; what it alone learns needs no rule.
@@ -75,6 +78,10 @@ def rule_of(
     reveals = [RevealRule(at=at, to=to, **_bounds(k, False)) for (at, to), k in shown.items()]
     if reveal_to:
         inputs, reveals = [InputRule()], [RevealRule(to=tuple(reveal_to))]
+    limits = limits or Limits()
+    if review.notes is not None and limits.announced_bytes is None:
+        most = notes.announced_bytes * (_DIGITS if any_rows else 1)
+        limits = msgspec.structs.replace(limits, announced_bytes=most)
     facts = review.facts
     short = f"{facts.source[-8:]}-{facts.public[-8:]}"
     return Rule(
@@ -83,7 +90,7 @@ def rule_of(
         program=msgspec.structs.replace(facts, settings=settings),
         inputs=tuple(inputs),
         reveals=tuple(reveals),
-        limits=limits or Limits(),
+        limits=limits,
     )
 
 

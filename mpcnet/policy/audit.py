@@ -6,6 +6,7 @@ in, so whoever may write to it may forget runs.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -132,10 +133,15 @@ def _locked(file: Path) -> Iterator[int]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
+    except OSError as error:
+        raise ConfigError(file, "", f"cannot be written: {error.strerror}") from None
     finally:
         os.close(descriptor)
 
 
 def _append(descriptor: int, line: Line) -> None:
-    os.write(descriptor, msgspec.json.encode(line) + b"\n")
+    text, size = msgspec.json.encode(line) + b"\n", os.fstat(descriptor).st_size
+    if os.write(descriptor, text) < len(text):  # the disk is full; half a line is no line
+        os.ftruncate(descriptor, size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     os.fsync(descriptor)

@@ -91,7 +91,12 @@ def _code(files: Sequence[str], at: str) -> str:
     """What stands at a line, if only one of the files can be meant."""
     name, _, number = at.rpartition(":")
     paths = [path for path in files if Path(path).name == name]
-    return getline(paths[0], int(number)).strip()[:_WIDEST] if len(paths) == 1 else ""
+    return _clean(getline(paths[0], int(number)).strip()[:_WIDEST]) if len(paths) == 1 else ""
+
+
+def _clean(text: str) -> str:
+    """Without what moves a terminal's cursor, or turns the direction of writing."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _remarks(found: Review, notes: Notes, me: str) -> Iterator[str]:

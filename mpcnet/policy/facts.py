@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mpcnet.app import App
     from mpcnet.config import Config, PartyEntry
 
-__all__ = ["changes", "facts_of", "rule_for"]
+__all__ = ["changes", "code_of", "facts_of", "rule_for"]
 
 
 def facts_of(config: Config, app: App[Any], settings: Any, public: str) -> Program:
@@ -40,6 +40,11 @@ def facts_of(config: Config, app: App[Any], settings: Any, public: str) -> Progr
         parties=tuple(_shown(entry, config.link.plaintext) for entry in config.participants),
         settings={key: _digest(value) for key, value in sorted(own.items())},
     )
+
+
+def code_of(app: App[Any], settings: Any) -> str:
+    """A digest of the code that is on disk now: of the program, and of mpcnet."""
+    return f"{digest_of(app.sources(settings))} {installed_digest()}"
 
 
 def _text(table: Mapping[str, object]) -> str:

@@ -77,6 +77,41 @@ async def test_as_in_torch(name: str, suite: type[Suite]) -> None:
         torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
 
 
+HALVES = torch.tensor([-7.5, 3.0, 1e18])
+AGAINST_REAL: dict[str, Function] = {
+    "below": lambda x: torch.stack([x < 0.5, x <= 2.0**33, 0.5 < x, x >= -1e30]),
+    "each": lambda x: torch.stack([x[1:] < HALVES, HALVES < x[1:], x[1:] >= HALVES]),
+    "equal": lambda x: torch.stack([x[1:] == HALVES, x[1:] != HALVES, x[1:] == 1e18]),
+    "to the last bit": lambda x: torch.stack([x == 2.0**44 - 1, x > 2.0**44 - 2]),
+    "booleans": lambda x: torch.stack([(x > 0) < 0.5, (x > 0) == 1.0, (x > 0) >= 1.5]),
+}
+
+
+@pytest.mark.parametrize("owner", [0, None])
+async def test_integers_against_real_numbers(owner: int | None) -> None:
+    """Large ones too, which are no real numbers that the ring has room for."""
+    values = torch.tensor([2**44 - 1, -(2**58), 3, -7])
+
+    async def program(session: Session) -> list[Tensor]:
+        x, zero = (
+            session.share(v if session.rank == i else None, owner=i, shape=(4,), dtype=torch.int64)
+            for i, v in enumerate([values, 0 * values])
+        )
+        x = x if owner == 0 else x + zero
+        small = x[2:].to(torch.int8)
+        found = [function(x).reveal() for function in AGAINST_REAL.values()]  # type: ignore[attr-defined]
+        found.append(torch.stack([small < 300.5, small > -200.5, small == 300.5]).reveal())  # type: ignore[attr-defined]
+        found.append(torch.masked_fill(x > 0, values > 0, 2).reveal())  # type: ignore[attr-defined]
+        return [await each for each in found]
+
+    *results, small, filled = (await run_parties(program)).results[0]
+    for result, function in zip(results, AGAINST_REAL.values(), strict=True):
+        assert torch.equal(result, function(values.double()))  # torch has 24 bits for integers here
+    assert small.tolist() == [[True, True], [True, True], [False, False]]
+    assert filled.dtype is torch.bool
+    assert torch.equal(filled, values > 0)
+
+
 async def test_as_in_torch_in_48_bits() -> None:
     values = torch.tensor([[3, -7, 100], [0, 8, 12]])
 

@@ -72,13 +72,27 @@ async def test_groups_too_small_stay_hidden() -> None:
         assert bins.fillna(0).tolist() == np.where(expected < 5, 0, expected).tolist()
 
 
+async def test_what_one_party_has_alone_stays_hidden() -> None:
+    """Or its own sum would be everybody's; groups without columns of numbers have sizes."""
+    whole = stays()
+    alone = whole["ward"][:20] != "c"
+    parts = [whole[:20][~alone], pd.concat([whole[:20][alone], whole[20:]])]
+
+    async def ask(frame: Frame) -> Any:
+        return await frame[["ward"]].groupby("ward", ["a", "b", "c"]).size()
+
+    for sizes in await joint(parts, ask, min_rows=1):
+        assert sizes.fillna(0).to_dict() == {"a": 0, "b": 0, "c": 6}
+
+
 async def test_one_row_is_shown_if_all_agreed() -> None:
     parts = [pd.DataFrame({"a": [7.25]}), pd.DataFrame({"a": []})]
 
     async def ask(frame: Frame) -> Any:
         return [await getattr(frame["a"], what)() for what in ("mean", "var", "median", "max")]
 
-    for results in (await joint(parts, ask, min_rows=1), await joint(parts, ask)):
+    shown = await joint(parts, ask, min_rows=1, min_parties=1)
+    for results in (shown, await joint(parts, ask, min_rows=1)):
         hidden = np.isnan(results[0])
         assert hidden.tolist() in ([False, True, False, False], [True] * 4)
         assert results[0][0] == 7.25 or hidden.all()
@@ -104,15 +118,18 @@ async def test_a_quantile_can_be_left_vague() -> None:
     [
         (pd.DataFrame({"b": [1.0]}), "no column 'a' at boris.*no column 'b' at anna"),
         (pd.DataFrame({"a": ["x"]}), "column 'a' holds number at anna, text at boris"),
+        (pd.DataFrame({"a;b": ["x"]}), "the columns here are '(a|a;b)'"),
     ],
-    ids=["other columns", "text"],
+    ids=["other columns", "text", "semicolons"],
 )
 async def test_tables_that_differ_are_told_apart(other: pd.DataFrame, why: str) -> None:
     async def ask(frame: Frame) -> None:
         raise AssertionError("there is no joint table")
 
-    with pytest.raises(Disagreement, match=why):
+    with pytest.raises(Disagreement, match=why) as told:
         await joint([pd.DataFrame({"a": [1.0]}), other], ask)
+    assert told.value.hints
+    assert not any(hint in told.value.peer_reason for hint in told.value.hints)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +147,9 @@ async def test_tables_that_differ_are_told_apart(other: pd.DataFrame, why: str) 
         (lambda frame: frame.ols("x", ["same"]), "constant, or follows"),
         (lambda frame: frame.logit("ties", ["x"], steps=0), "one step"),
         (lambda frame: frame[["ward"]].mean(), "no column of the table"),
+        (lambda frame: frame.where("ward", "==", "NA").count(), "no value"),
+        (lambda frame: frame["ward"].value_counts(["NA"]), "no value"),
+        (lambda frame: frame["x"].median(resolution=float("nan")), "resolution"),
     ],
     ids=[
         "name",
@@ -144,6 +164,9 @@ async def test_tables_that_differ_are_told_apart(other: pd.DataFrame, why: str) 
         "constant",
         "steps",
         "empty",
+        "missing",
+        "missing category",
+        "resolution",
     ],
 )
 async def test_what_is_not_computed_is_refused_alike(ask: Ask, why: str) -> None:

@@ -115,3 +115,8 @@ async def test_it_says_that_it_cannot_be_prepared() -> None:
             await APP.rehearse(session, settings, lambda name, fields: None)
 
     await run_parties(program)
+
+
+def test_a_table_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(AppError, match="there is no such table"):
+        planned(tmp_path, str(tmp_path / "a.csv"), str(tmp_path / "b.csv"), "--query", "count age")

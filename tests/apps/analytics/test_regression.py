@@ -1,5 +1,6 @@
 """Regressions beside numpy's and scikit-learn's, and the private model on patients set aside."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 import mpcnet
 from apps import analytics
-from apps.analytics.errors import TableError
+from apps.analytics.errors import QueryError, TableError
+from apps.analytics.least_squares import _solved
 from apps.analytics.logistic import Logistic, newton
 from mpcnet.session import Session
 
@@ -46,6 +48,29 @@ def test_least_squares_are_those_of_numpy() -> None:
     assert found.r_squared == pytest.approx(1 - left_over[0] / ((y - y.mean()) ** 2).sum())
     np.testing.assert_allclose(found.predict(x), wide @ weights, rtol=1e-6)
     assert list(found.table.index) == ["intercept", *COLUMNS]
+
+
+def test_a_column_that_rounding_alone_tells_from_another_is_refused() -> None:
+    chance = np.random.default_rng(2)
+    table = pd.DataFrame(chance.normal(170, 9, (40, 10)), columns=COLUMNS)
+    table["x9"] = table["x0"] / 2.54 + table["x1"]
+    with pytest.raises(QueryError, match="follows from the others"):
+        fitted([table[:20].assign(y=table["x2"]), table[20:].assign(y=1.0)], "ols", "y")
+
+
+def test_many_columns_take_no_longer_than_people_wait() -> None:
+    """Fractions took minutes for 60 columns, in which no peer got a sign of life."""
+    x = np.random.default_rng(3).normal(size=(200, 24))
+    wide = np.insert(x, 0, 1.0, axis=1)
+    whole = (
+        np.rint(np.insert(wide, 25, x @ np.arange(24.0), axis=1) * 2.0**20)
+        .astype(int)
+        .astype(object)
+    )
+    begun = time.process_time()
+    found = _solved(tuple(map(str, range(25))), whole.T @ whole, 20, True)
+    assert time.process_time() - begun < 1
+    np.testing.assert_allclose(found.coefficients[1:], np.arange(24.0), atol=1e-5)
 
 
 def test_a_private_model_is_right_as_often_as_a_plain_one() -> None:

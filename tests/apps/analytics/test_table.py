@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+import structlog
+from pyarrow.parquet import write_table as write_parquet
 
 from apps.analytics.errors import TableError
 from apps.analytics.table import LocalTable, pandas, read_table
@@ -54,6 +57,44 @@ def test_a_table_with_names_alone_has_columns_of_any_kind(tmp_path: Path) -> Non
     assert read.kinds == {"a": "empty", "b": "empty"}
     assert len(read.numbers("a")[0]) == len(read.categories("b", ["x"], False)) == 0
     assert len(read.where("a", ">", 1.0)) == 0
+
+
+def test_long_whole_numbers_keep_their_digits_beside_missing_ones(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("a,b\n9007199254740993,true\n,\n")
+    columns = {"a": pa.array([(1 << 53) + 1, None]), "b": pa.array([True, None])}
+    write_parquet(pa.table(columns), tmp_path / "mine.parquet")
+    for file in (path, tmp_path / "mine.parquet"):
+        read = read_table(file, None, 0)
+        assert read.numbers("a")[0].tolist() == [(1 << 53) + 1, 0]
+        assert len(read.where("b", ">=", 1.0)) == 1
+
+
+def test_an_index_without_a_name_is_no_column(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    pd.DataFrame({"a": [1, 2]}).to_csv(path)
+    assert read_table(path, None, 24).kinds == {"a": "number"}
+    frame = pd.DataFrame({"id": [5, 7, 8], "ward": pd.Categorical(["x", "y", None])}).set_index(
+        "id"
+    )
+    frame.to_parquet(tmp_path / "mine.parquet")
+    read = read_table(tmp_path / "mine.parquet", ["id", "ward"], 24)
+    assert read.kinds == {"id": "number", "ward": "text"}
+
+
+@pytest.mark.parametrize("text", ["größe,b\n1,2\n", "a,b\ngroß,2\n"], ids=["name", "value"])
+def test_another_encoding_is_named(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(TableError, match="not in UTF-8"):
+        read_table(path, None, 24)
+
+
+def test_numbers_below_the_step_are_told_to_their_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = structlog.testing.CapturingLogger()
+    monkeypatch.setattr("apps.analytics.table._log", log)
+    assert table(a=[1e-9, 0.0, 1.0]).numbers("a")[0].tolist() == [0, 0, UNIT]
+    assert [(call.kwargs["column"], call.kwargs["rows"]) for call in log.calls] == [("a", 1)]
 
 
 @pytest.mark.parametrize(

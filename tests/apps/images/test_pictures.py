@@ -8,10 +8,17 @@ import pytest
 import torch
 from PIL import Image
 
-from apps.images.config import CIFAR10, DIGITS, DIGITS_WEIGHTS, ImageConfig, imagenet
+from apps.images.config import (
+    CIFAR10,
+    CIFAR10_WEIGHTS,
+    DIGITS,
+    DIGITS_WEIGHTS,
+    ImageConfig,
+    imagenet,
+)
 from apps.images.digits import HELD_OUT, drawn, split
 from apps.images.drawings import drawings
-from apps.images.pictures import PictureError, read_picture
+from apps.images.pictures import PictureError, network_input, read_picture
 
 
 def painted(path: Path, size: tuple[int, int], colour: tuple[int, int, int]) -> Path:
@@ -103,3 +110,12 @@ def test_the_shipped_network_reads_digits_that_it_never_saw() -> None:
     config, model = ImageConfig.load(DIGITS_WEIGHTS)
     assert config == DIGITS
     assert float((model(pictures).argmax(1) == labels).float().mean()) >= 0.98
+
+
+def test_the_shipped_network_tells_what_is_drawn() -> None:
+    config, model = ImageConfig.load(CIFAR10_WEIGHTS)
+    assert config == CIFAR10
+    drawn_scenes = drawings(config.size)
+    pictures = network_input(torch.stack(list(drawn_scenes.values())), config)
+    found = model(pictures).argmax(1).tolist()
+    assert [config.labels[each] for each in found] == list(drawn_scenes)

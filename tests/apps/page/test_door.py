@@ -11,9 +11,11 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
+from apps.page import door as doors
 from apps.page.door import SOCKET, Bucket, Door
 from apps.page.frames import Kind, Request
 from apps.page.guests import Guests
+from apps.speech.live import site as sites
 from apps.speech.live.site import Site
 
 PARTIES = {"clinic": "http://clinic.example:1", "lab": "https://lab.example"}
@@ -121,19 +123,38 @@ async def test_a_flood_is_stopped(opened: Opened) -> None:
     assert "too many" in heard[-2]["why"]
 
 
+async def deaf(opened: Opened, socket: aiohttp.ClientWebSocketResponse, told: int) -> None:
+    """Somebody who came in, and reads nothing of so many answers."""
+    await socket.send_bytes(HELLO)
+    await socket.receive()
+    assert socket._response.connection is not None
+    socket._response.connection.transport.pause_reading()  # type: ignore[union-attr]
+    (guest,) = opened.guests._guests.values()
+    for _ in range(told):
+        guest.tell(bytes(1 << 18))
+        await asyncio.sleep(0)
+
+
 async def test_who_does_not_read_what_it_is_told_is_let_go(opened: Opened) -> None:
     async with aiohttp.ClientSession() as http, http.ws_connect(opened.url + SOCKET) as socket:
-        await socket.send_bytes(HELLO)
-        await socket.receive()
-        assert socket._response.connection is not None
-        socket._response.connection.transport.pause_reading()  # type: ignore[union-attr]
-        (guest,) = opened.guests._guests.values()
-        for _ in range(200):
-            guest.tell(bytes(1 << 18))
-            await asyncio.sleep(0)
+        await deaf(opened, socket, 200)
         async with asyncio.timeout(5):
             while opened.guests.busy:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+
+
+async def test_a_door_closes_soon_whoever_does_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doors, "_FAREWELL_S", 0.05)
+    monkeypatch.setattr(sites, "_CLOSING_S", 0.05)
+    opened = Opened(tmp_path)
+    site = await Site.open(opened.door.application(), "127.0.0.1:0", guarded=True, what="the page")
+    opened.url = site.url
+    async with aiohttp.ClientSession() as http, http.ws_connect(opened.url + SOCKET) as socket:
+        await deaf(opened, socket, 40)
+        async with asyncio.timeout(10):
+            await site.close()
 
 
 @pytest.mark.parametrize(

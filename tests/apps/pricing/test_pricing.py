@@ -50,6 +50,16 @@ def test_the_simulation_finds_the_formula_of_one_stock() -> None:
     assert delta == pytest.approx(normal(above), abs=0.01)
 
 
+def test_what_fixed_point_has_no_room_for_is_refused_by_its_owner() -> None:
+    """The price was wrong by a factor of five, silently."""
+    given = PricingSettings(issuer="i", years=1.0, groups=4, strike=1.8e6, holding=(1e4,))
+    with pytest.raises(AppError, match=r"app\.holding"):
+        in_the_clear(given, [(180.0, 0.2)])
+    given = msgspec.structs.replace(given, strike=180.0, holding=(1.0,))
+    with pytest.raises(AppError, match=r"app\.unit"):
+        in_the_clear(given, [(18_000.0, 0.2)])
+
+
 def test_a_party_without_its_figures_is_told_which() -> None:
     async def program(session: Session) -> None:
         await APP.run(session, PricingSettings(issuer="anna", years=1.0), lambda n, f: None)

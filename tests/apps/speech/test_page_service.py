@@ -18,11 +18,13 @@ from torch import Tensor
 from apps.page.door import SOCKET
 from apps.page.frames import Answer, Kind, Request
 from apps.speech.features import log_mel
-from apps.speech.page.server import open_page
+from apps.speech.live.steps import Step, _serve
+from apps.speech.live.switchboard import Pace
+from apps.speech.page.server import Page, open_page
 from apps.speech.program import PageSettings
 from mpcnet.app import DemoPlan
 from mpcnet.demo import free_ports, lay_out
-from mpcnet.errors import AppError
+from mpcnet.errors import AppError, Divergence
 from mpcnet.outside import OutsideShare, joined, split
 from tests.apps.speech.test_service import Participant
 from tests.apps.speech.tiny_live import CONFIG, network, speech
@@ -133,6 +135,22 @@ async def test_guests_come_and_go_as_sessions_do(three: dict[str, Participant]) 
         message = await guest.sockets[0].receive()
         assert message.type is WSMsgType.TEXT
         assert message.json()["type"] == "over"
+
+
+async def test_what_another_party_does_wrong_ends_no_server() -> None:
+    """An AppError would: the leader names a guest whom nobody has."""
+    step = Step("chunk", frames=4, guest="0f" * 16)
+    with pytest.raises(Divergence, match="guest"):
+        await _serve(None, network(), CONFIG, step, {}, None)  # type: ignore[arg-type]
+
+
+def test_a_page_keeps_no_session_after_its_end() -> None:
+    page = PageSettings(listen="127.0.0.1:0", parties={"lab": "https://lab.example"})
+    opened = Page(page, CONFIG, "lab", Pace())
+    opened.began(object(), None)  # type: ignore[arg-type]
+    opened._up = False  # whatever it was doing
+    opened.over("the link broke")
+    assert opened._session is None  # which holds shares of the model
 
 
 async def test_a_door_has_an_address(tmp_path: Path) -> None:

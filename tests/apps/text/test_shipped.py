@@ -35,4 +35,4 @@ def test_sentences_of_others() -> None:
     texts, labels = labelled(path)
     with torch.no_grad():
         right = float((model(config.places(texts)).argmax(1) == labels).double().mean())
-    assert right >= 0.80
+    assert right >= 0.815

@@ -2,7 +2,7 @@
 
 import torch
 
-from apps.text.tokens import PADDING, pieces_of, places_of, row_of, split
+from apps.text.tokens import GRAMS, PADDING, pieces_of, places_of, row_of, split
 
 
 def test_words_and_marks() -> None:
@@ -14,19 +14,34 @@ def test_words_and_marks() -> None:
 
 
 def test_pieces_of_a_word() -> None:
-    kinds = ["word", "pair", "prefix", "suffix", "opening", "opening_pair"]
+    kinds = ["word", "pair", "prefix", "suffix", "start", "place"]
     first, second, third = pieces_of(["what", "is", "electricity"], kinds)
-    assert first == ["what", "< what", "", "-hat", "", ""]
-    assert second == ["is", "what is", "", "", "what|is", ""]
+    assert first == ["what", "< what", "", "-hat", "^what", "0|what"]
+    assert second == ["is", "what is", "", "", "^what is", "1|is"]
     assert third == [
-        "electricity", "is electricity", "elect-", "-ity", "what|electricity",
-        "what is|electricity",
+        "electricity", "is electricity", "elect-", "-ity", "^what is electricity", "2|electricity",
     ]  # fmt: skip
+    beyond = pieces_of(list("abcdefg"), ["start", "place"])
+    assert beyond[4:] == [["", "4|e"], ["", "5|f"], ["", ""]]
 
 
-def test_the_start_of_a_sentence() -> None:
-    found = pieces_of(["who", "was", "it"], ["word", "start"])
-    assert [start for _, start in found] == ["^who", "^who was", ""]
+def test_five_letters_of_a_word() -> None:
+    (grams,) = pieces_of(["moving"], GRAMS)
+    assert grams == ["#^movi", "#movin", "#oving", "#ving$", "", "", "", ""]
+    assert not any(pieces_of(["at"], GRAMS)[0])
+
+
+def test_denied_words() -> None:
+    text = "it wasn't funny, or good; not one of the best films ever made"
+    found = [piece for (piece,) in pieces_of(split(text), ["denied"]) if piece]
+    assert found == ["!funny", "!,", "!one", "!of", "!the", "!best", "!films"]
+
+
+def test_pieces_of_what_is_asked_for() -> None:
+    kinds = ["head", "head_prefix", "head_suffix"]
+    found = pieces_of(split("What mountains are these?"), kinds)
+    assert found[1] == ["?mountains", "?mount-", "?-ins"]
+    assert not any(any(pieces) for i, pieces in enumerate(found) if i != 1)
 
 
 def test_rows_are_those_of_the_shipped_models() -> None:

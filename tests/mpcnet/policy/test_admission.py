@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_one_party_without_a_rule_ends_all(files: dict[str, Path], own_logging: 
     assert (line.event, line.rule) == ("refused", "")
     approve(files["numbers"])
     policy = files["numbers"].with_name("numbers-policy.toml")
-    policy.write_text(policy.read_text() + "[rules.limits]\nnot_after = 2020-01-01T00:00:00Z\n")
+    policy.write_text(policy.read_text() + "not_after = 2020-01-01T00:00:00Z\n")
     assert all("ended 2020-01-01" in str(end) for end in asyncio.run(run(files)))
 
 
@@ -124,6 +125,33 @@ def test_what_changed_since_the_approval_is_named(
     files["numbers"].write_text(text.replace("[1.0, 2.0]", '[1.0, 2.0], "fault" = "hang"'))
     ends = asyncio.run(run(files))
     assert all("app.fault is new" in str(end) for end in ends)
+
+
+def test_what_runs_is_what_was_approved(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_logging: None
+) -> None:
+    """A file that changes while a party waits for others, or in the life of a service."""
+    source = tmp_path / "app.py"
+    source.write_text("x = 1\n")
+    monkeypatch.setattr(type(APP), "sources", lambda self, settings: [source])
+    for name in PARTIES:
+        approve(files[name])
+    loaded = type(APP).run
+
+    async def changed(self: Any, *given: Any) -> Any:
+        source.write_text("x = 2\n")
+        return await loaded(self, *given)
+
+    monkeypatch.setattr(type(APP), "run", changed)
+    ends = asyncio.run(run(files))
+    assert all("files of the program changed since" in str(end) for end in ends)
+    assert log_of(files, "numbers")[-1].inputs == ()
+    source.write_text("x = 1\n")
+    config = load_config(files["numbers"])
+    with guarded(config, code="of an older process") as guard:
+        guard.admit()
+        with pytest.raises(PolicyError, match="start it again"):
+            guard.announces(1)
 
 
 def test_a_reveal_taken_out_of_the_policy(files: dict[str, Path], own_logging: None) -> None:
@@ -183,6 +211,7 @@ def test_approving_asks_and_writes_nothing_without_a_yes(
     loose = load_policy(policy).rules[2]
     assert (loose.inputs, loose.reveals) == ((InputRule(),), (RevealRule(to=("weights",)),))
     assert [entry.shape for entry in rule.inputs] == ["1x2"]
+    assert (rule.limits.announced_bytes, loose.limits.announced_bytes) == (0, None)
     assert [(entry.to, entry.times) for entry in rule.reveals] == [(("weights",), 1)]
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
     assert main(command) == 2  # nobody to ask
@@ -223,7 +252,9 @@ def test_a_dealer_has_no_policy(files: dict[str, Path]) -> None:
         with_policy(load_config(files["dealer"]), Path("policy.toml"))
 
 
-def test_the_ledger_counts_a_day(files: dict[str, Path], tmp_path: Path) -> None:
+def test_the_ledger_counts_a_day(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config: Config = load_config(files["numbers"])
     line = Line(
         time=audit.now(),
@@ -244,6 +275,12 @@ def test_the_ledger_counts_a_day(files: dict[str, Path], tmp_path: Path) -> None
     assert audit.begin(log, line, 1) == 1
     assert audit.begin(log, msgspec.structs.replace(line, rule="other"), 1) is None
     assert log.stat().st_mode & 0o777 == 0o600
+    before, write = log.read_bytes(), os.write
+    monkeypatch.setattr(os, "write", lambda to, text: write(to, text[:9]))  # a disk that is full
+    with pytest.raises(ConfigError, match="cannot be written"):
+        audit.write(log, line)
+    assert log.read_bytes() == before
+    monkeypatch.undo()
     log.write_bytes(log.read_bytes() + b"{}\n")
     with pytest.raises(ConfigError, match="line 4: is damaged"):
         read_log(log)

@@ -69,6 +69,15 @@ def test_a_review_as_json(
     assert "inputs" not in json.loads(capsys.readouterr().out)
 
 
+def test_a_line_of_the_program_does_not_write_on_the_terminal(
+    file: Path, capsys: pytest.CaptureFixture[str], own_logging: None
+) -> None:
+    (file.parent / "sums.py").write_text(SCRIPT.replace(", 3)))", ", 3))) # \x1b[2J\u202e"))
+    assert main(["review", "--config", str(file), "--told", "lab=[4, 3]", "--told", "lab=5"]) == 0
+    shown = capsys.readouterr().out
+    assert not {"\x1b", "\u202e"} & set(shown)
+
+
 async def test_what_others_would_announce_is_asked_for(file: Path) -> None:
     with pytest.raises(AppError, match=r"what lab announces at sums\.py:5 .* --told 'lab=\.\.\.'"):
         await review(load_config(file), {})
