@@ -29,12 +29,8 @@ from mpcnet.errors import (
     exit_code,
     first_cause,
 )
-<<<<<<< HEAD
-from mpcnet.runtime import from_store, greeted_program, load_settings, run_dealer, run_program
-=======
 from mpcnet.policy.facts import code_of
-from mpcnet.runtime import from_store, load_settings, program_digest, run_dealer, run_program
->>>>>>> main
+from mpcnet.runtime import from_store, greeted_program, load_settings, run_dealer, run_program
 from mpcnet.session import Session
 from protocols.errors import DeviceError
 from transports import Exchange
@@ -82,13 +78,8 @@ async def serve_as_party(
                 async with _beside(meanwhile(session.closing)):
                     return await service.run(session)
 
-<<<<<<< HEAD
             digest, store = greeted_program(app, settings), from_store(config, app, settings)
-            await run_program(config, digest, program, events, store)
-=======
-            digest, store = program_digest(app, settings), from_store(config, app, settings)
             await run_program(config, digest, program, events, store, code=code)
->>>>>>> main
 
         policy = None if config.policy is None else config.policy.file
         await serve_sessions(one, stop, service.away, policy=policy, traces=traces)
