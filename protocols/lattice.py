@@ -32,7 +32,11 @@ after a thousand times. `tests/protocols/test_lattice.py` computes them for scal
 
 import math
 
+import numpy as np
 import torch
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
 from torch import Tensor
 
 from protocols.label import Label
@@ -46,9 +50,9 @@ HERMITE = 0.00473
 """Binary logarithm of the root Hermite factor that the dimension is chosen for."""
 
 _ROUND = 64
-_GROUP = 8
-"""Rows of A that one stream gives: fewer names for the owner, who makes all of them, and little
-waste for the reader, who wants single ones."""
+_BLOCK = 16
+_SLICE = 16
+"""Rows of A at a time: what goes into the cipher and what comes out stays in the cache."""
 
 _CHUNK = 2048
 _LEAST_DEVIATION_BITS = 6
@@ -69,21 +73,31 @@ def dimension(scale_bits: int, ring: Ring) -> int:
 
 
 class PublicRows:
-    """The public matrix A, made row by row of a public key: (any number of rows, columns)."""
+    """The public matrix A, made of a public key: any number of rows, in any order.
+
+    Two words are one block of AES, of their row and their place in it, as FrodoKEM makes its matrix
+    (Alkim et al., 2021).
+    """
 
     def __init__(self, key: Key, columns: int) -> None:
-        self._key = key
+        words = key.stream(Label("rows"), "rows").words((2,))
+        self._encryptor = Cipher(AES(words.numpy().tobytes()), ECB()).encryptor()
+        self._blocks = np.arange(-(-columns // 2))
         self._columns = columns
 
-    def group(self, number: int) -> Tensor:
-        """Rows `_GROUP * number` and on."""
-        stream = self._key.stream(Label(str(number)), "rows")
-        return stream.words((_GROUP, self._columns))
+    def rows(self, numbers: Tensor) -> Tensor:
+        """(k,) -> (k, columns)"""
+        blocks = np.empty((len(numbers), len(self._blocks), 2), dtype=np.int64)
+        blocks[..., 0], blocks[..., 1] = numbers.numpy()[:, None], self._blocks
+        out = np.empty(blocks.nbytes + _BLOCK, dtype=np.uint8)
+        self._encryptor.update_into(blocks.reshape(-1).view(np.uint8).data, out.data)
+        words = torch.from_numpy(out[: blocks.nbytes]).view(torch.int64)
+        return words.view(len(numbers), -1)[:, : self._columns]
 
     def chunk(self, begin: int, end: int) -> Tensor:
-        """Rows from `begin`, which starts a group, to before `end`."""
-        groups = [self.group(number) for number in range(begin // _GROUP, -(-end // _GROUP))]
-        return torch.cat(groups)[: end - begin]
+        """Rows from `begin` to before `end`."""
+        numbers = torch.arange(begin, end)
+        return torch.cat([self.rows(part) for part in torch.split(numbers, _SLICE)])
 
     def sums(self, places: Tensor, skip: int | None) -> Tensor:
         """Of each line of places (N, M) the sum of its rows, (N, columns), but those at `skip`.
@@ -92,11 +106,10 @@ class PublicRows:
         waits for this, and its delay must not tell how many of them differ.
         """
         out = torch.zeros(places.shape[0], self._columns, dtype=torch.int64)
-        counted = _counted(places, skip).tolist()
-        for total, line, counts in zip(out, places.tolist(), counted, strict=True):
-            for place, counts_here in zip(line, counts, strict=True):
-                row = self.group(place // _GROUP)[place % _GROUP]
-                total.add_(row, alpha=int(counts_here))
+        counted = _counted(places, skip).to(torch.int64).unsqueeze(2)
+        for total, line, counts in zip(out, places, counted, strict=True):
+            for part, count in zip(line.split(_SLICE), counts.split(_SLICE), strict=True):
+                total += (self.rows(part) * count).sum(0)
         return out
 
 

@@ -20,11 +20,14 @@ from torch.nn import functional
 from apps.images.resnet import ResNet
 from apps.images.vit import VisionTransformer
 from apps.speech.model import Wav2Letter
+from apps.text.model import BagClassifier, EncoderClassifier
 from mpcnet import fold
 
-__all__ = ["CASES", "Case", "LeNet5", "Target", "WordTable", "layer_elements"]
+__all__ = ["CASES", "Case", "LeNet5", "OfWords", "Target", "layer_elements"]
 
 Shape: TypeAlias = tuple[int, ...]
+
+_FEWEST = 1_700  # rows of a table, at any scale: shorter ones are not masked by lattices
 
 
 @dataclass(frozen=True)
@@ -110,17 +113,17 @@ class LeNet5(nn.Module):
         return logits
 
 
-class WordTable(nn.Module):
-    """The embeddings of words, which come as whole numbers: 30,000 rows of 64."""
+class OfWords(nn.Module):
+    """A network that reads rows of a table: whole numbers, where others read real ones."""
 
-    def __init__(self, rows: int, width: int) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.table = nn.Embedding(rows, width)
+        self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        """(sentences, words) -> (sentences, words, width)."""
-        rows: Tensor = self.table(x.long())
-        return rows
+        """What the network makes of rows, of any shape."""
+        result: Tensor = self.network(x.long())
+        return result
 
 
 def layer_elements(case: Case, scale: int) -> int:
@@ -194,6 +197,27 @@ def _second_of_sound(scale: int) -> list[Shape]:
 
 def _picture(scale: int) -> list[Shape]:
     return [(1, 3, *[_part(224, scale, 32)] * 2)]
+
+
+def _words(*shape: int) -> Callable[[int], list[Shape]]:
+    return lambda scale: [tuple(_part(size, scale) for size in shape)]
+
+
+def _rows_drawn(generator: Generator, shape: Shape) -> Tensor:
+    return torch.randint(_FEWEST, shape, generator=generator).double()
+
+
+def _table(rows: int, scale: int) -> nn.Module:
+    """The embeddings of words, 64 numbers each."""
+    return OfWords(nn.Embedding(_part(rows, scale, _FEWEST), _part(64, scale, 8)))
+
+
+def _encoder(scale: int) -> nn.Module:
+    """The shape of the transformer that `apps.text` ships for sentiment."""
+    network = EncoderClassifier(
+        _part(98_304, scale, _FEWEST), 4, 2, width=64, length=40, layers=1, heads=4
+    )
+    return OfWords(network)
 
 
 def _resnet18(scale: int) -> nn.Module:
@@ -274,9 +298,30 @@ _CASES: Final = (
     Case(
         "embedding_64_of_30000",
         Target(0.2, 2, 1.0),
-        lambda scale: [(1, _part(64, scale, 8))],
-        model=lambda scale: WordTable(_part(30_000, scale, 1_700), _part(64, scale, 8)),
-        draw=lambda generator, shape: torch.randint(1_700, shape, generator=generator).double(),
+        _words(1, 64),
+        model=partial(_table, 30_000),
+        draw=_rows_drawn,
+    ),
+    Case(
+        "embedding_64_of_500000",
+        Target(0.2, 2, 1.0),
+        _words(1, 64),
+        model=partial(_table, 500_000),
+        draw=_rows_drawn,
+    ),
+    Case(
+        "text_bag_b16",
+        Target(0.2),
+        _words(16, 56, 12),
+        model=lambda scale: OfWords(BagClassifier(_part(98_304, scale, _FEWEST), 2, 2)),
+        draw=_rows_drawn,
+    ),
+    Case(
+        "text_encoder_b16",
+        Target(2.0),
+        _words(16, 40, 12),
+        model=_encoder,
+        draw=_rows_drawn,
     ),
     Case(
         "resnet18_224",

@@ -75,7 +75,7 @@ class EncoderClassifier(nn.Module):
         """(N, length, kinds) rows of the table -> (N, classes)"""
         count, length, _ = places.shape
         # Of places that one party knows all this is known to it, and costs nothing.
-        present = (places[:, :, 0] != 0).to(torch.float32)  # (N, L)
+        present = (places[:, :, 0] != 0).to(self.positions.dtype)  # (N, L)
         share = present / present.sum(1, keepdim=True).clamp(min=1.0)
         words = self.table(places.flatten(0, 1)).view(count, length, -1)  # (N, L, E)
         x = self.widen(words) + self.positions[:length]  # (N, L, d)

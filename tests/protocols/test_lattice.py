@@ -117,15 +117,25 @@ async def test_a_revealed_row_is_no_equation_on_the_secret() -> None:
 def test_making_rows_of_a_takes_the_same_work_for_all_places() -> None:
     """The reader's message waits for it: its delay must not tell how many words a text has."""
 
-    def groups(places: Tensor) -> int:
+    def made(places: Tensor) -> list[int]:
         asked: list[int] = []
         rows = PublicRows(Key.fresh(), 4)
-        group = rows.group
-        rows.group = lambda number: asked.append(number) or group(number)  # type: ignore
+        make = rows.rows
+        rows.rows = lambda numbers: asked.append(len(numbers)) or make(numbers)  # type: ignore
         rows.sums(places, 0)
-        return len(asked)
+        return asked
 
-    assert groups(PLACES) == groups(torch.zeros_like(PLACES)) == PLACES.numel()
+    assert made(PLACES) == made(torch.zeros_like(PLACES))
+    assert sum(made(PLACES)) == PLACES.numel()
+
+
+def test_rows_of_a_are_the_same_in_any_order_and_no_two_alike() -> None:
+    rows = PublicRows(Key.fresh(), 33)
+    some = rows.rows(torch.tensor([70, 3, 500_000, 3]))
+    torch.testing.assert_close(some[0], rows.chunk(50, 90)[20], rtol=0, atol=0)
+    assert torch.equal(some[1], some[3])
+    assert len(rows.chunk(0, 90).unique()) == 90 * 33
+    assert len(set(rows.chunk(0, 2).flatten().tolist()) & set(some[2].tolist())) == 0
 
 
 @pytest.mark.parametrize("suite", [AdditiveSuite, ClearSuite])
