@@ -41,6 +41,7 @@ def given(
         SecretError: another party's value is given, or none by its owner; there is no shape, or a
             dtype that does not do.
     """
+    whole = check_dtype(dtype)
     if mine and value is None:
         raise SecretError(f"this party is {owner}, who owns the value: give it, not None")
     if not mine and value is not None:
@@ -48,7 +49,6 @@ def given(
             f"{owner} owns the value, this party is another: give None and the shape here, as in "
             f"share(x if session.name == {owner!r} else None, owner={owner!r}, shape=(4, 3))"
         )
-    whole = check_dtype(dtype)
     if whole and value is not None:
         value = checked(value, dtype)
     if shape is None:

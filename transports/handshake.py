@@ -32,7 +32,8 @@ __all__ = [
 PROTOCOL_VERSION: Final = 1
 """Of everything that two parties do alike; raised with every change that a peer would notice."""
 
-_SHOWN: Final = 1200  # characters of a peer's value that an error repeats
+_SHOWN: Final = 200  # characters of a peer's value that an error repeats
+_SHOWN_ITEMS: Final = 1200  # of one with items behind its digest
 
 Run = Annotated[str, msgspec.Meta(max_length=64)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
@@ -164,13 +165,14 @@ def check(ours: Hello, theirs: Hello, rank: int, name: str) -> None:
         pairs += (("program", ours.program, theirs.program),)
     for field, expected, said in pairs:
         if expected != said:
-            raise HandshakeError(f"party {name}", field, expected, _shown(said))
+            raise HandshakeError(f"party {name}", field, expected, _shown(said, field))
 
 
 def encode_refusal(error: HandshakeError | IdentityError) -> bytes:
     """Body of a REFUSE frame, from the error that this side raises."""
     if isinstance(error, HandshakeError):
-        refusal = _Refusal(error.field, _shown(error.ours), _shown(error.theirs))
+        ours, theirs = (_shown(said, error.field) for said in (error.ours, error.theirs))
+        refusal = _Refusal(error.field, ours, theirs)
     else:
         refusal = _Refusal("certificate", "", _shown(error.why))
     return msgspec.json.encode(refusal)
@@ -189,8 +191,10 @@ def refusal_error(body: bytes, peer: str) -> HandshakeError | IdentityError:
     if refusal.field == "certificate":
         return IdentityError(peer, f"it refused us: {_shown(refusal.theirs)}")
     field = printable(refusal.field, 40)
-    return HandshakeError(peer, field, _shown(refusal.theirs), _shown(refusal.ours))
+    ours, theirs = (_shown(said, field) for said in (refusal.ours, refusal.theirs))
+    return HandshakeError(peer, field, theirs, ours)
 
 
-def _shown(value: str | int) -> str | int:
-    return printable(value, _SHOWN) if isinstance(value, str) else value
+def _shown(value: str | int, field: str = "") -> str | int:
+    most = _SHOWN_ITEMS if field in ("configuration", "program") else _SHOWN
+    return printable(value, most) if isinstance(value, str) else value

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mpcnet.agreed import configuration_text
 from mpcnet.config import Config, load_config
 from mpcnet.errors import ConfigError
 from mpcnet.runtime import run_dealer
@@ -66,7 +67,7 @@ async def opened(config: Config, rank: int) -> Exchange:
         rank=rank,
         party=places[rank].name,
         session=config.session,
-        configuration=config.digest(),
+        configuration=configuration_text(config.agreed()),
         program="p",
     )
     peers = [place for place in places if place.rank != rank]
