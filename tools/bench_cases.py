@@ -295,19 +295,15 @@ _CASES: Final = (
     ),
     Case("exp_1e5", Target(0.1, 6), _vectors(10**5), torch.exp, draw=partial(_within, 8.0, 2.0)),
     Case("lenet5_maxpool_b32", Target(0.5, 30), _images, model=lambda scale: LeNet5()),
-    Case(
-        "embedding_64_of_30000",
-        Target(0.2, 2, 1.0),
-        _words(1, 64),
-        model=partial(_table, 30_000),
-        draw=_rows_drawn,
-    ),
-    Case(
-        "embedding_64_of_500000",
-        Target(0.2, 2, 1.0),
-        _words(1, 64),
-        model=partial(_table, 500_000),
-        draw=_rows_drawn,
+    *(
+        Case(
+            f"embedding_64_of_{rows}",
+            Target(0.2, 2, 1.0),
+            _words(1, 64),
+            model=partial(_table, rows),
+            draw=_rows_drawn,
+        )
+        for rows in (30_000, 500_000)
     ),
     Case(
         "text_bag_b16",
