@@ -18,6 +18,7 @@ from transports.errors import (
     FrameError,
     HandshakeError,
     IdentityError,
+    PeerAborted,
     PeerAbsent,
     TransportError,
     Unreachable,
@@ -40,6 +41,7 @@ _LONGEST_PAUSE_S: Final = 2.0
 _EVENTS: Final = 1000  # told at most: strangers must not fill a log
 _GREETING_S: Final = 10.0
 _TELL_S: Final = 5.0  # for others to hear that two differ
+_OWN_WORDS_S: Final = 1.0  # for those who differ to see it themselves
 _REFUSALS: Final = 3  # in a row, after which it is no accident
 _REFUSED: Final = (
     "it hangs up after TLS, as a party does that refuses our certificate; "
@@ -84,6 +86,7 @@ class Opening:
         self._told: set[str] = set()
         self._last_refusal = ""
         self._reason = ""  # why it has failed, for those who come now
+        self._difference: HandshakeError | None = None
         self.door = Door(self.ours, self.awaited, self.channels, self)
 
     async def run(self) -> dict[int, Channel]:
@@ -119,6 +122,8 @@ class Opening:
         except HandshakeError as error:
             await self._tell_the_others(str(error), tasks)
             raise
+        except PeerAborted as error:
+            raise await self._own_difference(tasks) or error from None
         finally:
             await _cancelled(tasks)
 
@@ -147,6 +152,20 @@ class Opening:
         if untold:
             _log.warning("not together, the others are told", why=reason, seconds=_TELL_S)
             await asyncio.wait(untold, timeout=_TELL_S)
+
+    async def _own_difference(self, tasks: Sequence[asyncio.Task[None]]) -> HandshakeError | None:
+        """What a third peer told may be that we differ from another, whose refusal is under way.
+
+        Two that differ both say so themselves, in whichever order they hear of it.
+        """
+        greeting = [task for task in tasks if not task.done()]
+        if greeting:
+            wait = asyncio.wait(greeting, timeout=_OWN_WORDS_S, return_when="FIRST_EXCEPTION")
+            for task in (await wait)[0]:
+                error = task.exception()
+                if isinstance(error, HandshakeError):
+                    return error
+        return self._difference
 
     async def _give_up(self, reason: str) -> None:
         for channel in self.channels.values():
@@ -248,6 +267,7 @@ class Opening:
     def fail(self, error: BaseException) -> None:
         """Ends the opening; the first error counts. Whose greeting was refused knows why."""
         if isinstance(error, HandshakeError):
+            self._difference = error
             for peer in self.awaited.values():
                 if peer.label == error.peer:
                     self._came[peer.rank].set()
