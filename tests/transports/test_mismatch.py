@@ -113,3 +113,19 @@ async def test_who_comes_too_late_finds_nobody() -> None:
     assert TELL_S <= time.monotonic() - began < TELL_S + 3
     with pytest.raises(PeerAbsent):
         await open_one(parties, 2, connect_timeout_s=0.3)
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+async def test_who_differs_says_so_even_if_another_was_told_first(
+    odd: int,
+) -> None:
+    parties = addresses(3)
+    dealer = hello_of(parties[2], program=None)
+    third = asyncio.create_task(open_one(parties, 2, hello=dealer))
+    one = asyncio.create_task(open_one(parties, odd, hello=hello_of(parties[odd], program="d1")))
+    await asyncio.sleep(0.1)  # these two have met
+    third.cancel()
+    await asyncio.sleep(0.1)  # the third has gone, and said so
+    other = open_one(parties, 1 - odd, connect_timeout_s=5)
+    errors = await asyncio.gather(one, other, return_exceptions=True)
+    assert all(isinstance(error, HandshakeError) for error in errors)
